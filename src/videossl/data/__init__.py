@@ -1,0 +1,1 @@
+"""Videos to clips: datasets, decoding, shards, sampling, augmentation."""

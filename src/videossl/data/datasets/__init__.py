@@ -1,0 +1,1 @@
+"""One adapter per dataset layout: official files in, one index out."""

@@ -1,0 +1,34 @@
+"""What a stage process is given besides its parameters: where to read, where to write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+
+class UserError(Exception):
+    """The user's input is at fault: shown as one line, without a traceback."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one stage instance.
+
+    ``out`` is a fresh, empty folder; it becomes the stage's output by one rename after the stage
+    returned. ``scratch`` survives kills and is removed after that rename; resume state lives there.
+    """
+
+    stage: str
+    who: Mapping[str, str]  # {"method": "rspnet"}, {"encoder": "scratch", "dataset": "ucf101"}
+    inputs: Mapping[str, tuple[Path, ...]]  # role -> outputs of the stages it needs
+    out: Path
+    scratch: Path
+    threads: int
+    modules: Mapping[str, ModuleType]  # "method", "backbone", "dataset", "task"
+
+    def input(self, role: str) -> Path:
+        """The one output that plays ``role``."""
+        (path,) = self.inputs[role]
+        return path

@@ -1,0 +1,1 @@
+"""Downstream protocols, one file each."""
