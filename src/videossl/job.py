@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 class UserError(Exception):
     """The user's input is at fault: shown as one line, without a traceback."""
+
+
+class Stopped(Exception):
+    """The stage was asked to stop and saved its state: running it again goes on."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +32,14 @@ class Job:
     out: Path
     scratch: Path
     threads: int
-    modules: Mapping[str, ModuleType]  # "method", "backbone", "dataset", "task"
+    modules: Mapping[str, ModuleType]  # "method", "backbone", "dataset"
 
     def input(self, role: str) -> Path:
         """The one output that plays ``role``."""
         (path,) = self.inputs[role]
         return path
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, sorted and indented, ending in a newline."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -29,9 +29,10 @@ class Block(BaseModel):
 
 
 class SyntheticData(Block):
-    """The built-in dataset, written by ``synthesize``."""
+    """The built-in dataset, written by ``prepare``."""
 
     format: Literal["synthetic"]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
     videos_per_class: Annotated[int, Field(ge=6, le=1000)]
     frames: Annotated[int, Field(ge=8, le=1000)]
     size: Annotated[int, Field(ge=32, le=512, multiple_of=2)]
@@ -121,11 +122,11 @@ class Augment(Block):
     def _ranges(self) -> Self:
         for key, (low, high) in (("crop_area", self.crop_area), ("crop_aspect", self.crop_aspect)):
             if low > high:
-                raise ValueError(f"{key} must be [low, high] with low <= high")
+                raise ValueError(f"{key} = {[low, high]}: must be [low, high] with low <= high")
         if self.crop_area[1] > 1:
-            raise ValueError("crop_area must lie in (0, 1]: it is a share of the frame")
+            raise ValueError(f"crop_area = {self.crop_area}: a share of the frame, at most 1")
         if self.blur.sigma[0] > self.blur.sigma[1]:
-            raise ValueError("blur.sigma must be [low, high] with low <= high")
+            raise ValueError(f"blur.sigma = {self.blur.sigma}: must be [low, high], low <= high")
         return self
 
 
@@ -180,7 +181,7 @@ class RSPNet(Block):
     @model_validator(mode="after")
     def _speeds(self) -> Self:
         if len(set(self.speeds)) != len(self.speeds):
-            raise ValueError("speeds must differ from one another")
+            raise ValueError(f"speeds = {self.speeds}: must differ from one another")
         return self
 
 

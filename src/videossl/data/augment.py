@@ -1,0 +1,173 @@
+"""Clip-consistent augmentation on the device: one draw per clip, the same for all its frames.
+
+``draw`` runs in the loader and is pure; ``augment`` applies the draws of a batch as a few dense
+operations. A draw is one row of floats, so that a batch of draws is one array:
+
+    y, x, height, width      the crop in source pixels
+    flip                     1 mirrors left and right
+    brightness, contrast, saturation    factors
+    hue                      turns, -0.5 to 0.5
+    gray                     1 removes colour
+    sigma                    of the blur in pixels of the clip, 0 for none
+    order0, order1, order2   which of brightness (0), contrast (1), saturation (2) comes when
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from videossl.schema import Augment
+
+FIELDS = 14
+MEAN, STD = 0.45, 0.225  # of all three channels: the convention of SlowFast's Kinetics models
+LUMA = (0.299, 0.587, 0.114)
+Draw = NDArray[np.float32]
+
+
+def draw(rng: np.random.Generator, spec: Augment, height: int, width: int) -> Draw:
+    """Draw one clip's augmentation, shape (FIELDS,), for frames of ``height`` x ``width``."""
+    out = np.zeros(FIELDS, np.float32)
+    out[0:4] = _random_crop(rng, spec, height, width)
+    out[4] = rng.random() < spec.flip
+    jitter = spec.jitter
+    out[5:8] = 1.0
+    if rng.random() < jitter.probability:
+        half = np.array([jitter.brightness, jitter.contrast, jitter.saturation])
+        out[5:8] = 1 + rng.uniform(-1, 1, 3) * half
+        out[8] = rng.uniform(-1, 1) * jitter.hue
+    out[9] = rng.random() < spec.gray
+    if rng.random() < spec.blur.probability:
+        out[10] = rng.uniform(spec.blur.sigma[0], spec.blur.sigma[1])
+    out[11:14] = rng.permutation(3)
+    return out
+
+
+def centre(height: int, width: int) -> Draw:
+    """The deterministic draw of testing: the largest centred square, nothing else."""
+    side = min(height, width)
+    out = np.zeros(FIELDS, np.float32)
+    out[0:4] = ((height - side) / 2, (width - side) / 2, side, side)
+    out[5:8] = 1.0
+    out[11:14] = (0, 1, 2)
+    return out
+
+
+def _random_crop(
+    rng: np.random.Generator, spec: Augment, height: int, width: int
+) -> tuple[float, float, float, float]:
+    """A box of random area and log-uniform aspect ("Inception crop"); clipped if none fits."""
+    low, high = np.log(spec.crop_aspect)
+    smallest, largest = spec.crop_area
+    for _ in range(10):
+        area = rng.uniform(smallest, largest) * height * width
+        aspect = math.exp(rng.uniform(low, high))
+        w, h = math.sqrt(area * aspect), math.sqrt(area / aspect)
+        if w <= width and h <= height:
+            break
+    w, h = min(w, width), min(h, height)
+    return rng.uniform(0, height - h), rng.uniform(0, width - w), h, w
+
+
+def augment(clips: Tensor, draws: Tensor, size: int) -> Tensor:
+    """Apply one draw per clip.
+
+    Args:
+        clips: (B, T, H, W, 3) uint8; frames smaller than the batch's are padded at the right and
+            bottom, and their crops lie inside them.
+        draws: (B, FIELDS) float32 on the same device.
+        size: height and width of the result in pixels.
+
+    Returns:
+        (B, 3, T, size, size) float32, channels_last_3d, normalised by MEAN and STD.
+    """
+    b, t, h, w, _ = clips.shape
+    x = clips.permute(0, 1, 4, 2, 3).reshape(b, t * 3, h, w).float()
+    rows = resize_weights(draws[:, 0], draws[:, 2], h, size)
+    columns = resize_weights(draws[:, 1], draws[:, 3], w, size)
+    columns = torch.where(draws[:, 4, None, None] > 0, columns.flip(1), columns)
+    x = rows[:, None] @ x @ columns.transpose(1, 2)[:, None]  # (B, 3T, S, S)
+    x = x.view(b, t, 3, size * size).transpose(1, 2).reshape(b, 3, -1) / 255
+    x = _colour(x, draws).view(b, 3, t, size, size)
+    x = _hue(x, draws[:, 8] * (draws[:, 9] == 0))
+    x = _blur(x, draws[:, 10])
+    return ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last_3d)
+
+
+def resize_weights(start: Tensor, extent: Tensor, n_in: int, n_out: int) -> Tensor:
+    """Rows of weights that crop and resize one axis, bilinear with antialiasing.
+
+    Args:
+        start, extent: (B,) crop in input pixels.
+
+    Returns:
+        (B, n_out, n_in): each output pixel's triangle filter, widened when the crop shrinks; the
+        same as ``interpolate(mode="bilinear", antialias=True)`` of the cropped image.
+    """
+    scale = (extent / n_out)[:, None, None]
+    radius = scale.clamp(min=1)
+    out = torch.arange(n_out, device=start.device, dtype=torch.float32)[None, :, None]
+    pixel = torch.arange(n_in, device=start.device, dtype=torch.float32)[None, None, :] + 0.5
+    centres = start[:, None, None] + (out + 0.5) * scale
+    weights = (1 - (pixel - centres).abs() / radius).clamp(min=0)
+    # pixels outside the crop do not bleed in
+    inside = (pixel > start[:, None, None]) & (pixel < (start + extent)[:, None, None])
+    weights = weights * inside
+    return weights / weights.sum(-1, keepdim=True).clamp(min=1e-6)
+
+
+def _colour(x: Tensor, draws: Tensor) -> Tensor:
+    """Brightness, contrast, saturation in each clip's order, then gray: one 3x4 map per clip.
+
+    x: (B, 3, N) in 0..1. The intermediate results are not clamped, only the last one is.
+    """
+    luma = x.new_tensor(LUMA)
+    eye = torch.eye(3, device=x.device).expand(len(x), 3, 3)
+    to_gray = luma.expand(3, 3)
+    b, c, s = (draws[:, k, None, None] for k in (5, 6, 7))
+    maps = torch.stack([eye * b, eye * c, eye * s + to_gray * (1 - s)], 1)  # (B, 3, 3, 3)
+    mean = x.mean(-1, keepdim=True)  # (B, 3, 1) of the clip, for contrast
+    matrix, offset = eye, torch.zeros_like(mean)
+    for step in range(3):
+        which = draws[:, 11 + step].long()
+        chosen = maps[torch.arange(len(x), device=x.device), which]
+        level = luma @ (matrix @ mean + offset)  # (B, 1) mean gray level so far
+        matrix, offset = chosen @ matrix, chosen @ offset
+        shift = torch.where(which[:, None] == 1, (1 - c[:, :, 0]) * level, 0.0)
+        offset = offset + shift[:, :, None]
+    gray = draws[:, 9, None, None]
+    final = gray * to_gray + (1 - gray) * eye
+    return torch.baddbmm(final @ offset, final @ matrix, x).clamp(0, 1)
+
+
+def _hue(x: Tensor, turns: Tensor) -> Tensor:
+    """Rotate hue in HSV for the clips that drew a shift; x: (B, 3, T, S, S) in 0..1."""
+    chosen = turns.nonzero()[:, 0]
+    if not len(chosen):
+        return x
+    from kornia.enhance import adjust_hue
+
+    frames = x[chosen].transpose(1, 2)  # (C, T, 3, S, S)
+    factor = (turns[chosen] * 2 * math.pi).repeat_interleave(frames.shape[1])
+    shifted = adjust_hue(frames.flatten(0, 1), factor).view_as(frames)
+    return x.index_copy(0, chosen, shifted.transpose(1, 2))
+
+
+def _blur(x: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of the clips that drew one; x: (B, 3, T, S, S)."""
+    chosen = sigma.nonzero()[:, 0]
+    if not len(chosen):
+        return x
+    from kornia.filters import gaussian_blur2d
+
+    frames = x[chosen].transpose(1, 2)  # (C, T, 3, S, S)
+    widths = sigma[chosen].repeat_interleave(frames.shape[1])[:, None].expand(-1, 2)
+    # 3 sigma to either side, at most what reflection padding can give
+    reach = min(math.ceil(3 * float(sigma.max())), x.shape[-1] - 1)
+    kernel = (2 * reach + 1, 2 * reach + 1)
+    blurred = gaussian_blur2d(frames.flatten(0, 1), kernel, widths).view_as(frames)
+    return x.index_copy(0, chosen, blurred.transpose(1, 2))

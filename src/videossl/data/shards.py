@@ -1,0 +1,242 @@
+"""LMDB clip shards: one record per video, byte for byte the same however they were made.
+
+A record (little endian, no padding)::
+
+    4s magic | u16 version | u16 codec | u32 n | u16 height | u16 width
+    u32 offset[n + 1]      of each frame, from the record's start; the last is the record's length
+    u32 crc32[n]           of each frame as stored
+    n frames               JPEG files, or raw RGB of height x width x 3 bytes
+
+The key of the i-th video of the manifest is ``b"%08d" % i``. The manifest also holds each record's
+place in its file, so that a reader need not touch LMDB: ``get`` reads a value as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+MAGIC, VERSION = b"CLIP", 1
+CODECS = {"raw": 0, "jpeg": 1}
+HEADER = struct.Struct("<4sHHIHH")
+U32 = np.dtype("<u4")
+RECORD_LIMIT = 2**32 - 2**16  # offsets are u32, and LMDB's values end a little below 4 GiB
+SIDE_LIMIT = 2**16 - 1
+COMMIT_BYTES = 64 << 20  # bounds memory; fixed, because where transactions end shows in the bytes
+
+
+class TooLarge(ValueError):
+    """The frames do not fit into one record."""
+
+
+def encoder(codec: str, quality: int) -> Callable[[NDArray[np.uint8]], bytes]:
+    """How one frame (H, W, 3) is stored; ``quality`` is JPEG's, 1 to 100."""
+    if codec == "raw":
+        return _raw_bytes
+    return partial(simplejpeg.encode_jpeg, quality=quality, colorsubsampling="420")
+
+
+def _raw_bytes(image: NDArray[np.uint8]) -> bytes:
+    return image.tobytes()
+
+
+def table_bytes(frames: int) -> int:
+    """Size of what stands before the first frame."""
+    return HEADER.size + U32.itemsize * (2 * frames + 1)
+
+
+def record_header(codec: str, frames: int, height: int, width: int) -> bytes:
+    """The first bytes of a record of such frames."""
+    return HEADER.pack(MAGIC, VERSION, CODECS[codec], frames, height, width)
+
+
+def pack(frames: Sequence[bytes], codec: str, height: int, width: int) -> bytes:
+    """The record of one video.
+
+    Raises:
+        TooLarge: it would be larger than a record can be.
+    """
+    ends = np.cumsum([len(frame) for frame in frames], dtype=np.int64) + table_bytes(len(frames))
+    if ends[-1] > RECORD_LIMIT or max(height, width) > SIDE_LIMIT:
+        raise TooLarge(
+            f"{len(frames)} frames of {height}x{width} take {ends[-1]} bytes; a record holds "
+            f"{RECORD_LIMIT} bytes and sides up to {SIDE_LIMIT}"
+        )
+    header = record_header(codec, len(frames), height, width)
+    offsets = np.concatenate(([table_bytes(len(frames))], ends)).astype(U32)
+    checksums = np.array([zlib.crc32(frame) for frame in frames], U32)
+    return b"".join((header, offsets.tobytes(), checksums.tobytes(), *frames))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where the n frames of a record are."""
+
+    offsets: NDArray[np.uint32]  # (n + 1,), from the record's start
+    checksums: NDArray[np.uint32]  # (n,)
+
+
+def unpack_table(data: bytes, header: bytes, length: int) -> Table:
+    """The table of a record with that ``header`` and total ``length``, from its first bytes.
+
+    Raises:
+        ValueError: it is not the table of such a record.
+    """
+    count = HEADER.unpack(header)[3]
+    if len(data) != table_bytes(count) or not data.startswith(header):
+        raise ValueError("not the header of this video")
+    offsets = np.frombuffer(data, U32, count + 1, HEADER.size)
+    checksums = np.frombuffer(data, U32, count, HEADER.size + offsets.nbytes)
+    ordered = np.all(offsets[:-1] <= offsets[1:])
+    if not ordered or offsets[0] != len(data) or offsets[-1] != length:
+        raise ValueError("offsets do not fit the record")
+    return Table(offsets, checksums)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished shard file."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a record is: shard number, and its bytes in that file."""
+
+    shard: int
+    offset: int
+    length: int
+
+
+class Writer:
+    """Writes records, in the order given, into ``shard-00000.lmdb``, … under ``folder``.
+
+    A shard is closed once its records hold ``shard_bytes``. One process, one writer.
+    """
+
+    def __init__(self, folder: Path, shard_bytes: int) -> None:
+        self.folder, self.shard_bytes = folder, shard_bytes
+        # Stored in the file, hence the same for every shard. It limits, and costs no space.
+        self.map_size = 2 * (shard_bytes + RECORD_LIMIT)
+        self.shards: list[Shard] = []
+        self.places: list[Place] = []
+        self._open: _OpenShard | None = None
+
+    def add(self, record: bytes) -> None:
+        """Append the next video's record; its key is its number."""
+        if self._open is None:
+            path = self.folder / f"shard-{len(self.shards):05d}.lmdb"
+            self._open = _OpenShard(path, self.map_size)
+        self._open.put(b"%08d" % (len(self.places) + len(self._open.keys)), record)
+        if self._open.bytes >= self.shard_bytes:
+            self._close_shard()
+
+    def close(self) -> None:
+        """Finish the last shard: ``shards`` and ``places`` are complete and on disk."""
+        if self._open is not None:
+            self._close_shard()
+
+    def _close_shard(self) -> None:
+        assert self._open is not None
+        shard, extents = self._open.close()
+        self.places += [Place(len(self.shards), *extent) for extent in extents]
+        self.shards.append(shard)
+        self._open = None
+
+
+class _OpenShard:
+    def __init__(self, path: Path, map_size: int) -> None:
+        self.path = path
+        self.keys: list[bytes] = []
+        self.bytes = self.uncommitted = 0
+        # meminit: else heap garbage gets into the file. One sync at the end is enough, because an
+        # unfinished shard is never used.
+        self.env = lmdb.open(
+            str(path),
+            subdir=False,
+            lock=False,
+            map_size=map_size,
+            meminit=True,
+            writemap=False,
+            sync=False,
+            metasync=False,
+        )
+        self.transaction = self.env.begin(write=True)
+
+    def put(self, key: bytes, record: bytes) -> None:
+        self.transaction.put(key, record, append=True)
+        self.keys.append(key)
+        self.bytes += len(record)
+        self.uncommitted += len(record)
+        if self.uncommitted >= COMMIT_BYTES:
+            self.transaction.commit()
+            self.transaction = self.env.begin(write=True)
+            self.uncommitted = 0
+
+    def close(self) -> tuple[Shard, list[tuple[int, int]]]:
+        """The shard and every record's (offset, length) in it."""
+        self.transaction.commit()
+        self.env.sync(True)
+        extents = self._locate()
+        self.env.close()
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Shard(self.path.name, self.path.stat().st_size, digest), extents
+
+    def _locate(self) -> list[tuple[int, int]]:
+        """(offset, length) of every record in the file.
+
+        LMDB maps the file as one block, so addresses of values differ as their offsets do, and one
+        unknown is left: the offset of the first value, which its address fixes modulo the page
+        size. Candidates are tried until all records are read back from where they should be.
+        """
+        page = self.env.stat()["psize"]
+        with self.env.begin(buffers=True) as transaction, self.path.open("rb") as file:
+            stored = [value for _, value in transaction.cursor()]  # keys were put in this order
+            values = [np.frombuffer(value, np.uint8) for value in stored]
+            addresses = [value.ctypes.data for value in values]
+            for start in range(addresses[0] % page, self.path.stat().st_size, page):
+                offsets = [start + address - addresses[0] for address in addresses]
+                if all(
+                    offset >= 0 and _stands_at(file.fileno(), offset, value)
+                    for offset, value in zip(offsets, values, strict=True)
+                ):
+                    return [(o, len(v)) for o, v in zip(offsets, values, strict=True)]
+        raise RuntimeError(f"{self.path}: records are not where LMDB's memory map shows them")
+
+
+def _stands_at(descriptor: int, offset: int, value: NDArray[np.uint8]) -> bool:
+    """Whether the file holds ``value`` at ``offset``."""
+    if os.pread(descriptor, HEADER.size, offset) != value[: HEADER.size].tobytes():
+        return False
+    return os.pread(descriptor, len(value), offset) == value.tobytes()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of the files in ``folder`` as durable as the files."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def shard_facts(shards: Sequence[Shard]) -> list[dict[str, Any]]:
+    """The manifest's ``shards``."""
+    return [asdict(shard) for shard in shards]

@@ -1,0 +1,148 @@
+"""What every method is, and the parts that several share: momentum encoder and queue."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from videossl.data.clips import ClipRequest
+from videossl.job import UserError
+
+
+class Method(nn.Module, ABC):
+    """A pretext task around a backbone.
+
+    A method's module offers ``build(params, task, clip, encoder)`` and
+    ``span(params, task, clip)``, the source frames one window of it covers. The training loop does,
+    for each batch: the clips of ``requests`` -> ``training_step`` -> optimizer -> ``after_step``.
+    Everything that must survive a restart is a parameter or a buffer.
+
+    Attributes:
+        encoder: the backbone, the part that is kept; it has ``num_features``.
+        num_features: width of its pooled feature.
+    """
+
+    encoder: nn.Module
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.num_features = cast(int, encoder.num_features)
+
+    @abstractmethod
+    def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
+        """Which clips of a video of ``num_frames`` frames one step needs; always as many."""
+
+    @abstractmethod
+    def forward(self, clips: list[Tensor], video: Tensor) -> dict[str, Tensor]:
+        """The loss of one batch; a queue, where there is one, moves on.
+
+        Args:
+            clips: one tensor (B, 3, T, S, S) per request, in the order of ``requests``.
+            video: (B,) int64, which video each row comes from.
+
+        Returns:
+            ``loss``, a scalar with gradient, and detached scalar metrics.
+        """
+
+    def training_step(
+        self, clips: list[Tensor], video: Tensor, backward: Callable[[Tensor], None]
+    ) -> dict[str, Tensor]:
+        """Loss and gradients of one batch; returns detached scalars, ``loss`` among them.
+
+        ``backward`` adds the gradients of a scalar. A method may call it several times, to hold
+        the activations of one clip only; the scalars then add up to ``loss``.
+        """
+        out: dict[str, Tensor] = self(clips, video)
+        backward(out["loss"])
+        return {name: value.detach() for name, value in out.items()}
+
+    def after_step(self, progress: float) -> None:
+        """Runs after each optimizer step; ``progress`` is the share of training done, in [0, 1]."""
+        return
+
+
+class MomentumEncoder(nn.Module):
+    """A slow copy of backbone and head: the network that makes keys (MoCo, He et al., CVPR 2020).
+
+    Parameters follow the online ones as an exponential moving average and get no gradient. The copy
+    is in train mode, so BN uses the statistics of its own batch; its running statistics are its own
+    too: kept in checkpoints, not averaged with the online ones, and never read.
+    """
+
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder)
+        self.head = copy.deepcopy(head)
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, clip: Tensor) -> Tensor:
+        """Head of backbone of a clip (B, 3, T, S, S), without gradient."""
+        out: Tensor = self.head(self.encoder(clip))
+        return out
+
+    @torch.no_grad()
+    def update(self, encoder: nn.Module, head: nn.Module, momentum: float) -> None:
+        """Each parameter becomes momentum * itself + (1 - momentum) * the online one."""
+        online: list[Tensor] = [*encoder.parameters(), *head.parameters()]
+        own: list[Tensor] = [*self.encoder.parameters(), *self.head.parameters()]
+        torch._foreach_lerp_(own, online, 1 - momentum)
+
+
+def gather(x: Tensor) -> Tensor:
+    """Rows of all ranks in rank order, without gradient; every rank holds as many. (B, ...)."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return x.detach()
+    parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, x.detach().contiguous())
+    return torch.cat(parts)
+
+
+class Queue(nn.Module):
+    """The newest ``size`` keys of all ranks, oldest replaced first, with the videos they show.
+
+    It starts empty instead of with random vectors: empty entries are masked like entries of the
+    query's own video, which never serve as negatives.
+
+    Attributes:
+        keys: (size, dim) float32, rows as given; zero where empty.
+        videos: (size,) int64, -1 where empty.
+        pointer: () int64, the row that is written next.
+    """
+
+    keys: Tensor
+    videos: Tensor
+    pointer: Tensor
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("keys", torch.zeros(size, dim))
+        self.register_buffer("videos", torch.full((size,), -1))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor, videos: Tensor) -> None:
+        """Add (B, dim) keys of (B,) videos, gathered over ranks; at most ``size`` at a time."""
+        keys, videos = gather(keys.to(self.keys.dtype)), gather(videos)
+        size, batch = len(self.keys), len(keys)
+        if batch > size:
+            raise UserError(
+                f"queue: {size} keys, but one batch brings {batch}; allowed: >= {batch}"
+            )
+        # indexed on the device: reading the pointer here would wait for the device at every step
+        rows = (self.pointer + torch.arange(batch, device=self.pointer.device)) % size
+        self.keys[rows] = keys
+        self.videos[rows] = videos
+        self.pointer.add_(batch).remainder_(size)
+
+    def mask(self, videos: Tensor) -> Tensor:
+        """(B,) videos -> (B, size), True where an entry must not serve as a negative."""
+        return (self.videos < 0) | (self.videos == videos.unsqueeze(1))

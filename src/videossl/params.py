@@ -1,0 +1,350 @@
+"""``params.yaml`` in, typed parameters out; and the one place that says who reads which key.
+
+A stage process is handed an instance of its own class in ``READS`` and nothing else: reading a key
+that is not declared here is an ``AttributeError``, and both engines are told the same keys.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from videossl import schema
+from videossl.job import UserError
+
+DEFAULT = Path("params.yaml")
+Raw = dict[str, Any]
+
+
+# ------------------------------------------------------------------ what each stage reads
+
+
+class Key:
+    """The place in ``params.yaml`` of a stage's field; ``{}`` parts come from the instance."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+
+class StageParams(BaseModel):
+    """The declared subset of ``params.yaml`` that one stage is given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PrepareParams(StageParams):
+    """What ``prepare`` reads."""
+
+    data: Annotated[schema.Dataset, Key("data.{dataset}")]
+
+
+class DecodeParams(StageParams):
+    """What ``decode`` reads."""
+
+    decode: Annotated[schema.Decode, Key("decode")]
+    data: Annotated[schema.Dataset, Key("data.{dataset}")]
+
+
+class PretrainParams(StageParams):
+    """What ``pretrain`` reads."""
+
+    seed: Annotated[int, Key("seed")]
+    split: Annotated[int, Key("split")]
+    clip: Annotated[schema.Clip, Key("clip")]
+    model: Annotated[schema.Model, Key("model")]
+    pretrain: Annotated[schema.Pretrain, Key("pretrain")]
+    method: Annotated[schema.RSPNet | schema.RhoMoCo, Key("methods.{method}")]
+    task: Annotated[Any, Key("task.{task}")]
+
+
+class InitializeParams(StageParams):
+    """What ``initialize`` reads."""
+
+    seed: Annotated[int, Key("seed")]
+    model: Annotated[schema.Model, Key("model")]
+    baseline: Annotated[schema.Baseline, Key("baselines.{baseline}")]
+
+
+class FinetuneParams(StageParams):
+    """What ``finetune`` reads."""
+
+    seed: Annotated[int, Key("seed")]
+    split: Annotated[int, Key("split")]
+    clip: Annotated[schema.Clip, Key("clip")]
+    model: Annotated[schema.Model, Key("model")]
+    finetune: Annotated[schema.Finetune, Key("finetune")]
+
+
+class EmbedParams(StageParams):
+    """What ``embed`` reads."""
+
+    split: Annotated[int, Key("split")]
+    clip: Annotated[schema.Clip, Key("clip")]
+    model: Annotated[schema.Model, Key("model")]
+    embed: Annotated[schema.Embed, Key("embed")]
+
+
+class RecognitionParams(StageParams):
+    """What ``evaluate`` reads for multi-clip recognition."""
+
+    seed: Annotated[int, Key("seed")]
+    split: Annotated[int, Key("split")]
+    clip: Annotated[schema.Clip, Key("clip")]
+    model: Annotated[schema.Model, Key("model")]
+    protocol: Annotated[schema.Recognition, Key("evaluate.finetuned.{protocol}")]
+
+
+class FrozenParams(StageParams):
+    """What ``evaluate`` reads for a protocol on frozen features."""
+
+    seed: Annotated[int, Key("seed")]
+    split: Annotated[int, Key("split")]
+    protocol: Annotated[
+        schema.Linear | schema.KNN | schema.Retrieval, Key("evaluate.frozen.{protocol}")
+    ]
+
+
+class AggregateParams(StageParams):
+    """What ``aggregate`` reads: the names of the rows, and how to show them."""
+
+    data: Annotated[dict[str, schema.Dataset], Key("data")]
+    methods: Annotated[schema.Methods, Key("methods")]
+    baselines: Annotated[dict[str, schema.Baseline], Key("baselines")]
+    report: Annotated[schema.Report, Key("report")]
+
+
+READS: dict[str, type[StageParams]] = {
+    "prepare": PrepareParams,
+    "decode": DecodeParams,
+    "pretrain": PretrainParams,
+    "initialize": InitializeParams,
+    "finetune": FinetuneParams,
+    "embed": EmbedParams,
+    "aggregate": AggregateParams,
+}
+
+
+def declared(reads: type[StageParams], **who: str) -> dict[str, str]:
+    """Field -> key in ``params.yaml`` of the subset that ``reads`` declares for one instance."""
+    hints = get_type_hints(reads, include_extras=True)
+    return {
+        field: next(m.path for m in hint.__metadata__ if isinstance(m, Key)).format(**who)
+        for field, hint in hints.items()
+        if field in reads.model_fields
+    }
+
+
+def subset(params: schema.Params, reads: type[StageParams], **who: str) -> StageParams:
+    """The declared part of ``params`` for one stage instance, and nothing else."""
+    values = {field: pick(params, key) for field, key in declared(reads, **who).items()}
+    return reads.model_construct(**values)
+
+
+def pick(params: schema.Params, key: str) -> Any:
+    """The value at a dotted key."""
+    value: Any = params
+    for part in key.split("."):
+        value = value[part] if isinstance(value, Mapping) else getattr(value, part)
+    return value
+
+
+# ------------------------------------------------------------------ reading and checking
+
+
+def yaml() -> YAML:
+    """YAML 1.2 with comments and block style kept (1e-4 is a number there, unlike in 1.1)."""
+    y = YAML()
+    y.preserve_quotes = True
+    y.width = 100
+    return y
+
+
+def read(path: Path) -> Raw:
+    """The raw mapping of a YAML file.
+
+    Raises:
+        UserError: the file is absent or is not a YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run this in the study's folder") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Raw:
+    """The raw mapping of YAML text; ``name`` is the file it came from, for messages."""
+    try:
+        raw = YAML(typ="safe", pure=True).load(io.StringIO(text))
+    except YAMLError as error:
+        raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{name}: expected a mapping of sections, found {type(raw).__name__}")
+    return raw
+
+
+def load(path: Path = DEFAULT) -> schema.Params:
+    """Read, type and check ``params.yaml``.
+
+    Raises:
+        UserError: with one line per fault: key, value found, what is allowed.
+    """
+    return validate(read(path), str(path))
+
+
+def validate(raw: Raw, name: str) -> schema.Params:
+    """Type and check a raw mapping; ``name`` is the file it came from, for messages."""
+    empty = [key for key, value in leaves(raw).items() if value is None]
+    if empty:
+        raise UserError(f"{name}: {empty[0]}: has no value; give one or remove the key")
+    try:
+        params = schema.Params.model_validate(raw)
+    except ValidationError as error:
+        lines = [f"{name}: {_explain(fault)}" for fault in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(lines))) from None
+    for fault in _contradictions(params):
+        raise UserError(f"{name}: {fault}")
+    return params
+
+
+def _explain(fault: Any) -> str:
+    """One line for one fault pydantic found: key, what was found, what is allowed."""
+    parts, holder = _locate(fault["loc"])
+    key, found = ".".join(parts), fault["input"]
+    if fault["type"] == "extra_forbidden":
+        allowed = ", ".join(getattr(holder, "model_fields", {}))
+        return f"{key}: no such key; allowed here: {allowed}"
+    if fault["type"] == "missing":
+        return f"{key}: missing"
+    if fault["type"] == "union_tag_invalid":
+        return f"{key}.format = {fault['ctx']['tag']!r}: must be {fault['ctx']['expected_tags']}"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if isinstance(found, Mapping):
+        return f"{key}: {message}"
+    return f"{key} = {found!r}: must be {message}"
+
+
+def _locate(loc: tuple[int | str, ...]) -> tuple[list[str], Any]:
+    """Split a pydantic location into the key as the user wrote it, and the block that holds it.
+
+    Pydantic's locations also name the member of a union that was tried; the user never wrote that.
+    """
+    parts: list[str] = []
+    holder: Any = None
+    here: Any = schema.Params
+    for part in loc:
+        options = _members(here)
+        tagged = [m for m in options if part in _tags(m)]
+        if len(options) > 1 and tagged:
+            here = tagged[0]
+            continue
+        parts.append(str(part))
+        holder = options[0]
+        here = _below(holder, part)
+    return parts, holder
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The alternatives of a (possibly annotated, possibly optional) union; else itself."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [m for a in get_args(annotation) if a is not NoneType for m in _members(a)]
+    return [annotation]
+
+
+def _tags(member: Any) -> tuple[Any, ...]:
+    fields = getattr(member, "model_fields", {})
+    return get_args(fields["format"].annotation) if "format" in fields else ()
+
+
+def _below(holder: Any, part: int | str) -> Any:
+    """The annotation one step down: a field of a block, a value of a mapping, an item of a list."""
+    if get_origin(holder) in (dict, list):
+        return get_args(holder)[-1]
+    fields = get_type_hints(holder, include_extras=True) if isinstance(holder, type) else {}
+    return fields.get(str(part))
+
+
+# ------------------------------------------------------------------ contradictions between blocks
+
+
+def _contradictions(params: schema.Params) -> Iterator[str]:
+    """Values that are possible one by one and impossible together."""
+    if params.pretrain.dataset not in params.data:
+        allowed = ", ".join(params.data)
+        yield f"pretrain.dataset = {params.pretrain.dataset!r}: must be an entry of data: {allowed}"
+    for name, dataset in params.data.items():
+        if (dataset.format == "synthetic") != (name == "synthetic"):
+            yield (
+                f"data.{name}.format = {dataset.format!r}: the built-in dataset is the entry "
+                "named 'synthetic', and only it"
+            )
+    methods = params.methods.model_fields_set
+    for name in params.baselines:
+        if name in methods:
+            yield f"baselines.{name}: also an entry of methods; give the baseline another name"
+    if not methods and not params.baselines:
+        yield "methods: empty, and so are baselines; at least one row is needed"
+    rows = [*params.baselines, *params.methods.model_dump(exclude_unset=True)]
+    if params.report.baseline not in rows:
+        yield f"report.baseline = {params.report.baseline!r}: must be a row: {', '.join(rows)}"
+    for name in ("rspnet", "rho_moco"):
+        method = getattr(params.methods, name)
+        if method is not None and method.queue < params.pretrain.batch_size:
+            yield (
+                f"methods.{name}.queue = {method.queue}: must hold at least one batch "
+                f"(pretrain.batch_size = {params.pretrain.batch_size})"
+            )
+    yield from _too_short(params)
+
+
+def _too_short(params: schema.Params) -> Iterator[str]:
+    """Clips whose span is longer than every video of the built-in dataset."""
+    data = params.data.get("synthetic")
+    if not isinstance(data, schema.SyntheticData):
+        return
+    clip = params.clip
+    longest = (clip.frames - 1) * clip.stride + 1
+    if longest > data.frames:
+        yield (
+            f"clip.stride = {clip.stride}: {clip.frames} frames then span {longest}, longer than "
+            f"every video (data.synthetic.frames = {data.frames})"
+        )
+    rspnet = params.methods.rspnet
+    if rspnet is not None and params.pretrain.dataset == "synthetic":
+        reach = (clip.frames - 1) * clip.stride * max(rspnet.speeds) + 1
+        if reach > data.frames:
+            yield (
+                f"methods.rspnet.speeds = {rspnet.speeds}: speed {max(rspnet.speeds)} spans "
+                f"{reach} frames, longer than every video (data.synthetic.frames = {data.frames})"
+            )
+
+
+# ------------------------------------------------------------------ leaves
+
+
+def leaves(raw: Any, prefix: str = "") -> dict[str, Any]:
+    """Flat ``{"finetune.optimizer.lr": 0.1}`` of a nested mapping; lists are leaves."""
+    if not isinstance(raw, Mapping) or not raw:
+        return {prefix: raw} if prefix else {}
+    flat: dict[str, Any] = {}
+    for key, value in raw.items():
+        flat |= leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def dump(value: Any) -> Any:
+    """A typed value as plain YAML data: what stood in the file."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_unset=True)
+    if isinstance(value, Mapping):
+        return {key: dump(item) for key, item in value.items()}
+    return value

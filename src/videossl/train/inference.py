@@ -1,0 +1,42 @@
+"""A network over evenly spread, centrally cropped clips of videos: deterministic testing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from videossl.data.augment import augment
+from videossl.data.loader import test_batches
+from videossl.data.store import ClipStore
+from videossl.schema import Clip
+
+
+@torch.no_grad()
+def per_clip(
+    module: nn.Module,
+    store: ClipStore,
+    videos: Sequence[int],
+    clip: Clip,
+    clips: int,
+    batch_size: int,
+    device: torch.device,
+) -> NDArray[np.float32]:
+    """Outputs (videos, clips, D) of ``module`` in eval mode; the mode it was in is put back."""
+    training = module.training
+    module.eval()
+    total = -(-len(videos) * clips // batch_size)
+    parts = []
+    stream = test_batches(store, videos, clip, clips, batch_size)
+    for batch in tqdm(stream, total=total, unit="batch", disable=not sys.stderr.isatty()):
+        moved = batch.to(device)
+        x = augment(moved.clips[0], moved.draws[0], clip.size)
+        parts.append(module(x).float().cpu())
+    module.train(training)
+    out = torch.cat(parts)
+    return out.view(len(videos), clips, -1).numpy()

@@ -1,0 +1,214 @@
+"""The training loop, for pretraining and fine-tuning alike.
+
+A run is a pure function of its parameters and its data: batch and random numbers of step ``s``
+depend on (seed, s) only. So a run that was killed goes on from its last checkpoint and ends, on
+the CPU, with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from videossl.data.augment import augment
+from videossl.data.loader import Batch, TrainBatches
+from videossl.job import Job, Stopped, UserError
+from videossl.schema import Optimizer
+from videossl.train import checkpoint, optim
+from videossl.train.device import device, place
+
+CHECKPOINT_SECONDS = 30.0  # at most this much work is lost to a kill
+
+
+class Task(ABC):
+    """What is trained, for the loop."""
+
+    module: nn.Module  # parameters and buffers are all the state of the task, but for `extra`
+
+    @abstractmethod
+    def step(
+        self, clips: list[Tensor], batch: Batch, backward: Callable[[Tensor], None]
+    ) -> dict[str, Tensor]:
+        """Add the gradients of one batch; returns detached scalars, ``loss`` among them."""
+
+    def after_step(self, progress: float) -> None:
+        """Runs after each optimiser step."""
+        return
+
+    def after_epoch(self, epoch: int) -> dict[str, float]:
+        """Runs after each epoch; returns more columns of the curve."""
+        return {}
+
+    def extra(self) -> dict[str, Any]:
+        """State beside the module's, for the checkpoint."""
+        return {}
+
+    def restore(self, extra: dict[str, Any]) -> None:
+        """Take back what ``extra`` gave."""
+        return
+
+
+def fit(
+    job: Job,
+    task: Task,
+    batches: TrainBatches,
+    optimizer: Optimizer,
+    epochs: int,
+    warmup_epochs: int,
+    size: int,
+    precision: str,
+    seed: int,
+) -> list[dict[str, float]]:
+    """Train ``task``; returns the curve, one row per epoch.
+
+    Raises:
+        Stopped: asked to end by a signal; the state is saved.
+        UserError: the loss is no longer finite.
+    """
+    return _Run(
+        job, task, batches, optimizer, epochs, warmup_epochs, size, precision, seed
+    ).to_the_end()
+
+
+class _Run:
+    def __init__(
+        self,
+        job: Job,
+        task: Task,
+        batches: TrainBatches,
+        optimizer: Optimizer,
+        epochs: int,
+        warmup_epochs: int,
+        size: int,
+        precision: str,
+        seed: int,
+    ) -> None:
+        self.job, self.task, self.batches = job, task, batches
+        self.size, self.seed, self.base_lr = size, seed, optimizer.lr
+        self.device = device()
+        self.autocast = precision == "bfloat16"
+        self.per_epoch = batches.steps_per_epoch
+        self.total = epochs * self.per_epoch
+        self.warmup = warmup_epochs * self.per_epoch
+        place(task.module, self.device)
+        task.module.train()
+        self.optimizer = optim.build(task.module, optimizer)
+        self.file = job.scratch / "checkpoint.pt"
+        self.step = 0
+        self.curve: list[dict[str, float]] = []
+        self.sums: dict[str, Tensor] = {}  # of this epoch so far
+        self.asked_to_stop = False
+
+    # ------------------------------------------------------------------ state
+
+    def save(self) -> None:
+        state = {
+            "step": self.step,
+            "module": self.task.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "curve": self.curve,
+            "sums": self.sums,
+            "extra": self.task.extra(),
+        }
+        checkpoint.save(state, self.file)
+
+    def resume(self) -> None:
+        state = checkpoint.load(self.file, self.device)
+        if state is None:
+            return
+        self.task.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.task.restore(state["extra"])
+        self.step, self.curve, self.sums = state["step"], state["curve"], state["sums"]
+        print(f"going on from step {self.step} of {self.total}", flush=True)
+
+    # ------------------------------------------------------------------ running
+
+    def to_the_end(self) -> list[dict[str, float]]:
+        self.resume()
+        every = float(os.environ.get("VIDEOSSL_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS))
+        old = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGUSR1)}
+        # a worker per thread beyond the first, where the device leaves the CPU free
+        workers = self.job.threads - 1 if self.device.type == "cuda" else 0
+        stream = self.batches.from_step(
+            self.step, self.total, workers, pin=self.device.type == "cuda"
+        )
+        saved = time.monotonic()
+        try:
+            with _progress(self.total, self.step, self.job) as bar:
+                for batch in stream:
+                    self._one_step(batch.to(self.device))
+                    bar.update()
+                    if self.step % self.per_epoch == 0:
+                        self._end_epoch(bar)
+                    if self.asked_to_stop:
+                        self.save()
+                        raise Stopped(f"{self.job.stage}: saved at step {self.step}")
+                    if time.monotonic() - saved >= every:
+                        self.save()
+                        saved = time.monotonic()
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+        return self.curve
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self.asked_to_stop = True
+
+    def _one_step(self, batch: Batch) -> None:
+        # dropout and the like: numbers of this step, whatever ran before it
+        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = optim.learning_rate(self.base_lr, self.step, self.total, self.warmup)
+        self.optimizer.zero_grad(set_to_none=True)
+        clips = [augment(c, d, self.size) for c, d in zip(batch.clips, batch.draws, strict=True)]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            found = self.task.step(clips, batch, _backward)
+        self.optimizer.step()
+        self.step += 1
+        self.task.after_step(self.step / self.total)
+        for name, value in found.items():
+            self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value
+
+    def _end_epoch(self, bar: Any) -> None:
+        epoch = self.step // self.per_epoch
+        means = {name: float(value) / self.per_epoch for name, value in self.sums.items()}
+        self.sums = {}
+        if not means["loss"] < float("inf"):  # false for nan too
+            raise UserError(
+                f"{self.job.stage} {'/'.join(self.job.who.values())}: the loss is {means['loss']} "
+                f"in epoch {epoch}; a lower optimizer.lr or a longer warmup_epochs may help"
+            )
+        lr = self.optimizer.param_groups[0]["lr"]
+        row = {"step": self.step, "epoch": epoch, **means, "lr": lr}
+        self.curve.append({**row, **self.task.after_epoch(epoch)})
+        bar.set_postfix(loss=f"{means['loss']:.3f}")
+        if bar.disable:  # a log file: a line per epoch instead of a bar
+            shown = " ".join(f"{k} {v:.4g}" for k, v in self.curve[-1].items() if k != "step")
+            print(f"step {self.step}/{self.total} {shown}", flush=True)
+
+
+def _backward(loss: Tensor) -> None:
+    loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _progress(total: int, done: int, job: Job) -> Any:
+    name = "/".join((job.stage, *job.who.values()))
+    return tqdm(total=total, initial=done, desc=name, unit="step", disable=not sys.stderr.isatty())
+
+
+def write_curve(curve: list[dict[str, float]], path: Path) -> None:
+    """Write one row per epoch as tab-separated values."""
+    pd.DataFrame(curve).to_csv(path, sep="\t", index=False, float_format="%.7g")

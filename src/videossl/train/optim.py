@@ -1,0 +1,41 @@
+"""Optimisers and the learning-rate schedule."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from videossl.schema import Optimizer
+
+
+def build(module: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
+    """The optimiser of all parameters that take a gradient.
+
+    Weight decay leaves out one-dimensional parameters (biases, norms), as in the ρ methods'
+    paper (Feichtenhofer et al., CVPR 2021, appendix: BN weight decay 0).
+    """
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": spec.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if spec.name == "sgd":
+        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
+    if spec.name == "adamw":
+        return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999))
+    # imported here: it takes seconds, and torch has the other two
+    from timm.optim.lamb import Lamb
+    from timm.optim.lars import Lars
+
+    if spec.name == "lars":
+        return Lars(groups, lr=spec.lr, momentum=spec.momentum)
+    return Lamb(groups, lr=spec.lr, betas=(spec.momentum, 0.999))
+
+
+def learning_rate(base: float, step: int, total: int, warmup: int) -> float:
+    """Linear from base / warmup over the first ``warmup`` steps, then half a cosine to 0."""
+    if step < warmup:
+        return base * (step + 1) / warmup
+    return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))

@@ -1,0 +1,84 @@
+"""Stage ``pretrain``: train an encoder by a method's pretext task, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from videossl.data.loader import Batch, TrainBatches
+from videossl.data.store import ClipStore
+from videossl.job import Job, UserError, write_json
+from videossl.methods.base import Method
+from videossl.models import weights
+from videossl.train.loop import Task, fit, write_curve
+
+if TYPE_CHECKING:
+    from videossl.params import PretrainParams
+
+
+class Pretraining(Task):
+    """A method, for the loop."""
+
+    def __init__(self, method: Method) -> None:
+        self.module: Method = method
+
+    def step(
+        self, clips: list[Tensor], batch: Batch, backward: Callable[[Tensor], None]
+    ) -> dict[str, Tensor]:
+        """One step of the pretext task; labels stay unused."""
+        return self.module.training_step(clips, batch.video, backward)
+
+    def after_step(self, progress: float) -> None:
+        """Targets and queues move on."""
+        self.module.after_step(progress)
+
+
+def run(job: Job, params: PretrainParams) -> None:
+    """Write ``encoder.safetensors``, ``curve.tsv`` and ``metrics.json``.
+
+    Raises:
+        UserError: the method needs more frames than any training video has, or fewer videos than
+            one batch are there.
+    """
+    torch.set_num_threads(job.threads)
+    store = ClipStore(job.input("shards"))
+    videos = store.members(params.split, "train")
+    # the encoder first: with equal seeds every method and the scratch row start from equal weights
+    torch.manual_seed(params.seed)
+    encoder = job.modules["backbone"].build(params.model)
+    pretext = job.modules["method"]
+    name = job.who["method"]
+    needed = pretext.span(params.method, params.task, params.clip)
+    longest = max(store.videos[v].frames for v in videos)
+    if needed > longest:
+        raise UserError(
+            f"methods.{name}: a clip spans {needed} frames, and the longest training video of "
+            f"{params.pretrain.dataset} has {longest}; lower clip.stride or the speeds"
+        )
+    spec = params.pretrain
+    if len(videos) < spec.batch_size:
+        raise UserError(
+            f"pretrain.batch_size = {spec.batch_size}: {spec.dataset} has only {len(videos)} "
+            f"training videos in split {params.split}"
+        )
+    method = pretext.build(params.method, params.task, params.clip, encoder)
+    batches = TrainBatches(
+        store, videos, method.requests, spec.augment, spec.batch_size, params.seed
+    )
+    curve = fit(
+        job,
+        Pretraining(method),
+        batches,
+        params.method.optimizer,
+        spec.epochs,
+        spec.warmup_epochs,
+        params.clip.size,
+        spec.precision,
+        params.seed,
+    )
+    weights.save(method.encoder, params.model, job.out / "encoder.safetensors")
+    write_curve(curve, job.out / "curve.tsv")
+    write_json(job.out / "metrics.json", {"videos": len(videos), **curve[-1]})

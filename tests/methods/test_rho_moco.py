@@ -1,0 +1,384 @@
+import copy
+import datetime
+import math
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from videossl import losses, schema
+from videossl.job import UserError
+from videossl.methods import rho_moco
+from videossl.methods.base import MomentumEncoder, Queue, gather
+from videossl.models import resnet3d
+
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+MODES = ["sequential", "parallel"]
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def build(rho=2, frames=8, stride=1, name="r3d", **changes):
+    params = {
+        "task": "rho",
+        "dim": 16,
+        "hidden": 24,
+        "layers": 3,
+        "temperature": 0.1,
+        "queue": 64,
+        "momentum": 0.9,
+        "momentum_schedule": "cosine",
+        "positives": "sum_in_log",
+        "mode": "sequential",
+        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0),
+    }
+    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4))
+    clip = schema.Clip(frames=frames, stride=stride, size=16)
+    return rho_moco.build(schema.RhoMoCo(**{**params, **changes}), rho, clip, encoder)
+
+
+def clips(count, batch=5, dtype=torch.float32):
+    return [torch.randn(batch, 3, 8, 16, 16).to(dtype) for _ in range(count)]
+
+
+def filled(method):
+    """Every entry taken; videos 0..63, so that a batch of videos 0..4 has own entries."""
+    method.queue.keys.copy_(losses.normalize(torch.randn_like(method.queue.keys)))
+    method.queue.videos.copy_(torch.arange(64))
+    return method
+
+
+def gradients(method):
+    online = [*method.encoder.named_parameters(), *method.head.named_parameters()]
+    return {name: parameter.grad.clone() for name, parameter in online}
+
+
+# ------------------------------------------------------------------------------------ requests
+
+
+@EXAMPLES
+@given(
+    seed=st.integers(0, 2**32),
+    num_frames=st.integers(1, 300),
+    rho=st.integers(1, 6),
+    stride=st.integers(1, 8),
+)
+def test_requests_are_rho_windows_each_with_its_own_view(seed, num_frames, rho, stride):
+    method = build(rho=rho, stride=stride)
+    requests = method.requests(np.random.default_rng(seed), num_frames)
+    assert [r.view for r in requests] == list(range(max(rho, 2)))
+    for r in requests:
+        assert r.frames.shape == (8,)
+        assert 0 <= r.frames.min() <= r.frames.max() < num_frames
+        if num_frames >= method.span:
+            assert np.diff(r.frames).tolist() == [stride] * 7
+    if rho == 1:
+        np.testing.assert_array_equal(requests[0].frames, requests[1].frames)
+
+
+def test_times_of_the_clips_are_independent():
+    rng, method = np.random.default_rng(0), build(rho=3)
+    starts = np.array([[r.frames[0] for r in method.requests(rng, 200)] for _ in range(2000)])
+    correlation = np.corrcoef(starts.T)
+    assert np.abs(correlation - np.eye(3)).max() < 0.08
+    assert starts.min() == 0
+    assert starts.max() == 200 - method.span
+
+
+# ------------------------------------------------------------------------------------ loss
+
+
+def written_out(method, batch, video):
+    """Eq. 1 in plain numbers, averaged over clips, from the networks' outputs."""
+    queries = [losses.normalize(method.head(method.encoder(c))).tolist() for c in batch]
+    keys = [losses.normalize(method.target(c)).tolist() for c in batch]
+    queue = list(zip(method.queue.keys.tolist(), method.queue.videos.tolist(), strict=True))
+    tau, total = method.params.temperature, 0.0
+
+    def weight(a, b):
+        return math.exp(sum(x * y for x, y in zip(a, b, strict=True)) / tau)
+
+    for i, query in enumerate(queries):
+        for b, v in enumerate(video.tolist()):
+            plus = [weight(query[b], k[b]) for j, k in enumerate(keys) if j != i]
+            minus = sum(weight(query[b], k) for k, owner in queue if owner not in (v, -1))
+            if method.params.positives == "sum_in_log":
+                total += -math.log(sum(plus) / (sum(plus) + minus))
+            else:
+                total += sum(-math.log(p / (p + minus)) for p in plus) / len(plus)
+    return total / len(queries) / len(video)
+
+
+@pytest.mark.parametrize("rho", [1, 2, 3, 4])
+@pytest.mark.parametrize("positives", ["sum_in_log", "mean_of_losses"])
+@pytest.mark.parametrize("mode", MODES)
+def test_loss_equals_the_equation(rho, positives, mode):
+    method = filled(build(rho, positives=positives, mode=mode).double())
+    method.queue.videos[30:40] = -1
+    batch, video = clips(max(rho, 2), dtype=torch.float64), torch.tensor([0, 9, 33, 63, 100])
+    expected = written_out(copy.deepcopy(method), batch, video)
+    out = method.training_step(batch, video, lambda x: x.backward())
+    assert out["loss"].item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("rho", [1, 2, 4])
+@pytest.mark.parametrize("name", ["r3d", "r2plus1d"])
+def test_sequential_and_parallel_have_the_same_gradients_and_state(rho, name):
+    batch, video = clips(max(rho, 2), dtype=torch.float64), torch.arange(5)
+    sequential = filled(build(rho, name=name).double())
+    parallel = copy.deepcopy(sequential)
+    parallel.params = parallel.params.model_copy(update={"mode": "parallel"})
+    calls = {}
+    outs = []
+    for method in (sequential, parallel):
+        seen = calls.setdefault(method, [])
+        outs.append(
+            method.training_step(batch, video, lambda x, s=seen: s.append(x) or x.backward())
+        )
+    assert len(calls[sequential]) == max(rho, 2)
+    assert len(calls[parallel]) == 1
+    assert outs[0].keys() == outs[1].keys()
+    for key, value in outs[0].items():
+        torch.testing.assert_close(value, outs[1][key], rtol=1e-12, atol=0)
+    ours, theirs = gradients(sequential), gradients(parallel)
+    largest = max(g.abs().max().item() for g in ours.values())
+    assert largest > 1e-3
+    for key, value in ours.items():
+        assert (value - theirs[key]).abs().max().item() <= 1e-8 * largest, key
+    for key, value in sequential.state_dict().items():
+        torch.testing.assert_close(value, parallel.state_dict()[key], rtol=1e-12, atol=1e-15)
+
+
+def test_sequential_works_under_autocast_and_close_to_full_precision():
+    # no convolution: oneDNN's bfloat16 conv3d weight gradient is garbage for 2 frames (torch 2.14)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 16 * 16, 32), nn.BatchNorm1d(32))
+    encoder.num_features = 32
+    base = build(3)
+    cast = filled(rho_moco.build(base.params, 3, base.clip, encoder))
+    full, parallel = copy.deepcopy(cast), copy.deepcopy(cast)
+    parallel.params = cast.params.model_copy(update={"mode": "parallel"})
+    batch, video, found = clips(3), torch.arange(5), []
+    for method, enabled in ((full, False), (cast, True), (parallel, True)):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            out = method.training_step(batch, video, lambda x: x.backward())
+        assert out["loss"].dtype == torch.float32
+        gradient = torch.cat([g.flatten() for g in gradients(method).values()])
+        found.append((out["loss"].item(), gradient))
+    (exact, wide), (loss, narrow), (_, together) = found
+    assert loss == pytest.approx(exact, rel=0.02)
+    assert torch.cosine_similarity(narrow, wide, dim=0) > 0.99
+    torch.testing.assert_close(narrow, together, rtol=0.05, atol=0.02 * wide.abs().max().item())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_equals_cpu(mode):
+    here = filled(build(3, mode=mode).double())
+    there = copy.deepcopy(here).cuda()
+    batch, video = clips(3, dtype=torch.float64), torch.arange(5)
+    a = here.training_step(batch, video, lambda x: x.backward())
+    b = there.training_step([c.cuda() for c in batch], video.cuda(), lambda x: x.backward())
+    for method in (here, there):
+        method.after_step(0.5)
+    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
+    state = {k: v.cpu() for k, v in there.state_dict().items()}
+    torch.testing.assert_close(state, dict(here.state_dict()))
+
+
+def test_order_of_the_clips_does_not_matter():
+    method = filled(build(3).double())
+    batch, video = clips(3, dtype=torch.float64), torch.arange(5)
+    a = copy.deepcopy(method)(batch, video)["loss"]
+    b = method([batch[2], batch[0], batch[1]], video)["loss"]
+    torch.testing.assert_close(a, b, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_gradient_reaches_encoder_and_head_but_no_target_and_no_queue(mode):
+    method = filled(build(3, mode=mode))
+    out = method.training_step(clips(3), torch.arange(5), lambda x: x.backward())
+    assert not any(value.requires_grad for value in out.values())
+    for name, gradient in gradients(method).items():
+        assert gradient.abs().sum() > 0, name
+    assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
+    assert not any(b.requires_grad for b in method.queue.buffers())
+
+
+def test_keys_of_all_clips_enter_the_queue_after_the_loss():
+    method = build(3)
+    batch, video = clips(3), torch.arange(5) + 7
+    twin = copy.deepcopy(method)
+    out = method.training_step(batch, video, lambda x: x.backward())
+    assert out["loss"].item() == pytest.approx(0, abs=1e-6)  # nothing to tell the videos from yet
+    for i, clip in enumerate(batch):
+        expected = losses.normalize(twin.target(clip))
+        torch.testing.assert_close(method.queue.keys[5 * i : 5 * i + 5], expected)
+    assert method.queue.videos[:16].tolist() == video.tolist() * 3 + [-1]
+
+
+# ------------------------------------------------------------------------------------ momentum
+
+
+def test_momentum_goes_from_its_base_to_one_along_a_cosine():
+    assert rho_moco.cosine_momentum(0.994, 0.0) == pytest.approx(0.994)
+    assert rho_moco.cosine_momentum(0.994, 0.5) == pytest.approx(0.997)
+    assert rho_moco.cosine_momentum(0.994, 1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("schedule", "progress", "momentum"),
+    [("constant", 0.5, 0.8), ("cosine", 0.5, 0.9), ("cosine", 0.0, 0.8), ("cosine", 1.0, 1.0)],
+)
+def test_target_moves_by_the_formula(schedule, progress, momentum):
+    method = build(momentum=0.8, momentum_schedule=schedule)
+    before = [p.clone() for p in method.target.parameters()]
+    online = [*method.encoder.parameters(), *method.head.parameters()]
+    for parameter in online:
+        parameter.data.add_(1.0)
+    method.after_step(progress)
+    for old, new, target in zip(before, method.target.parameters(), online, strict=True):
+        torch.testing.assert_close(new, momentum * old + (1 - momentum) * target)
+
+
+def test_momentum_encoder_is_a_separate_copy_with_its_own_batch_statistics():
+    encoder, head = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6)), nn.Linear(6, 3)
+    target = MomentumEncoder(encoder, head)
+    x = torch.randn(8, 4)
+    torch.testing.assert_close(target(x), head(encoder(x)))
+    assert not target(x).requires_grad
+    own, online = target.encoder[1].running_mean.clone(), encoder[1].running_mean.clone()
+    assert not torch.equal(own, online)  # two passes here, one there
+    target.update(encoder, head, 0.5)
+    torch.testing.assert_close(target.encoder[1].running_mean, own)
+    assert "encoder.1.running_mean" in target.state_dict()
+
+
+# ------------------------------------------------------------------------------------ queue
+
+
+@EXAMPLES
+@given(size=st.integers(1, 20), data=st.data())
+def test_queue_is_a_ring_of_the_newest_keys(size, data):
+    queue, plain, count = Queue(size, 2), deque(maxlen=size), 0
+    for batch in data.draw(st.lists(st.integers(1, size), max_size=12)):
+        numbers = torch.arange(count, count + batch)
+        queue.enqueue(torch.stack([numbers, -numbers], 1), numbers % 7)
+        plain.extend(numbers.tolist())
+        count += batch
+        assert queue.pointer.item() == count % size
+        taken = queue.videos >= 0
+        assert sorted(queue.keys[taken, 0].tolist()) == sorted(plain)
+        assert queue.videos[taken].tolist() == (queue.keys[taken, 0] % 7).long().tolist()
+        torch.testing.assert_close(queue.keys[:, 0], -queue.keys[:, 1])
+        oldest = queue.keys[:, 0].roll(-int(queue.pointer))[-len(plain) :]
+        assert oldest.tolist() == list(plain)
+
+
+@EXAMPLES
+@given(
+    stored=st.lists(st.integers(0, 4), max_size=8),
+    asked=st.lists(st.integers(0, 6), min_size=1, max_size=5),
+)
+def test_empty_entries_and_own_video_are_masked(stored, asked):
+    queue = Queue(8, 1)
+    if stored:
+        queue.enqueue(torch.ones(len(stored), 1), torch.tensor(stored))
+    mask = queue.mask(torch.tensor(asked))
+    expected = [[j >= len(stored) or stored[j] == v for j in range(8)] for v in asked]
+    assert mask.tolist() == expected
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_videos_own_keys_never_push_it_away(mode):
+    method = filled(build(2, mode=mode))
+    method.queue.videos[:40] = 3  # a batch of video 3 alone sees the other 24 entries only
+    batch, video = clips(2), torch.full((5,), 3)
+    moved, changed = copy.deepcopy(method), copy.deepcopy(method)
+    moved.queue.keys[:40] = losses.normalize(torch.randn(40, 16))
+    changed.queue.keys[40:] = losses.normalize(torch.randn(24, 16))
+    a, b, c = (
+        m.training_step(batch, video, lambda x: x.backward())["loss"].item()
+        for m in (method, moved, changed)
+    )
+    assert a == b != c
+
+
+def test_queue_survives_a_checkpoint():
+    queue = Queue(6, 3)
+    queue.enqueue(torch.randn(4, 3), torch.arange(4))
+    other = Queue(6, 3)
+    other.load_state_dict(queue.state_dict())
+    for q in (queue, other):
+        q.enqueue(torch.ones(4, 3), torch.arange(4) + 10)
+    assert all(torch.equal(a, b) for a, b in zip(queue.buffers(), other.buffers(), strict=True))
+    assert other.videos.tolist() == [12, 13, 2, 3, 10, 11]
+
+
+def test_a_batch_larger_than_the_queue_is_refused():
+    with pytest.raises(UserError, match=r"queue: 4 keys, .* brings 5; allowed: >= 5"):
+        Queue(4, 2).enqueue(torch.ones(5, 2), torch.arange(5))
+
+
+def _rank(rank, folder):
+    store = dist.FileStore(f"{folder}/store", 2)
+    limit = datetime.timedelta(seconds=60)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=limit)
+    queue = Queue(12, 3)
+    for step in range(4):
+        numbers = torch.arange(4) + 4 * step
+        keys = numbers[:, None].float().expand(4, 3)
+        queue.enqueue(keys[2 * rank : 2 * rank + 2], numbers[2 * rank : 2 * rank + 2])
+    torch.save(queue.state_dict(), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_queue_of_two_ranks_is_that_of_one_process(tmp_path):
+    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
+    alone = Queue(12, 3)
+    for step in range(4):
+        numbers = torch.arange(4) + 4 * step
+        alone.enqueue(numbers[:, None].float().expand(4, 3), numbers)
+    for rank in range(2):
+        state = torch.load(tmp_path / f"{rank}.pt")
+        for key, value in alone.state_dict().items():
+            assert torch.equal(state[key], value), (rank, key)
+
+
+def test_gather_without_ranks_is_the_tensor_without_gradient():
+    x = torch.ones(2, 3, requires_grad=True)
+    assert torch.equal(gather(x), x)
+    assert not gather(x).requires_grad
+
+
+# ------------------------------------------------------------------------------------ learning
+
+
+@pytest.mark.parametrize("rho", [1, 2, 3])
+def test_overfits_sixteen_videos(rho):
+    method = build(rho, queue=48 * rho, temperature=0.2)
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
+    videos = torch.randn(16, 3, 8, 16, 16)
+    batch = [videos + 0.5 * torch.randn_like(videos) for _ in range(max(rho, 2))]
+    history = []
+    for step in range(30):
+        optimizer.zero_grad()
+        out = method.training_step(batch, torch.arange(16), lambda x: x.backward())
+        optimizer.step()
+        method.after_step(step / 30)
+        history.append({name: value.item() for name, value in out.items()})
+    # the queue is full, so the loss at its full height, from the fourth step on
+    early = {name: np.mean([h[name] for h in history[3:6]]) for name in history[0]}
+    last = {name: np.mean([h[name] for h in history[-3:]]) for name in history[0]}
+    assert last["loss"] < 0.7 * early["loss"]
+    assert last["instance_accuracy"] > max(0.8, early["instance_accuracy"])

@@ -1,0 +1,76 @@
+# What the rules share: the graph of params.yaml, and outputs at runs/<stage>/<who>/<fingerprint>/.
+# Other parameters or other code are another path, so nothing goes stale: mtimes, .snakemake/ and
+# rerun triggers decide nothing, and inputs are `ancient`.
+sys.path.insert(0, str(Path(workflow.basedir, "src")))
+
+from videossl import stages
+from videossl.job import UserError
+
+if config:
+    raise WorkflowError("change params.yaml: stages read that file, so --config has no effect")
+
+try:
+    GRAPH = stages.load(Path("params.yaml"))
+except UserError as error:
+    raise WorkflowError(str(error))
+
+
+def output_of(node):
+    return Path("runs", GRAPH.path(node)).as_posix()
+
+
+def node_of(stage, wildcards):
+    return GRAPH.find(stage, dict(wildcards.items()))
+
+
+def needs(stage):
+    """Input function: role -> outputs of the instances that play it."""
+
+    def inputs(wildcards):
+        roles = GRAPH.needs(node_of(stage, wildcards))
+        return {
+            role: [ancient(output_of(node)) for node in nodes]
+            for role, nodes in roles.items()
+        }
+
+    return inputs
+
+
+def reads(stage):
+    """Params function: the declared part of params.yaml, flat."""
+
+    def leaves(wildcards):
+        return GRAPH.leaves(node_of(stage, wildcards))
+
+    return leaves
+
+
+def publish():
+    """Point runs/report at the report of the current params.yaml, if it is there."""
+    latest = Path(output_of(stages.instance("aggregate")))
+    link = Path("runs", "report")
+    if latest.is_dir() and link.resolve() != latest.resolve():
+        part = link.with_name(".report.part")
+        part.unlink(missing_ok=True)
+        part.symlink_to(latest.relative_to("runs"), target_is_directory=True)
+        part.replace(link)
+
+
+def gpus():
+    """Trainings at a time on this machine: one per GPU, or as many as cores without one."""
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) or workflow.cores
+
+
+if workflow.is_main_process:
+    workflow.global_resources.setdefault("gpu", gpus())
+    # values set back: the report is there and no job runs, so there is no onsuccess
+    publish()
+
+
+wildcard_constraints:
+    fp="[0-9a-f]{12}",
+    dataset="[a-z0-9_]+",
+    method="[a-z0-9_]+",
+    baseline="[a-z0-9_]+",
+    encoder="[a-z0-9_]+",
+    protocol="[a-z0-9_]+",

@@ -1,0 +1,33 @@
+# Encoders: pretrained, and those of the baseline rows.
+
+
+rule pretrain:
+    input:
+        unpack(needs("pretrain")),
+    output:
+        directory("runs/pretrain/{method}/{fp}"),
+    log:
+        "logs/pretrain/{method}/{fp}.log",
+    threads: 1
+    retries: 2
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=2880,
+    params:
+        reads=reads("pretrain"),
+    shell:
+        "videossl pretrain {wildcards.method} --shards {input.shards} --out {output}"
+        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+
+
+rule initialize:
+    output:
+        directory("runs/initialize/{baseline}/{fp}"),
+    log:
+        "logs/initialize/{baseline}/{fp}.log",
+    params:
+        reads=reads("initialize"),
+    shell:
+        "videossl initialize {wildcards.baseline} --out {output}"
+        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
