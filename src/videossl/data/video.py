@@ -106,9 +106,9 @@ def _open(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
     # Metadata in any encoding: HMDB51 has titles that are not UTF-8.
     container = av.open(str(path), metadata_errors="ignore")
     stream = container.streams.best("video")
-    if stream is None:
+    if stream is None or stream.codec_context is None:
         container.close()
-        raise Unreadable("no video stream")
+        raise Unreadable("no video stream" if stream is None else "no decoder for its codec")
     assert isinstance(stream, av.VideoStream)
     stream.codec_context.thread_count = 1  # children decode in parallel, one video each
     return container, stream
