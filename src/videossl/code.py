@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent
 ENGINE = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        *("cli", "code", "configure", "execute", "params", "registry", "runs", "schema"),
+        *("cli", "code", "configure", "execute", "machine", "params", "registry", "runs", "schema"),
         *("stages", "__main__"),
     )
 )

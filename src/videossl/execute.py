@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from videossl import machine
 from videossl.job import Job, UserError, write_json
 from videossl.stages import Graph, Instance
 
@@ -44,7 +45,7 @@ def execute(
         for path in paths:
             if not path.exists():
                 raise UserError(f"{node}: its {role} is not there: {path}")
-    threads = threads or available_threads()
+    threads = threads or machine.threads()
     # before torch and numpy are imported: their thread pools are sized once
     os.environ["OMP_NUM_THREADS"] = str(threads)
     part = out.with_name(f".{out.name}.part")
@@ -73,12 +74,6 @@ def execute(
     write_json(part / "stage.json", record)
     _publish(part, out)
     shutil.rmtree(job.scratch, ignore_errors=True)
-
-
-def available_threads() -> int:
-    """CPU threads that the engine, the scheduler or the machine gives this process."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))
 
 
 def _publish(part: Path, out: Path) -> None:

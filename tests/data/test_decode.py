@@ -114,7 +114,7 @@ def run(
         threads=threads,
         modules={"dataset": adapter},
     )
-    params = types.SimpleNamespace(decode=OPTIONS.model_copy(update=options))
+    params = types.SimpleNamespace(decode=OPTIONS.model_copy(update=options), data=None)
     decode.run(job, params)
     return manifest_of(out)
 

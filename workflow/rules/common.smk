@@ -1,18 +1,27 @@
 # What the rules share: the graph of params.yaml, and outputs at runs/<stage>/<who>/<fingerprint>/.
-# Other parameters or other code are another path, so nothing goes stale: mtimes, .snakemake/ and
-# rerun triggers decide nothing, and inputs are `ancient`.
+# Other parameters or other code are another path, so an output that is there is right and done:
+# mtimes, .snakemake/ and rerun triggers decide nothing, and inputs are `ancient`.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
-from videossl import stages
+from videossl import machine, stages
 from videossl.job import UserError
 
 if config:
-    raise WorkflowError("change params.yaml: stages read that file, so --config has no effect")
+    raise WorkflowError(
+        "change params.yaml: stages read that file, so --config has no effect"
+    )
 
 try:
     GRAPH = stages.load(Path("params.yaml"))
 except UserError as error:
     raise WorkflowError(str(error))
+
+
+FORCED = False
+if workflow.dag_settings is not None:
+    settings = workflow.dag_settings
+    settings.rerun_triggers = frozenset()
+    FORCED = bool(settings.forceall or settings.forcetargets or settings.forcerun)
 
 
 def output_of(node):
@@ -24,13 +33,22 @@ def node_of(stage, wildcards):
 
 
 def needs(stage):
-    """Input function: role -> outputs of the instances that play it."""
+    """Input function: role -> outputs of the instances that play it.
+
+    A removed output is made again without rerunning what was made from it before: for a node that
+    is done, absent inputs are left out.
+    """
 
     def inputs(wildcards):
-        roles = GRAPH.needs(node_of(stage, wildcards))
+        me = node_of(stage, wildcards)
+        done = Path(output_of(me)).exists() and not FORCED
         return {
-            role: [ancient(output_of(node)) for node in nodes]
-            for role, nodes in roles.items()
+            role: [
+                ancient(path)
+                for path in map(output_of, nodes)
+                if not done or Path(path).exists()
+            ]
+            for role, nodes in GRAPH.needs(me).items()
         }
 
     return inputs
@@ -56,13 +74,9 @@ def publish():
         part.replace(link)
 
 
-def gpus():
-    """Trainings at a time on this machine: one per GPU, or as many as cores without one."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) or workflow.cores
-
-
 if workflow.is_main_process:
-    workflow.global_resources.setdefault("gpu", gpus())
+    # trainings at a time on this machine: one per GPU, or as many as cores without one
+    workflow.global_resources.setdefault("gpu", machine.gpus() or workflow.cores)
     # values set back: the report is there and no job runs, so there is no onsuccess
     publish()
 

@@ -8,8 +8,8 @@ rule pretrain:
         directory("runs/pretrain/{method}/{fp}"),
     log:
         "logs/pretrain/{method}/{fp}.log",
-    threads: 1
     retries: 2
+    threads: 1
     resources:
         gpu=1,
         mem_mb=8000,

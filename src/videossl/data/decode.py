@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -23,21 +23,16 @@ from videossl.data import isolate, shards, video
 from videossl.data.index import Entry, Index
 from videossl.data.store import MANIFEST
 from videossl.job import Job, UserError
-from videossl.schema import Decode
+from videossl.schema import Decode, FolderData
+
+if TYPE_CHECKING:
+    from videossl.params import DecodeParams
 
 LIBRARIES = ("av", "decord", "lmdb", "simplejpeg")
 DEADLINE = 120.0  # seconds for any video, and besides
 BYTES_PER_SECOND = 50_000  # of a file: forty times slower than one core decodes Kinetics
 
 Facts = dict[str, Any]
-
-
-class Params(Protocol):
-    """What the stage reads of the parameters."""
-
-    @property
-    def decode(self) -> Decode:
-        """The ``decode`` block."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +43,18 @@ class Stored:
     facts: Facts
 
 
-def run(job: Job, params: Params) -> None:
-    """Decode the dataset under the input ``videos`` into ``job.out``.
+def run(job: Job, params: DecodeParams) -> None:
+    """Decode the dataset into ``job.out``.
+
+    The built-in dataset's files are the input ``videos`` itself; those of a dataset on disk lie
+    under its ``root``, and ``videos`` is the list that says they are there.
 
     Raises:
         UserError: the dataset's lists are at fault, or not one video can be stored.
     """
-    index: Index = job.modules["dataset"].read(job.input("videos"))
+    data = params.data
+    root = Path(data.root) if isinstance(data, FolderData) else job.input("videos")
+    index: Index = job.modules["dataset"].read(root)
     results = isolate.ordered(
         partial(store_one, index.root, params.decode),
         [entry.name for entry in index.entries],

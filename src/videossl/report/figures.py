@@ -163,10 +163,11 @@ def _bar(axes: Axes, position: int, cell: Cell | None, baseline: bool, decimals:
     if cell is None:
         axes.annotate("–", (0, position), (4, 0), textcoords="offset points", va="center")
         return
-    colour = INKS["neutral" if baseline else "accent" if cell.best else "pale"]
+    fill = INKS["neutral" if baseline else "accent" if cell.best else "pale"]
     value, low, high = 100 * cell.value, 100 * cell.low, 100 * cell.high
-    axes.barh(position, value, height=0.62, color=colour)
-    axes.plot([low, high], [position, position], color=INKS["ink"], linewidth=1.1)
+    axes.barh(position, value, height=0.62, color=fill)
+    for colour, width in (("paper", 2.8), ("ink", 1.1)):  # the rim keeps it visible on its bar
+        axes.plot([low, high], [position] * 2, color=INKS[colour], linewidth=width)
     axes.annotate(
         percent(cell.value, decimals),
         (high, position),

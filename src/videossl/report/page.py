@@ -61,8 +61,9 @@ def render(study: Study) -> str:
 
 def _facts(study: Study) -> str:
     rows = study.tables[0].rows
-    parts = [", ".join(table.dataset for table in study.tables)]
-    parts.append(sections.counted(len(rows), "row"))
+    names = ", ".join(table.dataset for table in study.tables)
+    parts = [f"{'dataset' if len(study.tables) == 1 else 'datasets'} {names}"]
+    parts.append(sections.counted(len(rows), "encoder"))
     parts += [
         f"{key} {', '.join(values)}"
         for key in ("split", "seed")
@@ -113,12 +114,15 @@ def _tiles(table: Table, decimals: int) -> str:
         winners = table.winners(protocol, metrics[0])
         cell = table.cells[winners[0], protocol, metrics[0]]
         who = escape(_joined([method_name(name) for name in winners]))
-        gain = "" if cell.gain is None else f" · {_gain(cell.gain, decimals, 'b')} points"
-        what = escape(f"{protocol_name(protocol)}, {metric_name(metrics[0])}")
+        gain = "the baseline"
+        if cell.gain is not None:
+            over = escape(method_name(table.baseline))
+            gain = f"{_gain(cell.gain, decimals, 'b')} points over {over}"
+        what = f"{escape(protocol_name(protocol))} <i>{escape(metric_name(metrics[0]))}</i>"
         items.append(
             f'<li><span class="what">{what}</span>'
             f'<span class="number">{percent(cell.value, decimals)}<small> %</small></span>'
-            f'<span class="who">{who}{gain}</span></li>'
+            f'<span class="who">{who}</span><span class="who gain">{gain}</span></li>'
         )
     label = escape(f"Best results on {table.dataset}")
     return f'<ul class="tiles" aria-label="{label}">{"".join(items)}</ul>\n' if items else ""
@@ -148,13 +152,14 @@ def _results(study: Study, table: Table) -> str:
     )
     return (
         f'{title}<div class="scroll" role="region" aria-label="{label}" tabindex="0">\n'
-        f'<table class="wide results">\n<caption>{_caption(table, study.decimals)}</caption>\n'
+        f'<table class="wide results">\n<caption class="unseen">{label}</caption>\n'
         f"{_result_head(table)}\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
+        f'<p class="note">{_reading(table, study.decimals)}</p>\n'
         f'{_figures(bars)}\n<p class="note">{escape(note)}</p>'
     )
 
 
-def _caption(table: Table, decimals: int) -> str:
+def _reading(table: Table, decimals: int) -> str:
     counts = sorted({cell.n for cell in table.cells.values()})
     halves = [(cell.high - cell.low) / 2 for cell in table.cells.values()]
     videos = " to ".join(dict.fromkeys((f"{counts[0]:,}", f"{counts[-1]:,}")))

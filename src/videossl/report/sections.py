@@ -68,10 +68,11 @@ def durations(records: Sequence[Mapping[str, Any]]) -> str:
     note += "side by side. Embedding and the writing of built-in videos are not among them."
     return (
         '<div class="scroll" role="region" aria-label="Durations" tabindex="0">\n'
-        f'<table class="wide durations">\n<caption>{note}</caption>\n'
+        f'<table class="wide durations">\n<caption class="unseen">Durations</caption>\n'
         f'<thead><tr><th scope="col">Stage of</th>{heads}</tr></thead>\n'
         f"<tbody>\n{chr(10).join(lines)}\n</tbody>\n"
-        f"<tfoot>{_cost_row('total', totals, kinds)}</tfoot>\n</table>\n</div>"
+        f"<tfoot>{_cost_row('total', totals, kinds)}</tfoot>\n</table>\n</div>\n"
+        f'<p class="note">{note}</p>'
     )
 
 

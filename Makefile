@@ -1,0 +1,39 @@
+# make          set up and run the study of params.yaml on all cores (the same as `make demo`)
+# make setup    only make the environment in .venv
+# make test     set up and run the tests that take seconds
+# make test-slow, make lint
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: demo setup lint test test-slow clean
+
+demo: setup
+	snakemake --cores all
+	@echo "The report: runs/report/report.html"
+
+setup: .venv/.ready
+
+.venv/.ready: constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}; say make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt setuptools
+	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt \
+	    --no-build-isolation -e '.[workflow,dev]'
+	touch $@
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow/rules
+	mypy
+	snakemake --lint
+
+test: setup
+	python -m pytest -m "not slow and not gpu and not slurm"
+
+test-slow: setup
+	python -m pytest -m "slow and not gpu and not slurm"
+
+clean:
+	rm -rf runs results logs scratch .snakemake

@@ -1,0 +1,27 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from study import Study, copy_study
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """A fresh study, nothing run yet."""
+    return copy_study(tmp_path / "study")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The tiny study, run once under both engines; tests leave it as they found it."""
+    study = copy_study(tmp_path_factory.mktemp("tiny") / "study")
+    study.run("videossl", "configure", "configs/tiny.yaml")
+    study.commit("tiny")
+    study.run("snakemake", "--cores", "all")
+    study.run("dvc", "repro")
+    study.commit("ran")
+    return study

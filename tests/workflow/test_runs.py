@@ -1,0 +1,153 @@
+"""The engines run the study, rerun what changed and nothing else, and survive losses and kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+import engines
+from study import Study
+
+RSPNET = {
+    "aggregate",
+    "embed/rspnet/synthetic",
+    "finetune/rspnet/synthetic",
+    "pretrain/rspnet",
+    *(f"evaluate/rspnet/synthetic/{p}" for p in ("recognition", "linear", "knn", "retrieval")),
+}
+
+
+def clone(study: Study, target) -> Study:
+    """A clone with the tiny study's Snakemake outputs, which git does not hold."""
+    study.run("git", "clone", "-q", ".", str(target))
+    return Study(target)
+
+
+@pytest.fixture
+def ran(tiny, tmp_path):
+    """A clone of the tiny study that has its runs/, but no .snakemake/."""
+    copy = clone(tiny, tmp_path / "clone")
+    shutil.copytree(tiny.root / "runs", copy.root / "runs", symlinks=True, copy_function=os.link)
+    return copy
+
+
+def snakemake(study: Study) -> set[str]:
+    """Run Snakemake; returns the instances that ran."""
+    done = study.run("snakemake", "--cores", "2")
+    return engines.would_run_snakemake(done.stdout + done.stderr)
+
+
+def test_nothing_runs_twice(ran):
+    assert snakemake(ran) == set()
+
+
+def test_margin_reruns_rspnet_only_and_setting_it_back_nothing(ran):
+    ran.edit("margin: 0.15", "margin: 0.25")
+    first = (ran.root / "runs/report").readlink()
+    assert snakemake(ran) == RSPNET
+    assert (ran.root / "runs/report").readlink() != first
+    ran.edit("margin: 0.25", "margin: 0.15")
+    shutil.rmtree(ran.root / ".snakemake")
+    assert snakemake(ran) == set()
+    assert (ran.root / "runs/report").readlink() == first
+
+
+@pytest.mark.parametrize("lost", ["decode/synthetic", "pretrain/rspnet", "embed/scratch/synthetic"])
+def test_a_lost_output_is_made_again_and_nothing_else(ran, lost):
+    shutil.rmtree(ran.root / "runs" / lost)
+    assert snakemake(ran) == {lost}
+    assert snakemake(ran) == set()
+
+
+def test_a_killed_stage_leaves_no_output_and_goes_on(ran):
+    graph = engines.load(ran.root)
+    node = graph.find("pretrain", {"method": "rho_moco"})
+    path = ran.root / "runs" / graph.path(node)
+    whole = (path / "encoder.safetensors").read_bytes()
+    shutil.rmtree(path)
+    shards = f"runs/{graph.path(graph.find('decode', {'dataset': 'synthetic'}))}"
+    command = ["videossl", "pretrain", "rho_moco", "--shards", shards, "--out", str(path)]
+    env = {**ran.env, "VIDEOSSL_CHECKPOINT_SECONDS": "0"}
+    checkpoint = ran.root / "scratch" / graph.path(node) / "checkpoint.pt"
+    process = subprocess.Popen(command, cwd=ran.root, env=env, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists()
+    assert not path.exists()
+
+    assert snakemake(ran) == {"pretrain/rho_moco"}
+    assert (path / "encoder.safetensors").read_bytes() == whole
+    assert not checkpoint.exists()
+
+
+def test_dvc_reruns_rspnet_only_and_setting_it_back_nothing(tiny, tmp_path):
+    study = clone(tiny, tmp_path / "clone")
+    tiny.run("dvc", "remote", "add", "-f", "-d", "--local", "store", str(tmp_path / "store"))
+    tiny.run("dvc", "push", "-q")
+    study.run("dvc", "remote", "add", "-d", "--local", "store", str(tmp_path / "store"))
+    study.run("dvc", "pull", "-q", "--run-cache")
+    assert dvc_ran(study.run("dvc", "repro").stdout, study) == set()
+    first = (study.root / "dvc.lock").read_bytes()
+
+    done = study.run("dvc", "exp", "run", "--temp", "-S", "task.margin=0.2").stdout
+    assert dvc_ran(done, study) == RSPNET
+    done = study.run("dvc", "exp", "run", "-S", "task.margin=0.25").stdout
+    assert dvc_ran(done, study) == RSPNET
+    done = study.run("dvc", "exp", "run", "-S", "task.margin=0.15").stdout
+    assert "Running stage" not in done
+    assert (study.root / "dvc.lock").read_bytes() == first
+
+
+def dvc_ran(output: str, study: Study) -> set[str]:
+    """The instances that DVC ran."""
+    names = engines.dvc_names(engines.load(study.root))
+    lines = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+    return {names[line] for line in lines if line != "plan"}
+
+
+def test_the_engines_agree(tiny):
+    by_snakemake = (tiny.root / "runs/report/results.csv").read_text()
+    by_dvc = (tiny.root / "results/aggregate/results.csv").read_text()
+    assert by_snakemake == by_dvc
+    assert by_snakemake.startswith("method,dataset,protocol,split,metric,value,n,seed\n")
+
+
+def test_dvc_shows_metrics_and_plots(tiny):
+    metrics = json.loads(tiny.run("dvc", "metrics", "show", "--json").stdout)
+    data = metrics[""]["data"]["results/aggregate/metrics.json"]["data"]
+    assert set(data) == {"scratch", "rspnet", "rho_moco"}
+    tiny.run("dvc", "plots", "show", "-o", "plots")
+    assert "Pretraining loss" in (tiny.root / "plots/index.html").read_text()
+    shown = tiny.run("dvc", "exp", "show", "--csv", "--pcp").stdout
+    assert "rspnet" in shown.splitlines()[0]
+
+
+def test_snakemakes_own_report(ran):
+    ran.run("snakemake", "--report", "report.zip")
+    assert (ran.root / "report.zip").stat().st_size > 10_000
+
+
+def test_results_of_snakemake_become_dvcs(ran):
+    said = ran.run("videossl", "adopt").stdout
+    assert "0 not there" in said
+    ran.run("dvc", "commit", "-f", "-q")
+    assert dvc_ran(ran.run("dvc", "repro").stdout, ran) == set()
+
+
+def test_runs_lists_and_prune_removes(ran):
+    ran.edit("margin: 0.15", "margin: 0.25")
+    listed = ran.run("videossl", "runs").stdout.splitlines()
+    (line,) = (x for x in listed if x.startswith("pretrain/rspnet "))
+    assert "task.margin 0.15" in line
+    ran.run("videossl", "prune", "--yes")
+    left = {x.split()[0] for x in ran.run("videossl", "runs").stdout.splitlines()[1:]}
+    assert left == set(engines.declared(engines.load(ran.root))) - RSPNET
