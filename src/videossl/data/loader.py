@@ -109,7 +109,7 @@ class TrainBatches(Dataset[Batch]):
         return iter(loader)
 
 
-def test_batches(
+def central_batches(
     store: ClipStore, videos: Sequence[int], clip: Clip, clips: int, batch_size: int
 ) -> Iterator[Batch]:
     """``clips`` evenly spread, centrally cropped clips of every video, in order, as batches of one.

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 CURVE_ROWS = 1000  # rows of one curve in curves.csv; the whole curve stays with its own stage
 
-ROLES = {
-    "evaluations": ("evaluate",),
+ROLES = {  # in the order of the work
+    "data": ("decode",),
     "pretrainings": ("pretrain", "initialize"),
     "finetunings": ("finetune",),
-    "data": ("decode",),
+    "evaluations": ("evaluate",),
 }
 
 

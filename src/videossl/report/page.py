@@ -233,7 +233,7 @@ def _training(study: Study) -> str:
     parts = []
     before = [drawing for drawing in study.drawings if drawing.group == "pretraining"]
     if before:
-        note = "Pale: as logged. Dark: running mean over a twentieth of the steps. "
+        note = "Thin: as logged. Thick: running mean over a twentieth of the steps. "
         note += "Losses of different methods have no common scale."
         parts.append(f'<h3>Pretraining</h3>\n{_figures(before)}\n<p class="note">{note}</p>')
     for table in study.tables:

@@ -12,7 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from videossl.data.augment import augment
-from videossl.data.loader import test_batches
+from videossl.data.loader import central_batches
 from videossl.data.store import ClipStore
 from videossl.schema import Clip
 
@@ -32,7 +32,7 @@ def per_clip(
     module.eval()
     total = -(-len(videos) * clips // batch_size)
     parts = []
-    stream = test_batches(store, videos, clip, clips, batch_size)
+    stream = central_batches(store, videos, clip, clips, batch_size)
     for batch in tqdm(stream, total=total, unit="batch", disable=not sys.stderr.isatty()):
         moved = batch.to(device)
         x = augment(moved.clips[0], moved.draws[0], clip.size)

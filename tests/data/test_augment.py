@@ -1,0 +1,151 @@
+"""Augmentation: against torch's own resizing and torchvision's colour operations, and its draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as tv
+
+from videossl.data import augment as aug
+from videossl.schema import Augment, Blur, Jitter
+
+SPEC = Augment(
+    crop_area=[0.3, 1.0],
+    crop_aspect=[0.75, 1.333],
+    flip=0.5,
+    gray=0.2,
+    jitter=Jitter(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+    blur=Blur(probability=0.5, sigma=[0.1, 2.0]),
+)
+
+
+def plain(height: int, width: int, **values: float) -> torch.Tensor:
+    """A draw that changes nothing but the given fields, over the whole frame."""
+    names = ["y", "x", "height", "width", "flip", "brightness", "contrast", "saturation"]
+    names += ["hue", "gray", "sigma"]
+    row = torch.zeros(1, aug.FIELDS)
+    row[0, 2:4] = torch.tensor([float(height), float(width)])
+    row[0, 5:8] = 1
+    row[0, 11:14] = torch.tensor([0.0, 1.0, 2.0])
+    for name, value in values.items():
+        row[0, names.index(name)] = value
+    return row
+
+
+def picture(height: int, width: int, frames: int = 2) -> torch.Tensor:
+    """Smooth random frames (1, T, H, W, 3) uint8."""
+    generator = torch.Generator().manual_seed(0)
+    small = torch.rand(frames, 3, 5, 5, generator=generator)
+    big = F.interpolate(small, (height, width), mode="bicubic").clamp(0.1, 0.9)
+    return (big.permute(0, 2, 3, 1)[None] * 255).round().byte()
+
+
+def shown(x: torch.Tensor) -> torch.Tensor:
+    """Back to (T, 3, S, S) in 0..1."""
+    return (x * aug.STD + aug.MEAN)[0].transpose(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("top", "left", "side", "size"), [(0, 0, 40, 16), (8, 4, 24, 24), (3, 5, 20, 32)]
+)
+def test_crop_and_resize_equal_torchs_antialiased_bilinear(top, left, side, size):
+    clip = picture(40, 48)
+    draw = plain(side, side, y=top, x=left)
+    expected = F.interpolate(
+        clip[0].permute(0, 3, 1, 2).float()[:, :, top : top + side, left : left + side] / 255,
+        (size, size),
+        mode="bilinear",
+        antialias=True,
+    )
+    torch.testing.assert_close(shown(aug.augment(clip, draw, size)), expected, atol=2e-4, rtol=0)
+
+
+def test_flip_mirrors():
+    clip = picture(32, 32)
+    straight = aug.augment(clip, plain(32, 32), 32)
+    mirrored = aug.augment(clip, plain(32, 32, flip=1), 32)
+    torch.testing.assert_close(mirrored, straight.flip(-1))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "operation"),
+    [
+        ("brightness", 1.1, lambda x: tv.adjust_brightness(x, 1.1)),
+        ("saturation", 0.5, lambda x: tv.adjust_saturation(x, 0.5)),
+        ("hue", 0.1, lambda x: tv.adjust_hue(x, 0.1)),
+        ("gray", 1, lambda x: tv.rgb_to_grayscale(x, 3)),
+    ],
+)
+def test_colour_equals_torchvisions(field, value, operation):
+    clip = picture(32, 32)
+    before = shown(aug.augment(clip, plain(32, 32), 32))
+    after = shown(aug.augment(clip, plain(32, 32, **{field: value}), 32))
+    torch.testing.assert_close(after, operation(before), atol=2e-3, rtol=0)
+
+
+def test_contrast_is_about_the_mean_of_the_clip():
+    clip = picture(32, 32)
+    before = shown(aug.augment(clip, plain(32, 32), 32))
+    after = shown(aug.augment(clip, plain(32, 32, contrast=0.5), 32))
+    level = (before.mean((0, 2, 3)) * torch.tensor(aug.LUMA)).sum()
+    torch.testing.assert_close(after, 0.5 * before + 0.5 * level, atol=1e-5, rtol=0)
+
+
+def test_order_of_colour_operations_counts():
+    clip = picture(32, 32)
+    draw = plain(32, 32, brightness=0.8, contrast=0.6)
+    other = draw.clone()
+    other[0, 11:14] = torch.tensor([1.0, 0.0, 2.0])
+    before = shown(aug.augment(clip, plain(32, 32), 32))
+    mean = (before.mean((0, 2, 3)) * torch.tensor(aug.LUMA)).sum()
+    first = shown(aug.augment(clip, draw, 32))
+    torch.testing.assert_close(first, 0.6 * 0.8 * before + 0.4 * 0.8 * mean, atol=1e-5, rtol=0)
+    second = shown(aug.augment(clip, other, 32))
+    expected = 0.8 * (0.6 * before + 0.4 * mean)
+    torch.testing.assert_close(second, expected, atol=1e-5, rtol=0)
+
+
+def test_blur_keeps_the_level_and_smooths():
+    clip = picture(32, 32)
+    clip[..., ::2, :] = 0
+    before = shown(aug.augment(clip, plain(32, 32), 32))
+    after = shown(aug.augment(clip, plain(32, 32, sigma=2.0), 32))
+    assert after.var() < 0.5 * before.var()
+    torch.testing.assert_close(after.mean(), before.mean(), atol=0.01, rtol=0)
+
+
+def test_a_draw_is_the_same_for_all_frames_and_each_clip_has_its_own():
+    still = picture(32, 40, frames=1).expand(2, 4, -1, -1, -1)
+    rng = np.random.default_rng(3)
+    draws = torch.from_numpy(np.stack([aug.draw(rng, SPEC, 32, 40) for _ in range(2)]))
+    out = aug.augment(still, draws, 24)  # (2, 3, 4, 24, 24)
+    for t in range(1, 4):
+        torch.testing.assert_close(out[:, :, t], out[:, :, 0])
+    assert (out[0] - out[1]).abs().max() > 0.1
+    alone = torch.cat([aug.augment(still[k : k + 1], draws[k : k + 1], 24) for k in range(2)])
+    torch.testing.assert_close(out, alone)
+
+
+@given(st.integers(0, 2**32), st.integers(8, 300), st.integers(8, 300))
+def test_draws_stay_in_their_ranges(seed, height, width):
+    found = aug.draw(np.random.default_rng(seed), SPEC, height, width)
+    y, x, h, w = found[:4]
+    assert min(y, x) >= 0
+    assert h > 0
+    assert w > 0
+    assert y + h <= height * (1 + 1e-6)
+    assert x + w <= width * (1 + 1e-6)
+    assert ((found[5:8] >= 0.6 - 1e-6) & (found[5:8] <= 1.4 + 1e-6)).all()
+    assert abs(found[8]) <= 0.1 + 1e-6
+    assert sorted(found[11:14]) == [0, 1, 2]
+    if 0.75 <= width / height <= 1.333:
+        assert h * w >= 0.3 * height * width * 0.99
+
+
+def test_testing_takes_the_central_square():
+    assert aug.centre(40, 60)[:4].tolist() == [0, 10, 40, 40]
+    assert aug.centre(60, 40)[:4].tolist() == [10, 0, 40, 40]

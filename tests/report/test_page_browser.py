@@ -1,0 +1,144 @@
+"""The report in a real browser: it shows, fits a phone, and asks nobody for anything."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from report.fake_study import FakeStudy
+from videossl.report import aggregate
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM.exists() and DRIVER.exists()),
+    reason=f"{CHROMIUM} or {DRIVER} is not installed: run .ci/install-chromium",
+)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("report")
+    study = FakeStudy(root / "study").fill(rejects=60)
+    aggregate.run(study.job(root / "out"), study.params())
+    return root / "out" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in [*FLAGS, f"--user-data-dir={profile}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+def look(browser: webdriver.Chrome, report: Path, width: int, scheme: str = "light") -> None:
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get(report.as_uri())
+
+
+def test_desktop_shows_everything(browser: webdriver.Chrome, report: Path) -> None:
+    look(browser, report, 1200)
+    assert browser.title == "RSPNet and ρMoCo on the built-in dataset"
+    rows = browser.find_elements(By.CSS_SELECTOR, "table.results tbody tr")
+    names = [row.find_element(By.TAG_NAME, "th").text for row in rows]
+    assert names == ["scratch baseline", "RSPNet", "ρMoCo"]
+    assert rows[1].text.split()[1:3] == ["82.2", "+24.4"]
+    drawings = browser.find_elements(By.CSS_SELECTOR, "figure svg")
+    assert len(drawings) == 8
+    for drawing in drawings:
+        assert drawing.size["width"] > 300
+        assert drawing.size["height"] > 80
+    assert len(browser.find_elements(By.CSS_SELECTOR, "table.rejects tbody tr")) == 50
+    table = browser.find_element(By.CSS_SELECTOR, ".scroll")
+    hidden = "return arguments[0].scrollWidth - arguments[0].clientWidth"
+    assert browser.execute_script(hidden, table) == 0
+
+
+def test_no_error_and_no_request(browser: webdriver.Chrome, report: Path) -> None:
+    browser.get_log("browser")  # what earlier pages said
+    look(browser, report, 1200)
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_narrow_screens_do_not_overflow(
+    browser: webdriver.Chrome, report: Path, width: int
+) -> None:
+    look(browser, report, width)
+    browser.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+    assert browser.execute_script("return document.documentElement.clientWidth") == width
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+
+
+def test_column_head_sorts_and_method_restores(browser: webdriver.Chrome, report: Path) -> None:
+    look(browser, report, 1200)
+
+    def order() -> list[str]:
+        heads = browser.find_elements(By.CSS_SELECTOR, "table.results tbody th")
+        return [head.text.split()[0] for head in heads]
+
+    buttons = browser.find_elements(By.CSS_SELECTOR, "table.results thead button")
+    buttons[5].click()  # kNN top-1
+    assert order() == ["RSPNet", "ρMoCo", "scratch"]
+    assert browser.find_elements(By.CSS_SELECTOR, "th[aria-sort=descending]")[0].text[:5] == "top-1"
+    buttons[5].click()
+    assert order() == ["scratch", "ρMoCo", "RSPNet"]
+    buttons[0].click()
+    assert order() == ["scratch", "RSPNet", "ρMoCo"]
+
+
+CONTRAST = """
+const channel = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const light = (c) => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
+const ground = (e) => {
+  for (; e; e = e.parentElement) {
+    const c = numbers(getComputedStyle(e).backgroundColor);
+    if (c.length < 4 || c[3] > 0) return c;
+  }
+};
+const worst = {};
+for (const e of document.querySelectorAll("body *")) {
+  const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+  if (!own || e.tagName === "SCRIPT") continue;
+  const style = getComputedStyle(e);
+  const a = light(numbers(e.closest("svg") ? style.fill : style.color)), b = light(ground(e));
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (ratio < 4.5) worst[e.tagName + "." + (e.className.baseVal ?? e.className)] = ratio;
+}
+return worst;
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast_in_both_schemes(
+    browser: webdriver.Chrome, report: Path, scheme: str
+) -> None:
+    """At least 4.5 : 1 for all text (WCAG 2.2, AA)."""
+    look(browser, report, 1200, scheme)
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+    assert browser.execute_script(CONTRAST) == {}

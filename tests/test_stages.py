@@ -1,0 +1,121 @@
+"""The stage graph: needs, identity, and which code counts for whom."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from study import ROOT
+from videossl import code, params, stages
+from videossl.job import UserError
+
+GRAPH = stages.load(ROOT / "params.yaml")
+
+
+def test_each_instance_comes_after_those_it_needs():
+    seen = set()
+    for node in GRAPH.instances:
+        for nodes in GRAPH.needs(node).values():
+            assert set(nodes) <= seen
+        seen.add(node)
+    assert len(seen) == len(GRAPH.instances)
+
+
+def test_fingerprints_differ():
+    prints = [GRAPH.fingerprint(node) for node in GRAPH.instances]
+    assert len(set(prints)) == len(prints)
+
+
+def test_an_unknown_instance_is_named():
+    with pytest.raises(UserError, match="no pretrain/byol; it has: pretrain/rspnet"):
+        GRAPH.find("pretrain", {"method": "byol"})
+
+
+def readers_of(module: str) -> set[str]:
+    return {str(node) for node in GRAPH.instances if module in GRAPH.code(node)}
+
+
+def test_a_methods_file_is_the_code_of_its_own_pretrain_only():
+    assert readers_of("videossl.methods.rspnet") == {"pretrain/rspnet"}
+    assert readers_of("videossl.methods.rho_moco") == {"pretrain/rho_moco"}
+
+
+def test_shared_files_are_the_code_of_who_imports_them():
+    assert readers_of("videossl.losses") == {"pretrain/rspnet", "pretrain/rho_moco"}
+    assert "finetune/rspnet/synthetic" in readers_of("videossl.train.loop")
+    assert "prepare/synthetic" not in readers_of("videossl.train.loop")
+
+
+def test_what_only_decides_what_runs_is_nobodys_code():
+    for module in code.ENGINE:
+        assert readers_of(module) == set()
+
+
+def test_the_reports_files_are_aggregates_only():
+    assert readers_of("videossl.report.aggregate") == {"aggregate"}
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("\n# a comment\n", False),
+        ('\n\ndef f():\n    """Docstring."""\n', True),
+        ("", False),
+    ],
+)
+def test_comments_change_no_fingerprint(tmp_path, text, changes):
+    before = fingerprints(tmp_path / "a", "")
+    after = fingerprints(tmp_path / "b", text)
+    changed = {name for name in before if before[name] != after[name]}
+    assert bool(changed) == changes
+    if changes:
+        assert {name for name in changed if name.startswith("pretrain")} == {"pretrain/rspnet"}
+
+
+def fingerprints(folder, text: str) -> dict[str, str]:
+    """Of all instances, with ``text`` appended to methods/rspnet.py."""
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", folder)
+    with (folder / "src/videossl/methods/rspnet.py").open("a") as file:
+        file.write(text)
+    # the command runs the code of the folder it is in
+    command = [sys.executable, "-m", "videossl", "check"]
+    out = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    return {name: value for value, name in (line.split() for line in out.splitlines())}
+
+
+def test_docstrings_do_not_count(tmp_path, monkeypatch):
+    (tmp_path / "a.py").write_text('"""One."""\n\n\ndef f():\n    """Two."""\n    return 1\n')
+    (tmp_path / "b.py").write_text("def f():\n    # a comment\n    return 1\n")
+    (tmp_path / "c.py").write_text("def f():\n    return 2\n")
+    monkeypatch.setattr(code, "ROOT", tmp_path)
+    for cached in (code.digest, code.imports, code._file):
+        cached.cache_clear()
+    a, b, c = (code.digest(f"videossl.{name}") for name in "abc")
+    for cached in (code.digest, code.imports, code._file):
+        cached.cache_clear()
+    assert a == b != c
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/__init__.py").write_text("")
+    (tmp_path / "sub/one.py").write_text("from . import two\nfrom ..top import x\n")
+    (tmp_path / "sub/two.py").write_text("def f():\n    import videossl.late\n")
+    (tmp_path / "top.py").write_text("import numpy\n")
+    (tmp_path / "late.py").write_text("")
+    monkeypatch.setattr(code, "ROOT", tmp_path)
+    for cached in (code.digest, code.imports, code._file):
+        cached.cache_clear()
+    found = set(code.closure({"videossl.sub.one"}))
+    for cached in (code.digest, code.imports, code._file):
+        cached.cache_clear()
+    assert found == {f"videossl.{n}" for n in ("sub", "sub.one", "sub.two", "top", "late")}
+
+
+def test_leaves_cover_every_key_someone_reads():
+    read = {leaf for node in GRAPH.instances for leaf in GRAPH.leaves(node)}
+    assert read == set(params.leaves(params.read(ROOT / "params.yaml")))

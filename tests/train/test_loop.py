@@ -1,0 +1,134 @@
+"""The loop: exact resume after kills, errors in one line, and what it hands to a method."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from videossl.data.clips import ClipRequest, window
+from videossl.data.loader import TrainBatches
+from videossl.job import Job, Stopped, UserError
+from videossl.schema import Augment, Blur, Jitter, Optimizer
+from videossl.train import checkpoint, loop
+
+AUGMENT = Augment(
+    crop_area=[0.5, 1.0],
+    crop_aspect=[1.0, 1.0],
+    flip=0.5,
+    gray=0.0,
+    jitter=Jitter(probability=1.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.0),
+    blur=Blur(probability=0.0, sigma=[0.1, 2.0]),
+)
+
+
+class Video:
+    frames, height, width, splits = 12, 20, 24, {"1": "train"}
+
+    def __init__(self, label: int) -> None:
+        self.label = label
+
+
+class Store:
+    """Eight videos of noise, in memory."""
+
+    def __init__(self) -> None:
+        self.videos = [Video(k % 2) for k in range(8)]
+        self.pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 20, 24, 3), np.uint8)
+
+    def clip(self, video, frames, out=None):
+        found = self.pixels[video][frames]
+        if out is not None:
+            out[:] = found
+        return found
+
+
+def requests(rng, num_frames):
+    return [ClipRequest(window(num_frames, int(rng.integers(num_frames)), 2, 1), 0)]
+
+
+class Toy(loop.Task):
+    """A small network with all that makes resuming hard: dropout, BN, momentum."""
+
+    def __init__(self, stop_at: int = -1, scale: float = 1.0) -> None:
+        torch.manual_seed(0)
+        self.module = nn.Sequential(
+            nn.Conv3d(3, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.AdaptiveAvgPool3d(1)
+        )
+        self.module.extend([nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2)])
+        self.stop_at, self.scale, self.steps = stop_at, scale, 0
+
+    def step(self, clips, batch, backward):
+        loss = F.cross_entropy(self.module(clips[0]), batch.label) * self.scale
+        backward(loss)
+        self.steps += 1
+        return {"loss": loss.detach()}
+
+    def after_step(self, progress):
+        if self.steps == self.stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fit(tmp_path: Path, task: loop.Task, lr: float = 0.1, precision: str = "float32"):
+    job = Job("pretrain", {"method": "toy"}, {}, tmp_path, tmp_path / "scratch", 1, {})
+    batches = TrainBatches(Store(), range(8), requests, AUGMENT, 4, 0)
+    spec = Optimizer(name="sgd", lr=lr, momentum=0.9, weight_decay=1e-4)
+    return loop.fit(job, task, batches, spec, 5, 1, 16, precision, 0)
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
+    torch.set_num_threads(1)
+    whole = Toy()
+    curve = fit(tmp_path / "whole", whole)
+    for stop_at in (1, 3, 7):
+        folder = tmp_path / str(stop_at)
+        with pytest.raises(Stopped, match=f"saved at step {stop_at}"):
+            fit(folder, Toy(stop_at))
+        task = Toy()
+        assert fit(folder, task) == curve
+        assert task.steps == 10 - stop_at
+        for name, value in whole.module.state_dict().items():
+            assert torch.equal(task.module.state_dict()[name], value), name
+
+
+def test_the_curve_has_a_row_per_epoch(tmp_path):
+    curve = fit(tmp_path, Toy())
+    assert [row["epoch"] for row in curve] == [1, 2, 3, 4, 5]
+    assert [row["step"] for row in curve] == [2, 4, 6, 8, 10]
+    loop.write_curve(curve, tmp_path / "curve.tsv")
+    assert (tmp_path / "curve.tsv").read_text().splitlines()[0] == "step\tepoch\tloss\tlr"
+
+
+@pytest.mark.parametrize("scale", [math.inf, math.nan])
+def test_a_loss_that_is_not_finite_is_one_line(tmp_path, scale):
+    with pytest.raises(UserError, match=r"pretrain toy: the loss is (inf|nan) in epoch 1"):
+        fit(tmp_path, Toy(scale=scale))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="bfloat16 is allowed on a GPU")
+def test_bfloat16_is_refused_on_the_cpu(tmp_path):
+    with pytest.raises(UserError, match="precision = 'bfloat16': wrong gradients on the CPU"):
+        fit(tmp_path, Toy(), precision="bfloat16")
+
+
+def test_a_checkpoint_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save({"step": 1}, path)
+
+    def fail(state, file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.save({"step": 2}, path)
+    monkeypatch.undo()
+    assert checkpoint.load(path, torch.device("cpu")) == {"step": 1}
+    assert checkpoint.load(tmp_path / "none.pt", torch.device("cpu")) is None

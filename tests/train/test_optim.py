@@ -1,0 +1,79 @@
+"""Optimisers and schedule."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from videossl.schema import Optimizer
+from videossl.train import optim
+
+
+@given(st.integers(1, 1000), st.data())
+def test_the_schedule_warms_up_and_then_falls_to_zero(total, data):
+    warmup = data.draw(st.integers(0, total))
+    rates = [optim.learning_rate(0.5, step, total, warmup) for step in range(total)]
+    assert all(0 < rate <= 0.5 for rate in rates)
+    assert rates[:warmup] == sorted(rates[:warmup])
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+    if warmup:
+        assert rates[warmup - 1] == 0.5
+    if warmup < total:
+        assert rates[warmup] == 0.5
+        middle = warmup + (total - warmup) / 2
+        if middle == int(middle):
+            assert rates[int(middle)] == pytest.approx(0.25)
+    assert optim.learning_rate(0.5, total, total, 0) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "lr"), [("sgd", 0.05), ("adamw", 0.05), ("lars", 0.1), ("lamb", 0.05)]
+)
+def test_each_optimiser_fits_a_line(name, lr):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    spec = Optimizer(name=name, lr=lr, momentum=0.9, weight_decay=1e-6)
+    optimizer = optim.build(model, spec)
+    x = torch.randn(64, 3)
+    y = x @ torch.tensor([[1.0], [-2.0], [0.5]]) + 0.3
+    first = None
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = (model(x) - y).square().mean()
+        loss.backward()
+        optimizer.step()
+        first = first or loss.item()
+    # LARS moves weights by a thousandth of their norm at most
+    assert loss.item() < (0.99 if name == "lars" else 0.05) * first
+
+
+def test_norms_and_biases_do_not_decay():
+    model = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2))
+    frozen = nn.Linear(2, 2).requires_grad_(False)
+    model.append(frozen)
+    spec = Optimizer(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.1)
+    decayed, plain = optim.build(model, spec).param_groups
+    assert [p.shape for p in decayed["params"]] == [(2, 1, 1, 1, 1)]
+    assert len(plain["params"]) == 3
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+
+
+def test_sgd_follows_the_formula():
+    weight = nn.Parameter(torch.tensor([[2.0]], dtype=torch.float64))
+    module = nn.Module()
+    module.weight = weight
+    spec = Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.01)
+    optimizer = optim.build(module, spec)
+    w, v = 2.0, 0.0
+    for _ in range(5):
+        optimizer.zero_grad()
+        (weight**2).sum().backward()
+        optimizer.step()
+        v = 0.9 * v + (2 * w + 0.01 * w)
+        w -= 0.1 * v
+    assert math.isclose(weight.item(), w, rel_tol=1e-12)
