@@ -148,7 +148,7 @@ def read_curves(
         path = folder.path / "curve.tsv"
         if not path.exists():  # random weights have no training
             continue
-        curve = thin(pd.read_csv(path, sep="\t", float_precision="round_trip"))
+        curve = thin(pd.read_csv(path, sep="\t"))
         stage = folder.record["stage"]
         parts.append(curve.assign(method=folder.row, stage=stage, dataset=folder.dataset))
     if not parts:
