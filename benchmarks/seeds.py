@@ -37,7 +37,10 @@ def run(directory: Path, seed: int, overlay: Path | None) -> pd.DataFrame:
     configure.configure(change, target)
     command = ["snakemake", "--cores", "all", "--snakefile", str(ROOT / "Snakefile")]
     begin = time.monotonic()
-    subprocess.run([*command, "--directory", str(directory)], check=True, capture_output=True)
+    command += ["--directory", str(directory)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
     print(f"seed {seed}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
     return pd.read_csv(directory / "runs/report/results.csv")
 

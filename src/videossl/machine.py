@@ -15,3 +15,12 @@ def threads() -> int:
 def gpus() -> int:
     """NVIDIA GPUs of this machine, as its driver lists them."""
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def run_jobs_with(source: str) -> None:
+    """Make the processes this one starts import the package from ``source``.
+
+    An engine's jobs then run the code that was planned with, wherever the console script is from.
+    """
+    rest = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([source, rest] if rest else [source])

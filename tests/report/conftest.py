@@ -4,15 +4,24 @@ from pathlib import Path
 
 import pytest
 
-from report.fake_study import FakeStudy
+from report.fake_study import FakeStudy, run
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> FakeStudy:
+    """All stages done; a test may change it."""
     return FakeStudy(tmp_path / "study").fill()
 
 
 @pytest.fixture
 def empty_study(tmp_path: Path) -> FakeStudy:
+    """No stage done."""
     (tmp_path / "study").mkdir()
     return FakeStudy(tmp_path / "study")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The aggregated outputs of the whole study, to be read only."""
+    root = tmp_path_factory.mktemp("report")
+    return run(FakeStudy(root / "study").fill(rejects=60), root / "out")

@@ -9,6 +9,7 @@ import numpy as np
 from videossl import schema
 from videossl.job import Job
 from videossl.params import AggregateParams
+from videossl.report import aggregate
 
 # ``aggregate`` reads which rows and datasets there are, never what their blocks hold.
 RSPNET = schema.RSPNet.model_construct()
@@ -179,3 +180,9 @@ class FakeStudy:
                     shares = {name: counts[place] / N for name, counts in metrics.items()}
                     self.evaluation(row, dataset, protocol, shares)
         return self
+
+
+def run(study: FakeStudy, out: Path, **inputs: tuple[Path, ...]) -> Path:
+    """Aggregate into ``out``."""
+    aggregate.run(study.job(out, **inputs), study.params())
+    return out

@@ -7,9 +7,6 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from report.fake_study import FakeStudy
-from videossl.report import aggregate
-
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = [
     "--headless=new",
@@ -30,14 +27,6 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("report")
-    study = FakeStudy(root / "study").fill(rejects=60)
-    aggregate.run(study.job(root / "out"), study.params())
-    return root / "out" / "report.html"
-
-
-@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
@@ -50,16 +39,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     driver.quit()
 
 
-def look(browser: webdriver.Chrome, report: Path, width: int, scheme: str = "light") -> None:
+def look(browser: webdriver.Chrome, finished: Path, width: int, scheme: str = "light") -> None:
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    browser.get(report.as_uri())
+    browser.get((finished / "report.html").as_uri())
 
 
-def test_desktop_shows_everything(browser: webdriver.Chrome, report: Path) -> None:
-    look(browser, report, 1200)
+def test_desktop_shows_everything(browser: webdriver.Chrome, finished: Path) -> None:
+    look(browser, finished, 1200)
     assert browser.title == "RSPNet and ρMoCo on the built-in dataset"
     rows = browser.find_elements(By.CSS_SELECTOR, "table.results tbody tr")
     names = [row.find_element(By.TAG_NAME, "th").text for row in rows]
@@ -76,25 +65,39 @@ def test_desktop_shows_everything(browser: webdriver.Chrome, report: Path) -> No
     assert browser.execute_script(hidden, table) == 0
 
 
-def test_no_error_and_no_request(browser: webdriver.Chrome, report: Path) -> None:
+def test_no_error_and_no_request(browser: webdriver.Chrome, finished: Path) -> None:
     browser.get_log("browser")  # what earlier pages said
-    look(browser, report, 1200)
+    look(browser, finished, 1200)
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     assert browser.get_log("browser") == []
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
 def test_narrow_screens_do_not_overflow(
-    browser: webdriver.Chrome, report: Path, width: int
+    browser: webdriver.Chrome, finished: Path, width: int
 ) -> None:
-    look(browser, report, width)
+    look(browser, finished, width)
     browser.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true })")
-    assert browser.execute_script("return document.documentElement.clientWidth") == width
-    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    inner, client, scroll = browser.execute_script(
+        "const root = document.documentElement;"
+        "return [window.innerWidth, root.clientWidth, root.scrollWidth]"
+    )
+    assert inner == width  # a page that is too wide makes a phone zoom out
+    assert scroll == client
 
 
-def test_column_head_sorts_and_method_restores(browser: webdriver.Chrome, report: Path) -> None:
-    look(browser, report, 1200)
+def test_a_printed_page_holds_the_whole_table(browser: webdriver.Chrome, finished: Path) -> None:
+    look(browser, finished, 688)  # A4 within its margins
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    inner, scroll = browser.execute_script(
+        "return [window.innerWidth, document.documentElement.scrollWidth]"
+    )
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert scroll <= inner == 688
+
+
+def test_column_head_sorts_and_method_restores(browser: webdriver.Chrome, finished: Path) -> None:
+    look(browser, finished, 1200)
 
     def order() -> list[str]:
         heads = browser.find_elements(By.CSS_SELECTOR, "table.results tbody th")
@@ -135,10 +138,10 @@ return worst;
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast_in_both_schemes(
-    browser: webdriver.Chrome, report: Path, scheme: str
+    browser: webdriver.Chrome, finished: Path, scheme: str
 ) -> None:
     """At least 4.5 : 1 for all text (WCAG 2.2, AA)."""
-    look(browser, report, 1200, scheme)
+    look(browser, finished, 1200, scheme)
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
     assert browser.execute_script(CONTRAST) == {}

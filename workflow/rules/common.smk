@@ -1,10 +1,13 @@
 # What the rules share: the graph of params.yaml, and outputs at runs/<stage>/<who>/<fingerprint>/.
 # Other parameters or other code are another path, so an output that is there is right and done:
 # mtimes, .snakemake/ and rerun triggers decide nothing, and inputs are `ancient`.
-sys.path.insert(0, str(Path(workflow.basedir, "src")))
+SOURCE = str(Path(workflow.basedir, "src"))
+sys.path.insert(0, SOURCE)
 
 from videossl import machine, stages
 from videossl.job import UserError
+
+machine.run_jobs_with(SOURCE)
 
 if config:
     raise WorkflowError(

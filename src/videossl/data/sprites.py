@@ -26,18 +26,18 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Color = tuple[float, float, float]
 
-RADIUS = (0.11, 0.22)  # smallest and largest sprite
+RADIUS = (0.12, 0.26)  # smallest and largest sprite
 # Slowest and fastest of each kind of motion, per frame. The fastest stays below half a cycle over 8
 # frames (a turn, an orbit, the size cycle, the torus), so that a clip at stride 4 played at double
 # speed still has one direction. The slowest is plain to see within 15 frames (8 at stride 2).
 TRAVEL = (0.016, 0.026)
-SPIN = (0.018, 0.032)
+SPIN = (0.022, 0.038)
 ORBIT = (0.030, 0.045)
-RESIZE = (0.028, 0.042)
+RESIZE = (0.032, 0.046)
 SHAKE = (0.055, 0.080)  # turns back at least once within 15 frames; it has no direction to lose
 ORBIT_RADIUS = 0.17
 SHAKE_REACH = 0.14
-JITTER = 0.010  # largest standard deviation of the camera's shake
+JITTER = 0.006  # largest standard deviation of the camera's shake
 NOISE = 5.0  # largest standard deviation of the sensor's noise, in grey levels
 CHUNK = 1 << 18  # pixels rendered at once: stays in the processor's cache
 

@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from videossl.report.tables import Cell, Table, method_name, metric_name, percent, protocol_name
 
@@ -144,7 +144,7 @@ def _bars(table: Table, protocol: str, metric: str, decimals: int) -> Drawing:
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(PercentFormatter(decimals=None, symbol=" %"))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g} %"))
     title = f"{protocol_name(protocol)}, {metric_name(metric)}"
     axes.set_title(title)
     shown = [
@@ -218,7 +218,7 @@ def _finetuning(curves: pd.DataFrame, table: Table) -> Iterator[Drawing]:
             ends.append(f"{method_name(str(name))} {last}")
         _frame(axes, f"Fine-tuning, {what}", "epoch")
         if column == "validation_top1":
-            axes.yaxis.set_major_formatter(PercentFormatter(decimals=None, symbol=" %"))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g} %"))
         figure.legend(loc="outside lower left", ncols=4, handlelength=1.6, columnspacing=1.4)
         ending = f"after the last epoch: {', '.join(ends)}"
         description = f"Fine-tuning on {table.dataset}, {what} {ending}."

@@ -67,7 +67,7 @@ def _facts(study: Study) -> str:
     parts += [
         f"{key} {', '.join(values)}"
         for key in ("split", "seed")
-        if (values := list(sections.values(study.records, "params").get(key, {})))
+        if (values := sorted(sections.values(study.records, "params").get(key, {})))
     ]
     return escape(" · ".join(parts))
 
@@ -114,10 +114,13 @@ def _tiles(table: Table, decimals: int) -> str:
         winners = table.winners(protocol, metrics[0])
         cell = table.cells[winners[0], protocol, metrics[0]]
         who = escape(_joined([method_name(name) for name in winners]))
-        gain = "the baseline"
+        baseline = escape(method_name(table.baseline))
         if cell.gain is not None:
-            over = escape(method_name(table.baseline))
-            gain = f"{_gain(cell.gain, decimals, 'b')} points over {over}"
+            gain = f"{_gain(cell.gain, decimals, 'b')} points over {baseline}"
+        elif table.baseline in winners:
+            gain = "the baseline" if len(winners) == 1 else f"no gain over {baseline}"
+        else:
+            gain = f"{baseline} not evaluated"
         what = f"{escape(protocol_name(protocol))} <i>{escape(metric_name(metrics[0]))}</i>"
         items.append(
             f'<li><span class="what">{what}</span>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from statistics import median
@@ -151,15 +152,15 @@ def definitions(protocols: Iterable[str]) -> str:
 
 def parameters(records: Sequence[Mapping[str, Any]]) -> str:
     """Every parameter and every version that a stage of the study was given, block by block."""
-    blocks: dict[str, list[str]] = {}
+    blocks: dict[str, list[str]] = {"study": []}  # keys outside any block come first
     for key, found in sorted(values(records, "params").items()):
         block, _, rest = key.partition(".")
-        title, name = (block, rest) if rest else ("", key)
+        title, name = (block, rest) if rest else ("study", key)
         blocks.setdefault(title, []).append(_pair(name, found))
     sections = [
-        f"<section>{f'<h3>{escape(title)}</h3>' if title else ''}"
-        f'<table class="plain">{"".join(lines)}</table></section>'
+        f'<section><h3>{escape(title)}</h3><table class="plain">{"".join(lines)}</table></section>'
         for title, lines in blocks.items()
+        if lines
     ]
     versions = [_pair(name, values) for name, values in sorted(values(records, "versions").items())]
     return (
@@ -175,8 +176,14 @@ def _pair(name: str, found: Mapping[str, Sequence[str]]) -> str:
     if len(found) == 1:
         shown = next(iter(found))
     else:
-        shown = "; ".join(f"{value} ({', '.join(who)})" for value, who in found.items())
-    return f'<tr><th scope="row">{escape(name)}</th><td>{escape(shown)}</td></tr>'
+        shown = "; ".join(f"{value} ({_some(who)})" for value, who in found.items())
+    breakable = re.sub(r"([._])", r"\1<wbr>", escape(name))
+    return f'<tr><th scope="row">{breakable}</th><td>{escape(shown)}</td></tr>'
+
+
+def _some(who: Sequence[str]) -> str:
+    shown = ", ".join(who[:2])
+    return shown if len(who) <= 2 else f"{shown} and {len(who) - 2} more"
 
 
 def values(records: Sequence[Mapping[str, Any]], field: str) -> dict[str, dict[str, list[str]]]:
