@@ -1,7 +1,7 @@
 """Which source files a stage depends on, found from the package's own imports.
 
 A module counts with its syntax tree, without docstrings: a comment, a docstring or a reformat
-changes nothing. Modules that only decide what runs do not count (``ENGINE``): what they decide is
+changes nothing. A package counts with its data files too (the report's page and style). Modules that only decide what runs do not count (``ENGINE``): what they decide is
 in the fingerprint already, as parameters, as the names of modules and as needed instances.
 """
 
@@ -38,14 +38,26 @@ def closure(modules: set[str]) -> dict[str, str]:
 
 @cache
 def digest(module: str) -> str:
-    """Digest of a module's syntax tree, docstrings apart."""
+    """Digest of a module's syntax tree, docstrings apart, and of a package's data files."""
     tree = _tree(module)
+    data = hashlib.sha256()
+    for file in _data_files(module):
+        data.update(file.name.encode() + file.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    data.update(ast.dump(tree).encode())
+    return data.hexdigest()[:16]
+
+
+def _data_files(module: str) -> list[Path]:
+    """Files beside a package's ``__init__.py`` that are not Python."""
+    file = _file(module)
+    if file is None or file.name != "__init__.py" or module == PACKAGE:
+        return []
+    return sorted(f for f in file.parent.iterdir() if f.is_file() and f.suffix != ".py")
 
 
 @cache

@@ -112,11 +112,12 @@ class FrozenParams(StageParams):
 
 
 class AggregateParams(StageParams):
-    """What ``aggregate`` reads: the names of the rows, and how to show them."""
+    """What ``aggregate`` reads: the names of rows and columns, and how to show them."""
 
     data: Annotated[dict[str, schema.Dataset], Key("data")]
     methods: Annotated[schema.Methods, Key("methods")]
     baselines: Annotated[dict[str, schema.Baseline], Key("baselines")]
+    evaluate: Annotated[schema.Evaluate, Key("evaluate")]
     report: Annotated[schema.Report, Key("report")]
 
 

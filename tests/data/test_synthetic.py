@@ -12,10 +12,12 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, kstest
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from videossl.data import sprites, synthetic
 from videossl.job import Job
@@ -124,7 +126,7 @@ def test_every_file_is_h264_and_decodes_to_what_was_drawn(built):
         assert decoded.shape == drawn.shape == (12, 32, 32, 3)
         # sensor noise is up to 5 grey levels, and colour is stored at half the resolution
         assert np.abs(decoded.astype(int) - drawn).mean() < 8
-        assert np.corrcoef(decoded.mean(-1).ravel(), drawn.mean(-1).ravel())[0, 1] > 0.97
+        assert np.corrcoef(decoded.mean(-1).ravel(), drawn.mean(-1).ravel())[0, 1] > 0.95
 
 
 def test_bytes_depend_on_parameters_only(tmp_path):
@@ -305,7 +307,7 @@ def test_a_single_frame_has_one_distribution_in_every_class(frame):
 
 
 def test_single_frames_do_not_show_the_class():
-    """Logistic regression on held-out pixels: chance for motion, far above it for background."""
+    """Logistic regression on held-out pixels: chance for motion, far above it for position."""
     data = small(videos_per_class=45, frames=8)
     videos = synthetic.list_videos(data.videos_per_class)
     train, test = (
@@ -319,7 +321,7 @@ def test_single_frames_do_not_show_the_class():
         return model.score(held_out, [label(v, look) for v, _, look in test])
 
     assert accuracy(lambda video, look: video.label) < 2 / 12
-    assert accuracy(lambda video, look: look.backdrop.light[0] > look.backdrop.light[1]) > 0.8
+    assert accuracy(lambda video, look: look.x > 0.5) > 0.7  # where the sprite was 4 frames ago
 
 
 def _thumbnail(video, data):
@@ -328,3 +330,83 @@ def _thumbnail(video, data):
     frame = next(iter(chunks))[0][4].astype(np.float64)
     size = data.size // 2
     return (frame.reshape(size, 2, size, 2, 3).mean((1, 3)).ravel() - 60) / 60, look
+
+
+# ------------------------------------------------------------------ learnable
+
+
+class Block(nn.Module):
+    """Two 3x3x3 convolutions around a shortcut."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.first = nn.Sequential(
+            nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm3d(outputs), nn.ReLU()
+        )
+        self.second = nn.Sequential(
+            nn.Conv3d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm3d(outputs)
+        )
+        self.shortcut = nn.Sequential(
+            nn.Conv3d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm3d(outputs)
+        )
+
+    def forward(self, x):
+        return torch.relu(self.second(self.first(x)) + self.shortcut(x))
+
+
+def small_network(width=16):
+    """A 3D residual network of 0.23 M parameters for grey clips."""
+    return nn.Sequential(
+        nn.Conv3d(1, width, (3, 5, 5), (1, 2, 2), (1, 2, 2), bias=False),
+        nn.BatchNorm3d(width),
+        nn.ReLU(),
+        Block(width, width, 1),
+        Block(width, 2 * width, (1, 2, 2)),
+        Block(2 * width, 4 * width, 2),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(4 * width, len(synthetic.CLASSES)),
+    ).to(memory_format=torch.channels_last_3d)
+
+
+def grey(videos, data):
+    """Grey frames (N, T, H, W) as float32 around 0, and labels (N,)."""
+    frames = [pictures(v, data)[0].mean(-1, dtype=np.float32) / 60 - 1 for v in videos]
+    return torch.from_numpy(np.stack(frames)), torch.tensor([v.label for v in videos])
+
+
+def clip(frames, start, top, left):
+    """8 frames at stride 2, cropped to 56x56: (1, 8, 56, 56)."""
+    return frames[None, start : start + 15 : 2, top : top + 56, left : left + 56]
+
+
+@pytest.mark.slow
+def test_a_small_network_learns_the_classes_from_all_labels():
+    """Held-out videos of split 1, mean over single clips: at least 90 %."""
+    data = small(seed=0, videos_per_class=45, frames=48, size=64)
+    train, test = synthetic.split_videos(synthetic.list_videos(data.videos_per_class), 1)
+    (frames, labels), (held_out, truth) = grey(train, data), grey(test, data)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    network, epochs, batch = small_network(), 36, 24
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 4e-3, total_steps=epochs * (len(train) // batch), pct_start=0.2
+    )
+    for _ in range(epochs):
+        for chosen in rng.permutation(len(train)).reshape(-1, batch):
+            places = rng.integers((34, 9, 9), size=(batch, 3))
+            clips = torch.stack([clip(frames[i], *p) for i, p in zip(chosen, places, strict=True)])
+            contrast = torch.from_numpy(rng.uniform(0.5, 1.5, (batch, 1, 1, 1, 1))).float()
+            loss = nn.functional.cross_entropy(network(clips * contrast), labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    network.eval()
+    with torch.no_grad():
+        scores = [
+            network(torch.stack([clip(f, start, 4, 4) for f in held_out])) for start in (0, 16, 33)
+        ]
+    accuracy = np.mean([(s.argmax(1) == truth).double().mean() for s in scores])
+    print("ACC", accuracy); assert accuracy > 0.9

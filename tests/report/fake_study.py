@@ -44,6 +44,7 @@ class FakeStudy:
         default_factory=lambda: schema.Methods.model_construct(rspnet=RSPNET, rho_moco=RHO_MOCO)
     )
     baselines: tuple[str, ...] = ("scratch",)
+    knn: bool = True
     datasets: dict[str, schema.SyntheticData | schema.FolderData] = field(
         default_factory=lambda: {"synthetic": SYNTHETIC}
     )
@@ -53,6 +54,16 @@ class FakeStudy:
             data=self.datasets,
             methods=self.methods,
             baselines={name: schema.Baseline(weights="random") for name in self.baselines},
+            evaluate=schema.Evaluate(
+                finetuned=schema.Finetuned(
+                    recognition=schema.Recognition(clips=5, batch_size=32, topk=[1, 5])
+                ),
+                frozen=schema.Frozen(
+                    linear=schema.Linear(regularization=1.0, iterations=100),
+                    retrieval=schema.Retrieval(topk=[1, 5, 10, 20, 50]),
+                    **({"knn": schema.KNN(neighbours=20, temperature=0.07)} if self.knn else {}),
+                ),
+            ),
             report=schema.Report(title=self.title, baseline=self.baseline, decimals=1),
         )
 

@@ -67,7 +67,11 @@ def run(job: Job, params: AggregateParams) -> None:
         role: select(collect(job.inputs.get(role, ()), stages), rows, datasets)
         for role, stages in ROLES.items()
     }
-    results = read_results(folders["evaluations"], rows, datasets)
+    protocols = {
+        *params.evaluate.finetuned.model_dump(exclude_unset=True),
+        *params.evaluate.frozen.model_dump(exclude_unset=True),
+    }
+    results = read_results(folders["evaluations"], rows, datasets, protocols)
     built = tables.build_tables(results, rows, datasets, params.report.baseline)
     curves = read_curves([*folders["pretrainings"], *folders["finetunings"]], rows, datasets)
     _write_tables(job.out, results, built, params.report.decimals)
@@ -125,7 +129,7 @@ def select(folders: Iterable[Folder], rows: Sequence[str], datasets: Sequence[st
 
 
 def read_results(
-    folders: Iterable[Folder], rows: Sequence[str], datasets: Sequence[str]
+    folders: Iterable[Folder], rows: Sequence[str], datasets: Sequence[str], protocols: set[str]
 ) -> pd.DataFrame:
     """The long form: one line per row, dataset, protocol, split and metric; values are shares."""
     lines = []
@@ -135,6 +139,7 @@ def read_results(
         lines += [one | {"metric": metric, "value": value} for metric, value in metrics.items()]
     frame = pd.DataFrame(lines, columns=list(tables.COLUMNS))
     kept = frame["method"].isin(rows) & frame["dataset"].isin(datasets)
+    kept &= frame["protocol"].isin(protocols)
     return tables.sort_results(frame[kept], rows, datasets)
 
 
