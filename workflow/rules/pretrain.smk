@@ -8,6 +8,7 @@ rule pretrain:
         directory("runs/pretrain/{method}/{fp}"),
     log:
         "logs/pretrain/{method}/{fp}.log",
+    priority: 10  # the longest way to the report: first where cores are few
     retries: 2
     threads: 1
     resources:
