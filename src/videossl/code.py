@@ -1,8 +1,9 @@
 """Which source files a stage depends on, found from the package's own imports.
 
 A module counts with its syntax tree, without docstrings: a comment, a docstring or a reformat
-changes nothing. A package counts with its data files too (the report's page and style). Modules that only decide what runs do not count (``ENGINE``): what they decide is
-in the fingerprint already, as parameters, as the names of modules and as needed instances.
+changes nothing. A package counts with its data files too (the report's page and style). Modules
+that only decide what runs do not count (``ENGINE``): what they decide is in the fingerprint
+already, as parameters, as the names of modules and as needed instances.
 """
 
 from __future__ import annotations

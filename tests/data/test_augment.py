@@ -10,17 +10,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as tv
 
+from specs import AUGMENT
 from videossl.data import augment as aug
-from videossl.schema import Augment, Blur, Jitter
-
-SPEC = Augment(
-    crop_area=[0.3, 1.0],
-    crop_aspect=[0.75, 1.333],
-    flip=0.5,
-    gray=0.2,
-    jitter=Jitter(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
-    blur=Blur(probability=0.5, sigma=[0.1, 2.0]),
-)
 
 
 def plain(height: int, width: int, **values: float) -> torch.Tensor:
@@ -121,7 +112,7 @@ def test_blur_keeps_the_level_and_smooths():
 def test_a_draw_is_the_same_for_all_frames_and_each_clip_has_its_own():
     still = picture(32, 40, frames=1).expand(2, 4, -1, -1, -1)
     rng = np.random.default_rng(3)
-    draws = torch.from_numpy(np.stack([aug.draw(rng, SPEC, 32, 40) for _ in range(2)]))
+    draws = torch.from_numpy(np.stack([aug.draw(rng, AUGMENT, 32, 40) for _ in range(2)]))
     out = aug.augment(still, draws, 24)  # (2, 3, 4, 24, 24)
     for t in range(1, 4):
         torch.testing.assert_close(out[:, :, t], out[:, :, 0])
@@ -132,7 +123,7 @@ def test_a_draw_is_the_same_for_all_frames_and_each_clip_has_its_own():
 
 @given(st.integers(0, 2**32), st.integers(8, 300), st.integers(8, 300))
 def test_draws_stay_in_their_ranges(seed, height, width):
-    found = aug.draw(np.random.default_rng(seed), SPEC, height, width)
+    found = aug.draw(np.random.default_rng(seed), AUGMENT, height, width)
     y, x, h, w = found[:4]
     assert min(y, x) >= 0
     assert h > 0

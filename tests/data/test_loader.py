@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from specs import AUGMENT
 from videossl.data import loader
 from videossl.data.clips import ClipRequest, window
-from videossl.schema import Augment, Blur, Clip, Jitter
-
-AUGMENT = Augment(
-    crop_area=[0.5, 1.0],
-    crop_aspect=[1.0, 1.0],
-    flip=0.5,
-    gray=0.0,
-    jitter=Jitter(probability=1.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.0),
-    blur=Blur(probability=0.0, sigma=[0.1, 2.0]),
-)
+from videossl.schema import Clip
 
 
 class Video:

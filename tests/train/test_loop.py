@@ -13,20 +13,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from specs import AUGMENT
 from videossl.data.clips import ClipRequest, window
 from videossl.data.loader import TrainBatches
 from videossl.job import Job, Stopped, UserError
-from videossl.schema import Augment, Blur, Jitter, Optimizer
+from videossl.schema import Optimizer
 from videossl.train import checkpoint, loop
-
-AUGMENT = Augment(
-    crop_area=[0.5, 1.0],
-    crop_aspect=[1.0, 1.0],
-    flip=0.5,
-    gray=0.0,
-    jitter=Jitter(probability=1.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.0),
-    blur=Blur(probability=0.0, sigma=[0.1, 2.0]),
-)
 
 
 class Video:
@@ -80,7 +72,7 @@ def fit(tmp_path: Path, task: loop.Task, lr: float = 0.1, precision: str = "floa
     job = Job("pretrain", {"method": "toy"}, {}, tmp_path, tmp_path / "scratch", 1, {})
     batches = TrainBatches(Store(), range(8), requests, AUGMENT, 4, 0)
     spec = Optimizer(name="sgd", lr=lr, momentum=0.9, weight_decay=1e-4)
-    return loop.fit(job, task, batches, spec, 5, 1, 16, precision, 0)
+    return loop.fit(job, task, batches, loop.Recipe(spec, 5, 1, 16, precision, 0))
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):

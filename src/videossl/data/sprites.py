@@ -207,7 +207,7 @@ def _disc(u: Floats, v: Floats, x: float, y: float, radius: float) -> Floats:
 
 def _triangle(u: Floats, v: Floats) -> Floats:
     slope = np.float32(math.sqrt(0.75))
-    inside: Floats = 0.5 - np.maximum(v, slope * np.abs(u) - 0.5 * v)
+    inside: Floats = np.float32(0.5) - np.maximum(v, slope * np.abs(u) - np.float32(0.5) * v)
     return inside
 
 

@@ -23,7 +23,7 @@ from videossl.models import weights
 from videossl.models.classifier import Classifier
 from videossl.train.device import device
 from videossl.train.inference import per_clip
-from videossl.train.loop import Task, fit, write_curve
+from videossl.train.loop import Recipe, Task, fit, write_curve
 
 if TYPE_CHECKING:
     from videossl.params import FinetuneParams
@@ -117,17 +117,15 @@ def run(job: Job, params: FinetuneParams) -> None:
 
     task = Classification(model, validate)
     batches = TrainBatches(store, training, requests, spec.augment, spec.batch_size, params.seed)
-    curve = fit(
-        job,
-        task,
-        batches,
+    recipe = Recipe(
         spec.optimizer,
         spec.epochs,
         spec.warmup_epochs,
-        clip.size,
+        params.clip.size,
         spec.precision,
         params.seed,
     )
+    curve = fit(job, task, batches, recipe)
     model.load_state_dict(task.best["state"])
     weights.save(model, params.model, job.out / "classifier.safetensors")
     write_curve(curve, job.out / "curve.tsv")

@@ -13,6 +13,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -60,57 +61,45 @@ class Task(ABC):
         return
 
 
-def fit(
-    job: Job,
-    task: Task,
-    batches: TrainBatches,
-    optimizer: Optimizer,
-    epochs: int,
-    warmup_epochs: int,
-    size: int,
-    precision: str,
-    seed: int,
-) -> list[dict[str, float]]:
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how a task is trained."""
+
+    optimizer: Optimizer
+    epochs: int
+    warmup_epochs: int
+    size: int  # of the clips, in pixels
+    precision: str
+    seed: int
+
+
+def fit(job: Job, task: Task, batches: TrainBatches, recipe: Recipe) -> list[dict[str, float]]:
     """Train ``task``; returns the curve, one row per epoch.
 
     Raises:
         Stopped: asked to end by a signal; the state is saved.
-        UserError: the loss is no longer finite.
+        UserError: the loss is no longer finite, or the precision does not work on this device.
     """
-    return _Run(
-        job, task, batches, optimizer, epochs, warmup_epochs, size, precision, seed
-    ).to_the_end()
+    return _Run(job, task, batches, recipe).to_the_end()
 
 
 class _Run:
-    def __init__(
-        self,
-        job: Job,
-        task: Task,
-        batches: TrainBatches,
-        optimizer: Optimizer,
-        epochs: int,
-        warmup_epochs: int,
-        size: int,
-        precision: str,
-        seed: int,
-    ) -> None:
-        self.job, self.task, self.batches = job, task, batches
-        self.size, self.seed, self.base_lr = size, seed, optimizer.lr
+    def __init__(self, job: Job, task: Task, batches: TrainBatches, recipe: Recipe) -> None:
+        self.job, self.task, self.batches, self.recipe = job, task, batches, recipe
         self.device = device()
-        self.autocast = precision == "bfloat16"
+        self.autocast = recipe.precision == "bfloat16"
         if self.autocast and self.device.type == "cpu":
             # torch 2.14: oneDNN's bfloat16 weight gradients of 3x3x3 convolutions on maps of two
-            # frames are garbage (1e34 or nan); see tests/train/test_loop.py
+            # frames are garbage (1e34 or nan)
             raise UserError(
                 "precision = 'bfloat16': wrong gradients on the CPU; use float32, or a GPU"
             )
         self.per_epoch = batches.steps_per_epoch
-        self.total = epochs * self.per_epoch
-        self.warmup = warmup_epochs * self.per_epoch
+        self.total = recipe.epochs * self.per_epoch
+        self.warmup = recipe.warmup_epochs * self.per_epoch
         place(task.module, self.device)
         task.module.train()
-        self.optimizer = optim.build(task.module, optimizer)
+        self.optimizer = optim.build(task.module, recipe.optimizer)
         self.file = job.scratch / "checkpoint.pt"
         self.step = 0
         self.curve: list[dict[str, float]] = []
@@ -175,11 +164,14 @@ class _Run:
 
     def _one_step(self, batch: Batch) -> None:
         # dropout and the like: numbers of this step, whatever ran before it
-        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        base = self.recipe.optimizer.lr
         for group in self.optimizer.param_groups:
-            group["lr"] = optim.learning_rate(self.base_lr, self.step, self.total, self.warmup)
+            group["lr"] = optim.learning_rate(base, self.step, self.total, self.warmup)
         self.optimizer.zero_grad(set_to_none=True)
-        clips = [augment(c, d, self.size) for c, d in zip(batch.clips, batch.draws, strict=True)]
+        clips = [
+            augment(c, d, self.recipe.size) for c, d in zip(batch.clips, batch.draws, strict=True)
+        ]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             found = self.task.step(clips, batch, _backward)
         self.optimizer.step()

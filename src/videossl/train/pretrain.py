@@ -13,7 +13,7 @@ from videossl.data.store import ClipStore
 from videossl.job import Job, UserError, write_json
 from videossl.methods.base import Method
 from videossl.models import weights
-from videossl.train.loop import Task, fit, write_curve
+from videossl.train.loop import Recipe, Task, fit, write_curve
 
 if TYPE_CHECKING:
     from videossl.params import PretrainParams
@@ -68,10 +68,7 @@ def run(job: Job, params: PretrainParams) -> None:
     batches = TrainBatches(
         store, videos, method.requests, spec.augment, spec.batch_size, params.seed
     )
-    curve = fit(
-        job,
-        Pretraining(method),
-        batches,
+    recipe = Recipe(
         params.method.optimizer,
         spec.epochs,
         spec.warmup_epochs,
@@ -79,6 +76,7 @@ def run(job: Job, params: PretrainParams) -> None:
         spec.precision,
         params.seed,
     )
+    curve = fit(job, Pretraining(method), batches, recipe)
     weights.save(method.encoder, params.model, job.out / "encoder.safetensors")
     write_curve(curve, job.out / "curve.tsv")
     write_json(job.out / "metrics.json", {"videos": len(videos), **curve[-1]})

@@ -1,0 +1,12 @@
+"""Parameter blocks that several tests use."""
+
+from videossl.schema import Augment, Blur, Jitter
+
+AUGMENT = Augment(
+    crop_area=[0.3, 1.0],
+    crop_aspect=[0.75, 1.333],
+    flip=0.5,
+    gray=0.2,
+    jitter=Jitter(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+    blur=Blur(probability=0.5, sigma=[0.1, 2.0]),
+)

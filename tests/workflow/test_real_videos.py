@@ -1,0 +1,87 @@
+"""Real UCF101 and HMDB51 files in UCF101's layout: from decoding to retrieval."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from study import ROOT
+
+CLIPS = {
+    "SoccerJuggling": ("v_SoccerJuggling_g23_c01.avi", 240),
+    "Wave": ("RATRACE_wave_f_nm_np1_fr_goo_37.avi", 72),
+    "Cartwheel": ("hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi", 83),
+}
+FOLDER = next((p / "shared/videos" for p in ROOT.parents if (p / "shared/videos").is_dir()), None)
+
+OVERLAY = """
+data:
+  synthetic: null
+  ucf101:
+    format: ucf101
+    root: {root}
+decode:
+  short_side: 32
+pretrain:
+  dataset: ucf101
+  epochs: 1
+  batch_size: 3
+  warmup_epochs: 0
+methods:
+  rspnet:
+    queue: 6
+  rho_moco: null
+finetune:
+  labels: 1.0
+  epochs: 1
+  batch_size: 3
+"""
+
+
+def build_tree(root: Path, videos: Path) -> None:
+    """Each clip twice: one copy for training, one for testing."""
+    lists = root / "ucfTrainTestlist"
+    lists.mkdir(parents=True)
+    names = sorted(CLIPS)
+    numbered = [f"{k} {name}\n" for k, name in enumerate(names, 1)]
+    (lists / "classInd.txt").write_text("".join(numbered))
+    train, test = [], []
+    for label, name in enumerate(names, 1):
+        folder = root / "UCF-101" / name
+        folder.mkdir(parents=True)
+        for group, part in ((1, train), (2, test)):
+            file = f"v_{name}_g{group:02d}_c01.avi"
+            shutil.copy(videos / CLIPS[name][0], folder / file)
+            part.append(f"{name}/{file}" + (f" {label}\n" if part is train else "\n"))
+    (lists / "trainlist01.txt").write_text("".join(train))
+    (lists / "testlist01.txt").write_text("".join(test))
+
+
+@pytest.mark.skipif(FOLDER is None, reason="the real clips (shared/videos) are not on this machine")
+def test_real_videos_run_through_the_pipeline(study, tmp_path):
+    assert FOLDER is not None
+    root = tmp_path / "dataset"
+    build_tree(root, FOLDER)
+    study.run("videossl", "configure", "configs/tiny.yaml")
+    (study.root / "real.yaml").write_text(OVERLAY.format(root=root))
+    study.run("videossl", "configure", "real.yaml")
+    study.run("snakemake", "--cores", "2")
+
+    (manifest,) = study.root.glob("runs/decode/ucf101/*/manifest.json")
+    stored = json.loads(manifest.read_text())
+    assert stored["rejects"] == []
+    for video in stored["videos"]:
+        assert video["frames"] == CLIPS[video["name"].split("/")[0]][1]
+    metrics = json.loads((study.root / "runs/report/metrics.json").read_text())
+    for row in ("scratch", "rspnet"):
+        # the test copies are the training copies, so the nearest video is of the same class
+        assert metrics[row]["ucf101"]["retrieval"]["R@1"] == 1.0
+
+
+@pytest.mark.parametrize("overlay", sorted(p.name for p in (ROOT / "configs").glob("*.yaml")))
+def test_overlays_fit(study, overlay):
+    study.run("videossl", "configure", f"configs/{overlay}")
+    study.run("videossl", "check")
