@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from videossl import configure, params
+from videossl import configure, execute, params
 from videossl.job import UserError
-from videossl.stages import Graph, Instance
+from videossl.stages import STAGES, Graph, Instance
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Run:
     @property
     def name(self) -> str:
         """``<stage>/<who>``."""
-        return "/".join((self.record["stage"], *self.record["who"].values()))
+        stage, who = self.record["stage"], self.record["who"]
+        return "/".join((stage, *(who[key] for key in STAGES[stage].who)))
 
     @property
     def bytes(self) -> int:
@@ -136,6 +137,7 @@ def adopt(graph: Graph, runs: Path, results: Path) -> str:
         shutil.copytree(source, part, copy_function=_link, ignore=_snakemake_marks)
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
+    execute.write_plan(graph, results / "plan")
     absent = len(graph.instances) - len(fitting)
     return f"adopted {len(fitting)} outputs, {absent} not there; now: dvc commit -f"
 

@@ -35,9 +35,9 @@ CHOICES = {
     "finetune.precision": "bfloat16",
     "methods.rho_moco.mode": "parallel",
     "methods.rho_moco.momentum_schedule": "constant",
-    "methods.rho_moco.optimizer.name": "adamw",
+    "methods.rho_moco.optimizer.name": "sgd",
     "methods.rho_moco.positives": "mean_of_losses",
-    "methods.rspnet.optimizer.name": "adamw",
+    "methods.rspnet.optimizer.name": "sgd",
     "model.name": "r2plus1d",
     "pretrain.precision": "bfloat16",
     "report.baseline": "rspnet",
@@ -60,7 +60,7 @@ def other(leaf: str, value: Any) -> Any:
     if isinstance(value, int):
         return value + 1
     if isinstance(value, float):
-        return value / 2 + 0.1
+        return 0.7 * value + 0.011
     return [0.2, 1.0]  # blur.sigma
 
 

@@ -92,7 +92,7 @@ def test_a_killed_stage_leaves_no_output_and_goes_on(ran):
 def test_dvc_reruns_rspnet_only_and_setting_it_back_nothing(tiny, tmp_path):
     study = clone(tiny, tmp_path / "clone")
     tiny.run("dvc", "remote", "add", "-f", "-d", "--local", "store", str(tmp_path / "store"))
-    tiny.run("dvc", "push", "-q")
+    tiny.run("dvc", "push", "-q", "--run-cache")
     study.run("dvc", "remote", "add", "-d", "--local", "store", str(tmp_path / "store"))
     study.run("dvc", "pull", "-q", "--run-cache")
     assert dvc_ran(study.run("dvc", "repro").stdout, study) == set()
@@ -127,7 +127,7 @@ def test_dvc_shows_metrics_and_plots(tiny):
     assert set(data) == {"scratch", "rspnet", "rho_moco"}
     tiny.run("dvc", "plots", "show", "-o", "plots")
     assert "Pretraining loss" in (tiny.root / "plots/index.html").read_text()
-    shown = tiny.run("dvc", "exp", "show", "--csv", "--pcp").stdout
+    shown = tiny.run("dvc", "exp", "show", "--csv").stdout
     assert "rspnet" in shown.splitlines()[0]
 
 

@@ -79,7 +79,7 @@ def publish():
 
 if workflow.is_main_process:
     # trainings at a time on this machine: one per GPU, or as many as cores without one
-    workflow.global_resources.setdefault("gpu", machine.gpus() or workflow.cores)
+    workflow.global_resources.setdefault("gpu", machine.gpus() or machine.threads())
     # values set back: the report is there and no job runs, so there is no onsuccess
     publish()
 
