@@ -44,7 +44,10 @@ def stored(root: Path) -> list[Run]:
     """All whole outputs under ``root``, by path; ``report`` is a link to one of them."""
     found = []
     for folder, names, files in os.walk(root):
-        names[:] = sorted(n for n in names if not Path(folder, n).is_symlink())
+        # hidden folders are outputs that are being written or removed
+        names[:] = sorted(
+            n for n in names if not n.startswith(".") and not Path(folder, n).is_symlink()
+        )
         if "stage.json" in files:
             names.clear()
             record = json.loads(Path(folder, "stage.json").read_text())

@@ -56,12 +56,26 @@ class Toy(loop.Task):
         )
         self.module.extend([nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2)])
         self.stop_at, self.scale, self.steps = stop_at, scale, 0
+        self.best = {"score": [-1.0], "state": {}}  # what fine-tuning keeps beside the module
 
     def step(self, clips, batch, backward):
         loss = F.cross_entropy(self.module(clips[0]), batch.label) * self.scale
         backward(loss)
         self.steps += 1
         return {"loss": loss.detach()}
+
+    def after_epoch(self, epoch):
+        weights = {name: value.clone() for name, value in self.module.state_dict().items()}
+        score = [float(weights["6.weight"].abs().sum())]
+        if score > self.best["score"]:
+            self.best = {"score": score, "state": weights}
+        return {"score": score[0]}
+
+    def extra(self):
+        return self.best
+
+    def restore(self, extra):
+        self.best = extra
 
     def after_step(self, progress):
         if self.steps == self.stop_at:
@@ -88,6 +102,8 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
         assert task.steps == 10 - stop_at
         for name, value in whole.module.state_dict().items():
             assert torch.equal(task.module.state_dict()[name], value), name
+        for name, value in whole.best["state"].items():
+            assert torch.equal(task.best["state"][name], value), name
 
 
 def test_the_curve_has_a_row_per_epoch(tmp_path):
@@ -95,7 +111,7 @@ def test_the_curve_has_a_row_per_epoch(tmp_path):
     assert [row["epoch"] for row in curve] == [1, 2, 3, 4, 5]
     assert [row["step"] for row in curve] == [2, 4, 6, 8, 10]
     loop.write_curve(curve, tmp_path / "curve.tsv")
-    assert (tmp_path / "curve.tsv").read_text().splitlines()[0] == "step\tepoch\tloss\tlr"
+    assert (tmp_path / "curve.tsv").read_text().splitlines()[0] == "step\tepoch\tloss\tlr\tscore"
 
 
 @pytest.mark.parametrize("scale", [math.inf, math.nan])
