@@ -126,7 +126,9 @@ def test_dvc_shows_metrics_and_plots(tiny):
     data = metrics[""]["data"]["results/aggregate/metrics.json"]["data"]
     assert set(data) == {"scratch", "rspnet", "rho_moco"}
     tiny.run("dvc", "plots", "show", "-o", "plots")
-    assert "Pretraining loss" in (tiny.root / "plots/index.html").read_text()
+    page = (tiny.root / "plots/index.html").read_text()
+    assert "pretrain_rspnet.csv" in page
+    assert "synthetic_linear.csv" in page
     shown = tiny.run("dvc", "exp", "show", "--csv").stdout
     assert "rspnet" in shown.splitlines()[0]
 

@@ -75,9 +75,9 @@ def run(job: Job, params: AggregateParams) -> None:
     built = tables.build_tables(results, rows, datasets, params.report.baseline)
     curves = read_curves([*folders["pretrainings"], *folders["finetunings"]], rows, datasets)
     _write_tables(job.out, results, built, params.report.decimals)
-    curves[["method", "stage", "step", "epoch", "loss", "lr", "dataset"]].to_csv(
-        job.out / "curves.csv", index=False, lineterminator="\n"
-    )
+    columns = ["method", "stage", "step", "epoch", "loss", "lr", "dataset"]
+    _write_csv(curves[columns], job.out / "curves.csv")
+    _write_plots(curves, job.out / "plots")
     drawings = figures.draw_all(built, curves, params.report.decimals)
     (job.out / "figures").mkdir()
     for drawing in drawings:
@@ -184,7 +184,7 @@ def _manifests(folders: Iterable[Folder], datasets: Sequence[str]) -> dict[str, 
 def _write_tables(
     out: Path, results: pd.DataFrame, built: Sequence[tables.Table], decimals: int
 ) -> None:
-    results.to_csv(out / "results.csv", index=False, lineterminator="\n")
+    _write_csv(results, out / "results.csv")
     (out / "results.md").write_text(tables.markdown(built, decimals), encoding="utf-8")
     (out / "results.tex").write_text(tables.latex(built, decimals), encoding="utf-8")
     nested: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
@@ -199,4 +199,23 @@ def _write_tables(
     text = json.dumps(nested, indent=2, ensure_ascii=False) + "\n"
     (out / "metrics.json").write_text(text, encoding="utf-8")
     columns = ["method", "protocol", "metric", "value", "dataset"]
-    pd.DataFrame(bars, columns=columns).to_csv(out / "bars.csv", index=False, lineterminator="\n")
+    frame = pd.DataFrame(bars, columns=columns)
+    _write_csv(frame, out / "bars.csv")
+    (out / "plots" / "bars").mkdir(parents=True)
+    for pair, group in frame.groupby(["dataset", "protocol"], sort=False):
+        name = "_".join(map(str, pair))
+        _write_csv(group[["method", "value"]], out / "plots/bars" / f"{name}.csv")
+
+
+def _write_plots(curves: pd.DataFrame, out: Path) -> None:
+    """A file per curve: ``dvc plots`` draws a panel per file, and in it a line per experiment."""
+    folder = out / "curves"
+    folder.mkdir(parents=True)
+    for (stage, row), group in curves.groupby(["stage", "method"], sort=False):
+        for dataset, curve in group.groupby("dataset", dropna=False, sort=False):
+            name = "_".join(part for part in (stage, row, dataset) if isinstance(part, str))
+            _write_csv(curve[["epoch", "loss"]], folder / f"{name}.csv")
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_csv(path, index=False, lineterminator="\n")
