@@ -297,11 +297,11 @@ def _contradictions(params: schema.Params) -> Iterator[str]:
     rows = [*params.baselines, *params.methods.model_dump(exclude_unset=True)]
     if params.report.baseline not in rows:
         yield f"report.baseline = {params.report.baseline!r}: must be a row: {', '.join(rows)}"
-    for name in ("rspnet", "rho_moco"):
-        method = getattr(params.methods, name)
-        if method is not None and method.queue < params.pretrain.batch_size:
+    for name in sorted(methods):
+        queue = getattr(getattr(params.methods, name), "queue", None)
+        if queue is not None and queue < params.pretrain.batch_size:
             yield (
-                f"methods.{name}.queue = {method.queue}: must hold at least one batch "
+                f"methods.{name}.queue = {queue}: must hold at least one batch "
                 f"(pretrain.batch_size = {params.pretrain.batch_size})"
             )
     yield from _too_short(params)
