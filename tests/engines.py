@@ -41,7 +41,7 @@ def from_dvc(root: Path, graph: Graph) -> dict[str, Node]:
     with Repo(str(root)) as repo:
         for stage in repo.index.stages:
             (out,) = (o.def_path for o in stage.outs)
-            if out == "results/plan":
+            if out in ("results/plan", "results/motion/none"):
                 continue
             keys: list[str] = []
             needs: set[str] = set()
@@ -52,7 +52,9 @@ def from_dvc(root: Path, graph: Graph) -> dict[str, Node]:
                     keys += dep.params
                 elif path.startswith("results/plan/"):
                     code = path.removeprefix("results/plan/")
-                else:  # an output, a file in one, or the folder that holds several
+                elif (
+                    path != "results/motion/none/manifest.json"
+                ):  # an output, a file in one, or the folder that holds several
                     hits = {
                         name
                         for made, name in names.items()

@@ -13,6 +13,15 @@ from videossl import params, registry, schema
 from videossl.job import UserError
 
 RAW = params.read(ROOT / "params.yaml")
+MOTION = {
+    "algorithm": "dis",
+    "content": "flow",
+    "step": 1,
+    "bound": 20.0,
+    "codec": "jpeg",
+    "quality": 95,
+    "shard_megabytes": 1,
+}
 
 
 def put(key: str, value: Any) -> dict[str, Any]:
@@ -54,7 +63,19 @@ def put(key: str, value: Any) -> dict[str, Any]:
         ("data.synthetic.framez", 3, "data.synthetic.framez: no such key; allowed here: format"),
         ("data.synthetic.frames", "a", "data.synthetic.frames = 'a': must be a valid integer"),
         ("data.ucf", {"format": "avi", "root": "x"}, "data.ucf.format = 'avi': must be 'synth"),
-        ("data.ucf", {"format": "ucf101"}, "data.ucf.root: missing"),
+        (
+            "data.ucf",
+            {"format": "ucf101", "missing": 0.0, "revision": 1},
+            "data.ucf.root: missing",
+        ),
+        ("evaluate.datasets", ["x"], "evaluate.datasets = ['x']: 'x' must be an entry of data: sy"),
+        ("evaluate.datasets", ["synthetic"] * 2, "must differ from one another"),
+        ("motion.none", MOTION, "motion.none: the name is taken"),
+        (
+            "motion.far",
+            {**MOTION, "step": 8},
+            "motion.far.step = 8: must be less than decode.min_frames = 8",
+        ),
         ("baselines.rspnet", {"weights": "random"}, "baselines.rspnet: also an entry of methods"),
         ("report.baseline", "none", "report.baseline = 'none': must be a row: scratch, rspnet"),
     ],

@@ -73,7 +73,22 @@ def _parser() -> argparse.ArgumentParser:
         verb.set_defaults(call=globals()[f"_{name}"])
         return verb
 
-    add("check", "check params.yaml and show what would run")
+    add("check", "check params.yaml and show what would run, or check a dataset").add_argument(
+        "dataset", nargs="?", help="an entry of data: is its tree complete? decodes nothing"
+    )
+    stored = add("shards", "look into a folder of clip shards")
+    actions = stored.add_subparsers(metavar="ACTION", required=True)
+    for name, about in (
+        ("verify", "check every checksum and decode every frame"),
+        ("list", "the stored and the rejected videos, a line each"),
+        ("show", "write a contact sheet of a video"),
+    ):
+        action = actions.add_parser(name, help=about, description=about)
+        action.add_argument("folder", type=Path, help="output of decode or motion")
+        action.set_defaults(action=name)
+        if name == "show":
+            action.add_argument("video", help="its name, as `list` gives it")
+            action.add_argument("--out", type=Path, default=Path("sheet.png"), help="PNG to write")
     add("plan", "write the code digest of every stage, for DVC").add_argument(
         "--out", type=Path, required=True
     )
@@ -108,12 +123,29 @@ def _stage(args: argparse.Namespace) -> None:
     execute.execute(graph, node, inputs, args.out, args.expect, args.threads)
 
 
-def _check(_: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace) -> None:
     from videossl import stages
 
     graph = stages.load()
+    if args.dataset is not None:
+        from videossl.data import check
+
+        data = graph.params.data
+        if args.dataset not in data:
+            raise UserError(f"data.{args.dataset}: not in params.yaml; it has: {', '.join(data)}")
+        print(check.check(args.dataset, data[args.dataset]))
+        return
     for node in graph.instances:
         print(f"{graph.fingerprint(node)}  {node}")
+
+
+def _shards(args: argparse.Namespace) -> None:
+    from videossl.data import inspection
+
+    if args.action == "show":
+        print(inspection.show(args.folder, args.video, args.out))
+    else:
+        print({"verify": inspection.verify, "list": inspection.listing}[args.action](args.folder))
 
 
 def _plan(args: argparse.Namespace) -> None:

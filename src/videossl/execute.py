@@ -59,6 +59,7 @@ def execute(
         scratch=SCRATCH / graph.path(node),
         threads=threads,
         modules={role: importlib.import_module(name) for role, name in graph.modules(node).items()},
+        code=graph.code(node),
     )
     begin = time.monotonic()
     importlib.import_module(graph.entry(node)).run(job, graph.subset(node))
@@ -68,7 +69,7 @@ def execute(
         "fingerprint": fingerprint,
         "seconds": round(time.monotonic() - begin, 3),
         "params": graph.leaves(node),
-        "code": graph.code(node),
+        "code": job.code,
         "versions": _versions(),
     }
     write_json(part / "stage.json", record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +33,7 @@ class Job:
     scratch: Path
     threads: int
     modules: Mapping[str, ModuleType]  # "method", "backbone", "dataset"
+    code: Mapping[str, str] = field(default_factory=dict)  # module -> digest, of all code it runs
 
     def input(self, role: str) -> Path:
         """The one output that plays ``role``."""

@@ -18,8 +18,10 @@ from ruamel.yaml.error import YAMLError
 
 from videossl import schema
 from videossl.job import UserError
+from videossl.registry import KINDS
 
 DEFAULT = Path("params.yaml")
+NO_MOTION = "none"
 Raw = dict[str, Any]
 
 
@@ -50,6 +52,13 @@ class DecodeParams(StageParams):
 
     decode: Annotated[schema.Decode, Key("decode")]
     data: Annotated[schema.Dataset, Key("data.{dataset}")]
+
+
+class MotionParams(StageParams):
+    """What ``motion`` reads."""
+
+    motion: Annotated[schema.Motion, Key("motion.{motion}")]
+    dataset: Annotated[str, Key("pretrain.dataset")]
 
 
 class PretrainParams(StageParams):
@@ -124,6 +133,7 @@ class AggregateParams(StageParams):
 READS: dict[str, type[StageParams]] = {
     "prepare": PrepareParams,
     "decode": DecodeParams,
+    "motion": MotionParams,
     "pretrain": PretrainParams,
     "initialize": InitializeParams,
     "finetune": FinetuneParams,
@@ -288,6 +298,8 @@ def _contradictions(params: schema.Params) -> Iterator[str]:
                 f"data.{name}.format = {dataset.format!r}: the built-in dataset is the entry "
                 "named 'synthetic', and only it"
             )
+    yield from _untestable(params)
+    yield from _motions(params)
     methods = params.methods.model_fields_set
     for name in params.baselines:
         if name in methods:
@@ -305,6 +317,36 @@ def _contradictions(params: schema.Params) -> Iterator[str]:
                 f"(pretrain.batch_size = {params.pretrain.batch_size})"
             )
     yield from _too_short(params)
+
+
+def _untestable(params: schema.Params) -> Iterator[str]:
+    """Datasets that the study tests on and cannot."""
+    tested = params.evaluate.datasets
+    for name in tested:
+        if name not in params.data:
+            allowed = ", ".join(params.data)
+            yield f"evaluate.datasets = {tested}: {name!r} must be an entry of data: {allowed}"
+        elif (kind := KINDS[params.data[name].format]) != "recognition":
+            yield f"evaluate.datasets = {tested}: {name!r} is of kind {kind}; must be recognition"
+    if len(set(tested)) < len(tested):
+        yield f"evaluate.datasets = {tested}: must differ from one another"
+
+
+def _motions(params: schema.Params) -> Iterator[str]:
+    """Motion that no frames are there for, and motion that a method asks for and is not there."""
+    for name, motion in params.motion.items():
+        if name == NO_MOTION:
+            yield f"motion.{name}: the name is taken: it is what methods without motion say"
+        if motion.step >= params.decode.min_frames:
+            yield (
+                f"motion.{name}.step = {motion.step}: must be less than "
+                f"decode.min_frames = {params.decode.min_frames}"
+            )
+    for name in sorted(params.methods.model_fields_set):
+        wanted = getattr(params.methods, name).motion
+        if wanted not in (NO_MOTION, *params.motion):
+            allowed = ", ".join(params.motion) or "it has none"
+            yield f"methods.{name}.motion = {wanted!r}: must be an entry of motion: {allowed}"
 
 
 def _too_short(params: schema.Params) -> Iterator[str]:
@@ -333,9 +375,12 @@ def _too_short(params: schema.Params) -> Iterator[str]:
 
 
 def leaves(raw: Any, prefix: str = "") -> dict[str, Any]:
-    """Flat ``{"finetune.optimizer.lr": 0.1}`` of a nested mapping; lists are leaves."""
-    if not isinstance(raw, Mapping) or not raw:
-        return {prefix: raw} if prefix else {}
+    """Flat ``{"finetune.optimizer.lr": 0.1}`` of a nested mapping.
+
+    Lists are leaves, empty mappings are not.
+    """
+    if not isinstance(raw, Mapping):
+        return {prefix: raw}
     flat: dict[str, Any] = {}
     for key, value in raw.items():
         flat |= leaves(value, f"{prefix}.{key}" if prefix else str(key))

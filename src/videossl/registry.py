@@ -19,6 +19,36 @@ BACKBONES = {
 DATASETS = {
     "synthetic": "videossl.data.datasets.ucf101",
     "ucf101": "videossl.data.datasets.ucf101",
+    "hmdb51": "videossl.data.datasets.hmdb51",
+    "kinetics": "videossl.data.datasets.kinetics",
+    "ssv2": "videossl.data.datasets.ssv2",
+    "charades": "videossl.data.datasets.charades",
+    "ava": "videossl.data.datasets.ava",
+    "aslan": "videossl.data.datasets.aslan",
+    "yupenn": "videossl.data.datasets.scenes",
+    "maryland": "videossl.data.datasets.scenes",
+    "folder": "videossl.data.datasets.folder",
+    "csv": "videossl.data.datasets.csv",
+    "frame_classes": "videossl.data.datasets.frames",
+    "gaze": "videossl.data.datasets.frames",
+}
+
+# What the labels of a format are; the kind decides which protocols can test on it.
+KINDS = {
+    "synthetic": "recognition",
+    "ucf101": "recognition",
+    "hmdb51": "recognition",
+    "kinetics": "recognition",
+    "ssv2": "recognition",
+    "charades": "multi_label",
+    "ava": "boxes",
+    "aslan": "pairs",
+    "yupenn": "scenes",
+    "maryland": "scenes",
+    "folder": "recognition",
+    "csv": "recognition",
+    "frame_classes": "frame_classes",
+    "gaze": "gaze",
 }
 
 TASKS = {

@@ -141,6 +141,11 @@ def adopt(graph: Graph, runs: Path, results: Path) -> str:
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
     execute.write_plan(graph, results / "plan")
+    none = (
+        results / "motion" / params.NO_MOTION / "manifest.json"
+    )  # as dvc.yaml's stage no-motion writes it
+    none.parent.mkdir(parents=True, exist_ok=True)
+    none.write_text("{}\n")
     absent = len(graph.instances) - len(fitting)
     return f"adopted {len(fitting)} outputs, {absent} not there; now: dvc commit -f"
 

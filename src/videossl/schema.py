@@ -42,8 +42,24 @@ class SyntheticData(Block):
 class FolderData(Block):
     """A dataset on disk, read by the adapter that ``format`` names."""
 
-    format: Literal["ucf101"]
+    format: Literal[
+        "ucf101",
+        "hmdb51",
+        "kinetics",
+        "ssv2",
+        "charades",
+        "ava",
+        "aslan",
+        "yupenn",
+        "maryland",
+        "folder",
+        "csv",
+        "frame_classes",
+        "gaze",
+    ]
     root: Annotated[str, Field(min_length=1)]
+    missing: Annotated[float, Field(ge=0, lt=1)]
+    revision: Count
 
 
 Dataset = Annotated[SyntheticData | FolderData, Field(discriminator="format")]
@@ -53,10 +69,23 @@ class Decode(Block):
     """How videos become shards."""
 
     backend: Literal["decord", "pyav"]
+    fps: Literal["native"] | Annotated[float, Field(gt=0, le=240)]
     short_side: Annotated[int, Field(ge=16, le=2160, multiple_of=2)]
     codec: Literal["jpeg", "raw"]
     quality: Annotated[int, Field(ge=1, le=100)]
     min_frames: Count
+    shard_megabytes: Count
+
+
+class Motion(Block):
+    """Optical flow of the stored frames, or its edges."""
+
+    algorithm: Literal["dis", "farneback"]
+    content: Literal["flow", "edges"]
+    step: Count
+    bound: Positive
+    codec: Literal["jpeg", "raw"]
+    quality: Annotated[int, Field(ge=1, le=100)]
     shard_megabytes: Count
 
 
@@ -169,6 +198,7 @@ class RSPNet(Block):
     """RSPNet (Chen et al., AAAI 2021)."""
 
     task: Literal["margin"]
+    motion: Literal["none"]
     speeds: Annotated[list[Count], Field(min_length=2)]
     dim: Count
     temperature: Positive
@@ -189,6 +219,7 @@ class RhoMoCo(Block):
     """ρMoCo (Feichtenhofer et al., CVPR 2021)."""
 
     task: Literal["rho"]
+    motion: Literal["none"]
     dim: Count
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
@@ -268,8 +299,9 @@ class Finetuned(Block):
 
 
 class Evaluate(Block):
-    """Downstream protocols."""
+    """Downstream protocols, and the datasets that every row is tested on."""
 
+    datasets: Annotated[list[Name], Field(min_length=1)]
     finetuned: Finetuned
     frozen: Frozen
 
@@ -289,6 +321,7 @@ class Params(Block):
     split: Annotated[int, Field(ge=1, le=3)]
     data: Annotated[dict[Name, Dataset], Field(min_length=1)]
     decode: Decode
+    motion: dict[Name, Motion]
     clip: Clip
     model: Model
     pretrain: Pretrain

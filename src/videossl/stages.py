@@ -52,8 +52,17 @@ STAGES = {
     "decode": Stage(
         "decode videos into LMDB clip shards", ("dataset",), "videossl.data.decode", ("videos",)
     ),
+    "motion": Stage(
+        "compute optical flow of the pretraining dataset",
+        ("motion",),
+        "videossl.data.motion",
+        ("shards",),
+    ),
     "pretrain": Stage(
-        "pretrain an encoder without labels", ("method",), "videossl.train.pretrain", ("shards",)
+        "pretrain an encoder without labels",
+        ("method",),
+        "videossl.train.pretrain",
+        ("shards", "motion"),
     ),
     "initialize": Stage(
         "make the encoder of a baseline row", ("baseline",), "videossl.train.initialize", ()
@@ -94,6 +103,7 @@ class Graph:
         self.params = params
         self.raw = p.leaves(p.dump(params))
         self.datasets = list(params.data)
+        self.tested = params.evaluate.datasets
         self.methods = list(p.dump(params.methods))
         self.encoders = [*params.baselines, *self.methods]
         self.finetuned = list(p.dump(params.evaluate.finetuned))
@@ -108,9 +118,11 @@ class Graph:
         for dataset in self.datasets:
             yield instance("prepare", dataset)
             yield instance("decode", dataset)
+        for name in self.params.motion:
+            yield instance("motion", name)
         for encoder in self.encoders:
             yield self._encoder(encoder)
-            for dataset in self.datasets:
+            for dataset in self.tested:
                 if self.finetuned:
                     yield instance("finetune", encoder, dataset)
                 yield from (instance("evaluate", encoder, dataset, name) for name in self.finetuned)
@@ -141,8 +153,14 @@ class Graph:
         who = dict(node.who)
         if node.stage == "decode":
             return {"videos": [instance("prepare", who["dataset"])]}
-        if node.stage == "pretrain":
-            return {"shards": [instance("decode", self.params.pretrain.dataset)]}
+        if node.stage in ("motion", "pretrain"):
+            shards = {"shards": [instance("decode", self.params.pretrain.dataset)]}
+            if node.stage == "motion":
+                return shards
+            name = p.pick(self.params, f"methods.{who['method']}.motion")
+            return (
+                shards if name == p.NO_MOTION else {**shards, "motion": [instance("motion", name)]}
+            )
         if node.stage in ("finetune", "embed"):
             return {
                 "weights": [self._encoder(who["encoder"])],
@@ -206,7 +224,7 @@ class Graph:
         """Role -> module of the components that the parameters select."""
         who = dict(node.who)
         backbone = registry.BACKBONES[self.params.model.name]
-        if node.stage in ("prepare", "decode"):
+        if node.stage == "prepare":
             return {"dataset": registry.DATASETS[self.params.data[who["dataset"]].format]}
         if node.stage == "pretrain":
             return {"method": registry.METHODS[who["method"]], "backbone": backbone}
@@ -233,7 +251,7 @@ class Graph:
     def code_name(self, node: Instance) -> str:
         """Where the instance's code digest is written for DVC: instances that share it share it."""
         who = dict(node.who)
-        chooser = {"prepare": "dataset", "decode": "dataset", "pretrain": "method"}
+        chooser = {"prepare": "dataset", "pretrain": "method"}
         part = who.get(chooser.get(node.stage, "protocol"))
         return f"{node.stage}/{part}" if part else node.stage
 

@@ -1,8 +1,6 @@
 """The stage ``decode`` on files made here and on real clips."""
 
-import json
 import types
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,64 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from movies import OPTIONS, REAL, decode_dataset, manifest_of, reference, scene, write_video
 from videossl.data import decode, shards, video
-from videossl.data.datasets import ucf101
 from videossl.data.index import Entry, Index
 from videossl.data.store import ClipStore
-from videossl.job import Job, UserError
-from videossl.schema import Decode
+from videossl.job import UserError
 
-REAL = next(
-    (
-        p
-        for p in (up / "shared" / "videos" for up in Path(__file__).resolve().parents)
-        if p.is_dir()
-    ),
-    None,
-)
-OPTIONS = Decode(
-    backend="decord", short_side=48, codec="jpeg", quality=90, min_frames=8, shard_megabytes=1
-)
 LENGTHS = {"Grow/a.mp4": 30, "Grow/b.avi": 21, "Turn/c.mp4": 12, "Turn/d.avi": 24}
-
-
-# ------------------------------------------------------------------ videos and datasets made here
-
-
-def scene(frames: int, height: int, width: int) -> NDArray[np.uint8]:
-    """(T, H, W, 3): brightness tells a frame's number, the left half is redder."""
-    images = np.empty((frames, height, width, 3), np.uint8)
-    images[...] = (20 + 7 * np.arange(frames) % 200)[:, None, None, None]
-    images[:, :, : width // 2, 0] += 20
-    return images
-
-
-def write_video(
-    path: Path, frames: int, size: tuple[int, int] = (48, 64), codec: str = "", **options: str
-) -> None:
-    """H.264, or MPEG-4 part 2 for .avi."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    codec = codec or ("mpeg4" if path.suffix == ".avi" else "libx264")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(30000, 1001))
-        assert isinstance(stream, av.VideoStream)
-        stream.height, stream.width = size
-        stream.pix_fmt = options.pop("pix_fmt", "yuv420p")
-        stream.bit_rate = 800_000
-        stream.options = {"g": "12", "threads": "1", **options}
-        for image in scene(frames, *size):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
-
-
-def reference(path: Path) -> NDArray[np.uint8]:
-    """All frames by a plain sequential read."""
-    with av.open(str(path)) as container:
-        frames = [
-            frame.reformat(format="rgb24", interpolation=video.AREA).to_ndarray()
-            for frame in container.decode(video=0)
-        ]
-    return np.stack(frames).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -100,36 +47,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(
-    root: Path, out: Path, threads: int = 1, adapter: Any = ucf101, **options: Any
-) -> dict[str, Any]:
-    """Run the stage and return the manifest."""
-    out.mkdir()
-    job = Job(
-        stage="decode",
-        who={"dataset": "toy"},
-        inputs={"videos": (root,)},
-        out=out,
-        scratch=out,
-        threads=threads,
-        modules={"dataset": adapter},
-    )
-    params = types.SimpleNamespace(decode=OPTIONS.model_copy(update=options), data=None)
-    decode.run(job, params)
-    return manifest_of(out)
-
-
 @pytest.fixture(scope="module")
 def stored(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tree decoded with one child."""
     out: Path = tmp_path_factory.mktemp("stored") / "out"
-    run(tree, out)
+    decode_dataset(tree, out)
     return out
-
-
-def manifest_of(folder: Path) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    return manifest
 
 
 # ------------------------------------------------------------------ the stage
@@ -171,7 +94,7 @@ def test_bad_files_are_listed_with_their_reasons(stored: Path) -> None:
 
 
 def test_same_bytes_with_two_children(stored: Path, tree: Path, tmp_path: Path) -> None:
-    run(tree, tmp_path / "out", threads=2)
+    decode_dataset(tree, tmp_path / "out", threads=2)
     contents = [
         {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
         for folder in (stored, tmp_path / "out")
@@ -192,7 +115,7 @@ def test_round_trip_in_jpeg(stored: Path, tree: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["pyav", "decord"])
 def test_round_trip_in_raw(tree: Path, tmp_path: Path, backend: str) -> None:
-    run(tree, tmp_path / "out", codec="raw", backend=backend)
+    decode_dataset(tree, tmp_path / "out", codec="raw", backend=backend)
     store = ClipStore(tmp_path / "out")
     for index, facts in enumerate(store.videos):
         clip = store.clip(index, range(facts.frames))
@@ -207,7 +130,7 @@ def test_no_video_at_all(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").touch()
     adapter = types.SimpleNamespace(read=lambda root: Index(["a"], root, [Entry("x.mp4", 0, {})]))
     with pytest.raises(UserError, match=r"none of 1 videos can be stored; first: x\.mp4: Invalid"):
-        run(tmp_path, tmp_path / "out", adapter=adapter)
+        decode_dataset(tmp_path, tmp_path / "out", adapter=adapter)
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
@@ -359,7 +282,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     adapter = types.SimpleNamespace(read=partial(Index, ["a"], entries=entries))
     folder = tmp_path_factory.mktemp("real")
     return {
-        backend: run(
+        backend: decode_dataset(
             REAL, folder / backend, threads=2, adapter=adapter, backend=backend, min_frames=3
         )
         for backend in ("decord", "pyav")

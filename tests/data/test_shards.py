@@ -1,13 +1,14 @@
 """Records, shards and the reader on frames made here; the children that make records."""
 
+import hashlib
 import json
 import multiprocessing as mp
 import os
 import pickle
 import signal
+import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from videossl.data import isolate, shards
-from videossl.data.store import ClipStore, CorruptShard, Video
+from videossl.data.building import Building, publish
+from videossl.data.store import ClipStore, CorruptShard, Place, Video
 from videossl.job import UserError
 
 HEIGHT, WIDTH, FRAMES = 24, 32, 40
@@ -37,25 +39,17 @@ def pictures(video: int) -> NDArray[np.uint8]:
 
 def write_store(folder: Path, codec: str, shard_bytes: int) -> None:
     encode = shards.encoder(codec, 95)
-    writer = shards.Writer(folder, shard_bytes)
-    for video in range(VIDEOS):
-        frames = [encode(frame) for frame in pictures(video)]
-        writer.add(shards.pack(frames, codec, HEIGHT, WIDTH))
-    writer.close()
     size = {"frames": FRAMES, "height": HEIGHT, "width": WIDTH, "fps": 25.0}
-    manifest = {
-        "version": shards.VERSION,
-        "classes": ["Archery", "Biking"],
-        "decode": {"codec": codec},
-        "shards": [asdict(shard) for shard in writer.shards],
-        "videos": [
-            {"name": f"v{i}.avi", "label": i % 2, "splits": {"1": ("train", "test")[i % 2]}}
-            | size
-            | asdict(place)
-            for i, place in enumerate(writer.places)
-        ],
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with tempfile.TemporaryDirectory() as scratch:
+        build = Building(Path(scratch), shard_bytes)
+        for video in range(VIDEOS):
+            frames = [encode(frame) for frame in pictures(video)]
+            facts = {"label": video % 2, "splits": {"1": ("train", "test")[video % 2]}}
+            record = shards.pack(frames, codec, HEIGHT, WIDTH)
+            build.add(record, {"name": f"v{video}.avi", **facts, **size})
+        rejects = build.close()
+        head = {"classes": ["Archery", "Biking"], "codec": codec, "channels": 3}
+        publish(folder, build.portions, rejects, head)
 
 
 @pytest.fixture(scope="module", params=["raw", "jpeg"])
@@ -71,9 +65,9 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def places(folder: Path) -> list[shards.Place]:
+def places(folder: Path) -> list[Place]:
     videos = json.loads((folder / "manifest.json").read_text())["videos"]
-    return [shards.Place(v["shard"], v["offset"], v["length"]) for v in videos]
+    return [Place(v["shard"], v["offset"], v["length"]) for v in videos]
 
 
 def flip(path: Path, offset: int) -> None:
@@ -142,10 +136,9 @@ def test_lmdb_reads_the_same_records(folder: Path) -> None:
             env.begin() as transaction,
         ):
             keys = [key for key, _ in transaction.cursor()]
-            expected = [i for i, place in enumerate(found) if place.shard == number]
-            assert keys == [b"%08d" % i for i in expected]
-            for i in expected:
-                place = found[i]
+            expected = [place for place in found if place.shard == number]
+            assert keys == [b"%08d" % i for i in range(len(expected))]
+            for i, place in enumerate(expected):
                 record = file.read_bytes()[place.offset : place.offset + place.length]
                 assert transaction.get(b"%08d" % i) == record
 
@@ -161,21 +154,23 @@ def test_places_hold_the_records(
 ) -> None:
     rng = np.random.default_rng([len(sizes), *sizes])
     records = [shards.pack([rng.bytes(size)], "raw", 2, 2) for size in sizes]
-    folder = tmp_path_factory.mktemp("places")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "COMMIT_BYTES", commit)
-        writer = shards.Writer(folder, shard_bytes)
-        for record in records:
-            writer.add(record)
-        writer.close()
-    for record, place in zip(records, writer.places, strict=True):
-        content = (folder / writer.shards[place.shard].file).read_bytes()
-        assert content[place.offset : place.offset + place.length] == record
-    for number, shard in enumerate(writer.shards):
-        stored = [r for r, p in zip(records, writer.places, strict=True) if p.shard == number]
-        assert number == len(writer.shards) - 1 or sum(map(len, stored)) >= shard_bytes
+        build = Building(tmp_path_factory.mktemp("places"), shard_bytes)
+        for number, record in enumerate(records):
+            build.add(record, {"name": str(number)})
+        assert build.close() == []
+    assert [name for p in build.portions for name in p.names] == [*map(str, range(len(records)))]
+    for portion in build.portions:
+        content = portion.path.read_bytes()
+        assert len(content) == portion.size
+        assert hashlib.sha256(content).hexdigest() == portion.sha256
+        stored = [records[int(name)] for name in portion.names]
+        for record, facts in zip(stored, portion.videos, strict=True):
+            assert facts["length"] == len(record)
+            assert content[facts["offset"] :][: len(record)] == record
+        assert portion is build.portions[-1] or sum(map(len, stored)) >= shard_bytes
         assert sum(map(len, stored[:-1])) < shard_bytes
-        assert (folder / shard.file).stat().st_size == shard.size
 
 
 def test_same_bytes_again(tmp_path: Path) -> None:
@@ -239,7 +234,7 @@ def test_shard_of_another_size(raw: Path) -> None:
     [
         (None, "`decode` did not finish"),
         ("{", "not JSON"),
-        ('{"version": 0}', "found version 0; this code reads 1"),
+        ('{"version": 0}', "found version 0; this code reads 2"),
     ],
 )
 def test_bad_manifest(raw: Path, text: str | None, message: str) -> None:

@@ -55,6 +55,7 @@ class FakeStudy:
             methods=self.methods,
             baselines={name: schema.Baseline(weights="random") for name in self.baselines},
             evaluate=schema.Evaluate(
+                datasets=list(self.datasets),
                 finetuned=schema.Finetuned(
                     recognition=schema.Recognition(clips=5, batch_size=32, topk=[1, 5])
                 ),

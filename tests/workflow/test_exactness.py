@@ -29,6 +29,7 @@ OTHER = {
 }
 CHOICES = {
     "decode.backend": "pyav",
+    "decode.fps": 12.5,
     "decode.codec": "raw",
     "embed.pool": "max",
     "finetune.optimizer.name": "sgd",
@@ -47,7 +48,10 @@ CHOICES = {
 FIXED = {
     "baselines.scratch.weights",
     "data.synthetic.format",
+    "evaluate.datasets",
+    "methods.rho_moco.motion",
     "methods.rho_moco.task",
+    "methods.rspnet.motion",
     "methods.rspnet.task",
     "pretrain.dataset",
 }

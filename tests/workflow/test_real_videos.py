@@ -23,6 +23,8 @@ data:
   ucf101:
     format: ucf101
     root: {root}
+    missing: 0.0
+    revision: 1
 decode:
   short_side: 32
 pretrain:
@@ -34,6 +36,9 @@ methods:
   rspnet:
     queue: 6
   rho_moco: null
+evaluate:
+  datasets:
+  - ucf101
 finetune:
   labels: 1.0
   epochs: 1

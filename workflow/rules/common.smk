@@ -87,6 +87,7 @@ if workflow.is_main_process:
 wildcard_constraints:
     fp="[0-9a-f]{12}",
     dataset="[a-z0-9_]+",
+    motion="[a-z0-9_]+",
     method="[a-z0-9_]+",
     baseline="[a-z0-9_]+",
     encoder="[a-z0-9_]+",

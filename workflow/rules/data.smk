@@ -14,6 +14,23 @@ rule prepare:
         " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
 
 
+rule motion:
+    input:
+        unpack(needs("motion")),
+    output:
+        directory("runs/motion/{motion}/{fp}"),
+    log:
+        "logs/motion/{motion}/{fp}.log",
+    threads: 2
+    resources:
+        mem_mb=4000,
+    params:
+        reads=reads("motion"),
+    shell:
+        "videossl motion {wildcards.motion} --shards {input.shards} --out {output}"
+        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+
+
 rule decode:
     input:
         unpack(needs("decode")),

@@ -17,8 +17,11 @@ rule pretrain:
         runtime=2880,
     params:
         reads=reads("pretrain"),
+        inputs=lambda wildcards, input: " ".join(
+            f"--{role} {path}" for role, path in input.items()
+        ),
     shell:
-        "videossl pretrain {wildcards.method} --shards {input.shards} --out {output}"
+        "videossl pretrain {wildcards.method} {params.inputs} --out {output}"
         " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
 
 

@@ -2,26 +2,24 @@
 
 Every listed video is decoded once, whatever its splits, each in a child process that may crash.
 What cannot be decoded is listed in the manifest's ``rejects`` with its reason; nothing takes its
-place. The outputs are the same bytes for any number of threads.
+place. The outputs are the same bytes for any number of threads, and after any number of kills.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from videossl.data import isolate, shards, video
-from videossl.data.index import Entry, Index
-from videossl.data.store import MANIFEST
+from videossl.data import building, earlier, isolate, listing, shards, space, video
+from videossl.data.building import Building, Facts
 from videossl.job import Job, UserError
 from videossl.schema import Decode, FolderData
 
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 LIBRARIES = ("av", "decord", "lmdb", "simplejpeg")
 DEADLINE = 120.0  # seconds for any video, and besides
 BYTES_PER_SECOND = 50_000  # of a file: forty times slower than one core decodes Kinetics
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,50 +43,77 @@ def run(job: Job, params: DecodeParams) -> None:
     """Decode the dataset into ``job.out``.
 
     The built-in dataset's files are the input ``videos`` itself; those of a dataset on disk lie
-    under its ``root``, and ``videos`` is the list that says they are there.
+    under its ``root``, and ``videos`` is the list that says which they are.
 
     Raises:
-        UserError: the dataset's lists are at fault, or not one video can be stored.
+        UserError: not one video can be stored, or the disk is too small.
     """
-    data = params.data
-    root = Path(data.root) if isinstance(data, FolderData) else job.input("videos")
-    index: Index = job.modules["dataset"].read(root)
-    results = isolate.ordered(
-        partial(store_one, index.root, params.decode),
-        [entry.name for entry in index.entries],
-        children=job.threads,
-        deadline=partial(seconds_for, index.root),
+    data, options = params.data, params.decode
+    folder = job.input("videos")
+    listed = listing.read(folder, Path(data.root) if isinstance(data, FolderData) else folder)
+    head = {
+        "dataset": job.who["dataset"],
+        "decode": options.model_dump(),
+        "codec": options.codec,
+        "channels": 3,
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+    kept = earlier.reusable(job, head, listed)
+    held = {name for portion in kept for name in portion.names}
+    names = [one.name for one in listed if one.name not in held]
+    build = Building(job.scratch / "shards", options.shard_megabytes << 20)
+    done = build.resume(
+        names, lambda facts: listed.videos[facts["name"]].bytes == facts["source_bytes"]
     )
-    writer = shards.Writer(job.out, params.decode.shard_megabytes << 20)
-    videos: list[Facts] = []
-    rejects: list[Facts] = []
-    progress = tqdm(
-        results, desc=job.who["dataset"], total=len(index.entries), unit="video", disable=None
-    )
-    for entry, result in zip(index.entries, progress, strict=True):
-        if isinstance(result, isolate.Failure):
-            rejects.append({"name": entry.name, "reason": result.reason})
-        else:
-            writer.add(result.record)
-            videos.append(_described(entry, result.facts))
-    writer.close()
-    if not videos:
-        first = rejects[0]
+    rest = names[done:]
+    if held or done:
+        print(f"{len(held)} videos stored earlier, {done} before the interruption", file=sys.stderr)
+    store = partial(store_one, listed.root, options)
+    pool = partial(isolate.ordered, store, deadline=partial(seconds_for, listed.root))
+    space.check(job.scratch, [listed.videos[name] for name in rest], pool, job.threads)
+    late = _fill(build, rest, pool(rest, children=job.threads), job.who["dataset"])
+    portions = [*kept, *build.portions]
+    for portion in portions:
+        for facts in portion.videos:
+            one = listed.videos[facts["name"]]
+            facts.update(label=one.label, splits=one.splits)
+    rejects = [*late, *(reject for portion in portions for reject in portion.rejects)]
+    if not portions:
         raise UserError(
-            f"{index.root}: none of {len(rejects)} videos can be stored; "
-            f"first: {first['name']}: {first['reason']}"
+            f"{listed.root}: none of {len(rejects)} videos can be stored; "
+            f"first: {rejects[0]['name']}: {rejects[0]['reason']}"
         )
-    _add_places(videos, writer.places)
-    _write_manifest(job, params.decode, index.classes, writer.shards, videos, rejects)
+    building.publish(job.out, portions, late, {**head, "classes": listed.classes})
     if rejects:
-        print(f"{len(rejects)} of {len(index.entries)} videos rejected", file=sys.stderr)
+        print(f"{len(rejects)} of {len(listed.videos)} videos rejected", file=sys.stderr)
+
+
+def _fill(
+    build: Building,
+    names: Sequence[str],
+    results: Iterator[Stored | isolate.Failure],
+    title: str,
+) -> list[Facts]:
+    """Put all results into shards; returns the rejects after the last shard."""
+    progress = tqdm(results, desc=title, total=len(names), unit="video", disable=None)
+    try:
+        for name, result in zip(names, progress, strict=True):
+            if isinstance(result, isolate.Failure):
+                build.reject(name, result.reason)
+            else:
+                build.add(result.record, {"name": name, **result.facts})
+        return build.close()
+    except OSError as error:
+        build.abandon()
+        raise UserError(
+            f"{build.folder}: {error.strerror or error}; finished shards stay there, "
+            "run the stage again to go on"
+        ) from None
 
 
 def seconds_for(root: Path, name: str) -> float:
     """The deadline of one video."""
-    path = root / name
-    size = path.stat().st_size if path.is_file() else 0
-    return DEADLINE + size / BYTES_PER_SECOND
+    return DEADLINE + listing.size_of(root / name) / BYTES_PER_SECOND
 
 
 def store_one(root: Path, options: Decode, name: str, attempt: int) -> Stored:
@@ -104,8 +127,9 @@ def store_one(root: Path, options: Decode, name: str, attempt: int) -> Stored:
     """
     backend = options.backend if attempt == 0 else "pyav"
     encode = shards.encoder(options.codec, options.quality)
+    path = root / name
     try:
-        decoded = video.decode(root / name, backend, options.short_side, encode)
+        decoded = video.decode(path, backend, options.short_side, encode)
         record = shards.pack(decoded.frames, options.codec, decoded.height, decoded.width)
     except (video.Unreadable, shards.TooLarge) as error:
         raise isolate.Refused(str(error)) from None
@@ -116,40 +140,7 @@ def store_one(root: Path, options: Decode, name: str, attempt: int) -> Stored:
         text = f"decoded with PyAV: the {options.backend} process crashed or hung"
         decoded = replace(decoded, warnings=[text, *decoded.warnings])
     facts = {name: value for name, value in vars(decoded).items() if name != "frames"}
-    return Stored(record, facts | {"frames": count})
-
-
-def _described(entry: Entry, facts: Facts) -> Facts:
-    return {"name": entry.name, "label": entry.label, "splits": entry.splits} | facts
-
-
-def _add_places(videos: Sequence[Facts], places: Sequence[shards.Place]) -> None:
-    for facts, place in zip(videos, places, strict=True):
-        facts.update(vars(place))
-
-
-def _write_manifest(
-    job: Job,
-    options: Decode,
-    classes: Sequence[str],
-    files: Sequence[shards.Shard],
-    videos: Sequence[Facts],
-    rejects: Sequence[Mapping[str, str]],
-) -> None:
-    """Last of all: the shards are complete where there is a manifest."""
-    manifest = {
-        "version": shards.VERSION,
-        "dataset": job.who["dataset"],
-        "classes": classes,
-        "decode": options.model_dump(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "shards": shards.shard_facts(files),
-        "videos": videos,
-        "rejects": rejects,
-    }
-    with (job.out / MANIFEST).open("w", encoding="utf-8") as file:
-        json.dump(manifest, file, sort_keys=True, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    shards.sync_folder(job.out)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    source = {"source_bytes": path.stat().st_size, "source_sha256": digest}
+    return Stored(record, facts | {"frames": count} | source)

@@ -5,10 +5,11 @@ A record (little endian, no padding)::
     4s magic | u16 version | u16 codec | u32 n | u16 height | u16 width
     u32 offset[n + 1]      of each frame, from the record's start; the last is the record's length
     u32 crc32[n]           of each frame as stored
-    n frames               JPEG files, or raw RGB of height x width x 3 bytes
+    n frames               JPEG files, or raw bytes of height x width x channels (RGB, or one)
 
-The key of the i-th video of the manifest is ``b"%08d" % i``. The manifest also holds each record's
-place in its file, so that a reader need not touch LMDB: ``get`` reads a value as a whole.
+The key of the i-th record of a shard is ``b"%08d" % i``, so a shard's bytes do not depend on the
+shards before it. The manifest also holds each record's place in its file, so that a reader need not
+touch LMDB: ``get`` reads a value as a whole.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lmdb
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-MAGIC, VERSION = b"CLIP", 1
-CODECS = {"raw": 0, "jpeg": 1}
+MANIFEST = "manifest.json"  # beside the shards, written last
+MAGIC, VERSION = b"CLIP", 2
+CODECS = {("raw", 3): 0, ("jpeg", 3): 1, ("raw", 1): 2, ("jpeg", 1): 3}
 HEADER = struct.Struct("<4sHHIHH")
 U32 = np.dtype("<u4")
 RECORD_LIMIT = 2**32 - 2**16  # offsets are u32, and LMDB's values end a little below 4 GiB
@@ -41,11 +43,14 @@ class TooLarge(ValueError):
     """The frames do not fit into one record."""
 
 
-def encoder(codec: str, quality: int) -> Callable[[NDArray[np.uint8]], bytes]:
-    """How one frame (H, W, 3) is stored; ``quality`` is JPEG's, 1 to 100."""
+def encoder(codec: str, quality: int, channels: int = 3) -> Callable[[NDArray[np.uint8]], bytes]:
+    """How one frame (H, W, channels) is stored; ``quality`` is JPEG's, 1 to 100."""
     if codec == "raw":
         return _raw_bytes
-    return partial(simplejpeg.encode_jpeg, quality=quality, colorsubsampling="420")
+    space, sampling = ("RGB", "420") if channels == 3 else ("GRAY", "Gray")
+    return partial(
+        simplejpeg.encode_jpeg, quality=quality, colorspace=space, colorsubsampling=sampling
+    )
 
 
 def _raw_bytes(image: NDArray[np.uint8]) -> bytes:
@@ -57,12 +62,12 @@ def table_bytes(frames: int) -> int:
     return HEADER.size + U32.itemsize * (2 * frames + 1)
 
 
-def record_header(codec: str, frames: int, height: int, width: int) -> bytes:
+def record_header(codec: str, frames: int, height: int, width: int, channels: int = 3) -> bytes:
     """The first bytes of a record of such frames."""
-    return HEADER.pack(MAGIC, VERSION, CODECS[codec], frames, height, width)
+    return HEADER.pack(MAGIC, VERSION, CODECS[codec, channels], frames, height, width)
 
 
-def pack(frames: Sequence[bytes], codec: str, height: int, width: int) -> bytes:
+def pack(frames: Sequence[bytes], codec: str, height: int, width: int, channels: int = 3) -> bytes:
     """The record of one video.
 
     Raises:
@@ -74,7 +79,7 @@ def pack(frames: Sequence[bytes], codec: str, height: int, width: int) -> bytes:
             f"{len(frames)} frames of {height}x{width} take {ends[-1]} bytes; a record holds "
             f"{RECORD_LIMIT} bytes and sides up to {SIDE_LIMIT}"
         )
-    header = record_header(codec, len(frames), height, width)
+    header = record_header(codec, len(frames), height, width, channels)
     offsets = np.concatenate(([table_bytes(len(frames))], ends)).astype(U32)
     checksums = np.array([zlib.crc32(frame) for frame in frames], U32)
     return b"".join((header, offsets.tobytes(), checksums.tobytes(), *frames))
@@ -105,72 +110,26 @@ def unpack_table(data: bytes, header: bytes, length: int) -> Table:
     return Table(offsets, checksums)
 
 
-@dataclass(frozen=True)
-class Shard:
-    """A finished shard file."""
+class ShardWriter:
+    """Writes records, in the order given, into one shard file; one process, one writer.
 
-    file: str
-    size: int
-    sha256: str
+    The shard is full once its records hold ``shard_bytes``.
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where a record is: shard number, and its bytes in that file."""
-
-    shard: int
-    offset: int
-    length: int
-
-
-class Writer:
-    """Writes records, in the order given, into ``shard-00000.lmdb``, … under ``folder``.
-
-    A shard is closed once its records hold ``shard_bytes``. One process, one writer.
+    Raises:
+        OSError: the disk is full, in ``put`` and ``close``.
     """
 
-    def __init__(self, folder: Path, shard_bytes: int) -> None:
-        self.folder, self.shard_bytes = folder, shard_bytes
-        # Stored in the file, hence the same for every shard. It limits, and costs no space.
-        self.map_size = 2 * (shard_bytes + RECORD_LIMIT)
-        self.shards: list[Shard] = []
-        self.places: list[Place] = []
-        self._open: _OpenShard | None = None
-
-    def add(self, record: bytes) -> None:
-        """Append the next video's record; its key is its number."""
-        if self._open is None:
-            path = self.folder / f"shard-{len(self.shards):05d}.lmdb"
-            self._open = _OpenShard(path, self.map_size)
-        self._open.put(b"%08d" % (len(self.places) + len(self._open.keys)), record)
-        if self._open.bytes >= self.shard_bytes:
-            self._close_shard()
-
-    def close(self) -> None:
-        """Finish the last shard: ``shards`` and ``places`` are complete and on disk."""
-        if self._open is not None:
-            self._close_shard()
-
-    def _close_shard(self) -> None:
-        assert self._open is not None
-        shard, extents = self._open.close()
-        self.places += [Place(len(self.shards), *extent) for extent in extents]
-        self.shards.append(shard)
-        self._open = None
-
-
-class _OpenShard:
-    def __init__(self, path: Path, map_size: int) -> None:
-        self.path = path
-        self.keys: list[bytes] = []
-        self.bytes = self.uncommitted = 0
-        # meminit: else heap garbage gets into the file. One sync at the end is enough, because an
-        # unfinished shard is never used.
+    def __init__(self, path: Path, shard_bytes: int) -> None:
+        self.path, self.shard_bytes = path, shard_bytes
+        self.records = self.bytes = self.uncommitted = 0
+        # map_size is stored in the file, hence the same for every shard; it limits, and costs no
+        # space. meminit: else heap garbage gets into the file. One sync at the end is enough,
+        # because an unfinished shard is never used.
         self.env = lmdb.open(
             str(path),
             subdir=False,
             lock=False,
-            map_size=map_size,
+            map_size=2 * (shard_bytes + RECORD_LIMIT),
             meminit=True,
             writemap=False,
             sync=False,
@@ -178,26 +137,38 @@ class _OpenShard:
         )
         self.transaction = self.env.begin(write=True)
 
-    def put(self, key: bytes, record: bytes) -> None:
-        self.transaction.put(key, record, append=True)
-        self.keys.append(key)
-        self.bytes += len(record)
-        self.uncommitted += len(record)
-        if self.uncommitted >= COMMIT_BYTES:
-            self.transaction.commit()
-            self.transaction = self.env.begin(write=True)
-            self.uncommitted = 0
+    @property
+    def full(self) -> bool:
+        """Whether the shard should be closed."""
+        return self.bytes >= self.shard_bytes
 
-    def close(self) -> tuple[Shard, list[tuple[int, int]]]:
-        """The shard and every record's (offset, length) in it."""
-        self.transaction.commit()
-        self.env.sync(True)
+    def put(self, record: bytes) -> None:
+        """Append the next record."""
+        with _disk_errors(self.path):
+            self.transaction.put(b"%08d" % self.records, record, append=True)
+            self.records += 1
+            self.bytes += len(record)
+            self.uncommitted += len(record)
+            if self.uncommitted >= COMMIT_BYTES:
+                self.transaction.commit()
+                self.transaction = self.env.begin(write=True)
+                self.uncommitted = 0
+
+    def close(self) -> list[tuple[int, int]]:
+        """Every record's (offset, length); the file is complete and on disk."""
+        with _disk_errors(self.path):
+            self.transaction.commit()
+            self.env.sync(True)
         extents = self._locate()
         self.env.close()
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Shard(self.path.name, self.path.stat().st_size, digest), extents
+        return extents
+
+    def abandon(self) -> None:
+        """Give the unfinished shard up."""
+        self.transaction.abort()
+        self.env.close()
 
     def _locate(self) -> list[tuple[int, int]]:
         """(offset, length) of every record in the file.
@@ -228,6 +199,21 @@ def _stands_at(descriptor: int, offset: int, value: NDArray[np.uint8]) -> bool:
     return os.pread(descriptor, len(value), offset) == value.tobytes()
 
 
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """LMDB has error classes of its own for what the disk says."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise OSError(f"{path}: {error}") from None
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names of the files in ``folder`` as durable as the files."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -235,8 +221,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def shard_facts(shards: Sequence[Shard]) -> list[dict[str, Any]]:
-    """The manifest's ``shards``."""
-    return [asdict(shard) for shard in shards]

@@ -20,8 +20,8 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from videossl.data.shards import (
+    MANIFEST,
     VERSION,
-    Place,
     Table,
     record_header,
     table_bytes,
@@ -29,13 +29,21 @@ from videossl.data.shards import (
 )
 from videossl.job import UserError
 
-MANIFEST = "manifest.json"
 SPAN = 3  # a span is read in one piece if it is less than this much larger than its frames
 CACHE_BYTES = 64 << 20  # of tables; those of all of UCF101 take 20 MB
 
 
 class CorruptShard(OSError):
     """Stored bytes do not match their checksum."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a record is: shard number, and its bytes in that file."""
+
+    shard: int
+    offset: int
+    length: int
 
 
 @dataclass(frozen=True)
@@ -69,10 +77,14 @@ class ClipStore:
         self._places = [
             Place(video["shard"], video["offset"], video["length"]) for video in manifest["videos"]
         ]
-        self._codec: str = manifest["decode"]["codec"]
-        self._files = [shard["file"] for shard in manifest["shards"]]
-        for shard in manifest["shards"]:
+        self._codec: str = manifest["codec"]
+        self.channels: int = manifest["channels"]
+        self.rejects: list[dict[str, str]] = manifest["rejects"]
+        self.shards: list[dict[str, Any]] = manifest["shards"]
+        self._files = [shard["file"] for shard in self.shards]
+        for shard in self.shards:
             _check_size(path / shard["file"], shard["size"])
+        self._numbers: dict[str, int] | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -103,6 +115,16 @@ class ClipStore:
         if "_descriptors" in self.__dict__:  # absent where __init__ raised
             self.close()
 
+    def number(self, name: str) -> int:
+        """The index of the video of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        if self._numbers is None:
+            self._numbers = {video.name: index for index, video in enumerate(self.videos)}
+        return self._numbers[name]
+
     def members(self, split: int, part: str) -> list[int]:
         """Indices into ``videos`` of one part ("train" or "test") of an official split.
 
@@ -124,7 +146,7 @@ class ClipStore:
         frames: Sequence[int] | NDArray[np.integer],
         out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
-        """Frames of one video, (T, H, W, 3), RGB; into ``out`` where given.
+        """Frames of one video, (T, H, W, channels), RGB where there are 3; into ``out`` if given.
 
         Raises:
             IndexError: there is no such frame.
@@ -136,17 +158,18 @@ class ClipStore:
         for index in indices:
             if not 0 <= index < facts.frames:
                 raise IndexError(f"{facts.name}: no frame {index}, it has {facts.frames}")
-        shape = (len(indices), facts.height, facts.width, 3)
+        shape = (len(indices), facts.height, facts.width, self.channels)
         if out is None:
             out = np.empty(shape, np.uint8)
         elif out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise ValueError(f"{facts.name}: out must be a contiguous uint8 array of shape {shape}")
         table = self._table(video)
+        space = "RGB" if self.channels == 3 else "GRAY"
         for target, stored in zip(out, self._stored(video, table, indices), strict=True):
             if self._codec == "raw":
                 target[...] = np.frombuffer(stored, np.uint8).reshape(shape[1:])
             else:
-                simplejpeg.decode_jpeg(stored, buffer=target)
+                simplejpeg.decode_jpeg(stored, space, buffer=target)
         return out
 
     def _table(self, video: int) -> Table:
@@ -155,7 +178,9 @@ class ClipStore:
             facts, place = self.videos[video], self._places[video]
             size = table_bytes(facts.frames)
             data = os.pread(self._descriptor(place.shard), size, place.offset)
-            header = record_header(self._codec, facts.frames, facts.height, facts.width)
+            header = record_header(
+                self._codec, facts.frames, facts.height, facts.width, self.channels
+            )
             try:
                 table = unpack_table(data, header, place.length)
             except ValueError as error:

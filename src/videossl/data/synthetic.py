@@ -10,6 +10,7 @@ Under the stage's output::
     annotations/boxes.csv                     video,frame,x0,y0,x1,y1 in pixels, ends exclusive
     annotations/pairs.csv                     fold,video_a,video_b,same: 10 folds share no video
     annotations/gaze.npz                      ``videos`` (N,), ``points`` (N, T, 2), ``sigma`` ()
+    index.json                                what ``decode`` reads of any dataset
 
 A frame's gaze map is a Gaussian around its point (x, y in pixels: the sprite's centre), ``sigma``
 pixels wide. Videos are named in every file as in the split lists, relative to ``UCF-101/``. As in
@@ -32,6 +33,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from tqdm import tqdm
 
+from videossl.data import listing
 from videossl.data.sprites import (
     MOTIONS,
     Appearance,
@@ -109,6 +111,7 @@ def run(job: Job, params: Params) -> None:
         written = list(bar)
     _write_splits(job.out / "ucfTrainTestlist", videos)
     _write_annotations(job.out / "annotations", videos, written, params)
+    listing.write(job.modules["dataset"].read(job.out), job.out, job.out)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def run(job: Job, params: AggregateParams) -> None:
         UserError: ``report.baseline`` is not a row of the study.
     """
     rows = [*params.baselines, *params.methods.model_dump(exclude_unset=True)]
-    datasets = list(params.data)
+    datasets = params.evaluate.datasets
     if params.report.baseline not in rows:
         allowed = ", ".join(rows)
         found = params.report.baseline

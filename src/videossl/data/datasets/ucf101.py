@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from videossl.data.index import Entry, Index
+from videossl.data.datasets.lists import folder, lines
+from videossl.data.index import Entry, Index, build, check_complete
 from videossl.job import UserError
 
 VIDEOS = "UCF-101"
@@ -24,40 +25,39 @@ CLASS_LINE = re.compile(r"(\d+)\s+(\S.*)")
 VIDEO_LINE = re.compile(r"([^/]+/[^/]+?)(?:\s+(\d+))?")  # the class is the video's folder
 
 
-def read(root: Path) -> Index:
+def read(root: Path, missing: float = 0.0) -> Index:
     """The index of the dataset under ``root``: every listed video once, whatever its splits.
+
+    ``missing`` is the share of a list's videos that may be absent.
 
     Raises:
         UserError: a folder or list is missing, a line is malformed, names an unknown class or a
             video that is listed already, or videos are listed that are not there.
     """
-    videos, lists = root / VIDEOS, root / LISTS
-    for folder in (videos, lists):
-        if not folder.is_dir():
-            raise UserError(f"{folder}: folder not found; UCF101's layout has {VIDEOS} and {LISTS}")
-    classes = _read_classes(lists / "classInd.txt")
+    layout = f"UCF101's layout has {VIDEOS} and {LISTS}"
+    videos, official = folder(root / VIDEOS, layout), folder(root / LISTS, layout)
+    classes = _read_classes(official / "classInd.txt")
     present = {path.relative_to(videos).as_posix() for path in videos.glob("*/*")}
     splits: dict[str, dict[str, str]] = {}
-    for split, part, path in _split_lists(lists):
+    gone: set[str] = set()
+    for split, part, path in _split_lists(official):
         listed = _read_list(path, classes)
-        if absent := [name for name in listed if name not in present]:
-            raise UserError(
-                f"{len(absent)} of {len(listed)} videos listed in {path} "
-                f"are not under {videos}; first: {absent[0]}"
-            )
+        absent = [name for name in listed if name not in present]
+        check_complete(listed, absent, missing, path, videos)
+        gone.update(absent)
         for name in listed:
             other = splits.setdefault(name, {}).setdefault(split, part)
             if other != part:
                 raise UserError(f"{path}: {name} is also in the {other} part of split {split}")
     labels = {name: label for label, name in enumerate(classes)}
-    entries = [Entry(name, labels[name.split("/")[0]], splits[name]) for name in sorted(splits)]
-    return Index(classes, videos, entries)
+    entries = {name: Entry(name, labels[name.split("/")[0]], splits[name]) for name in splits}
+    return build(classes, videos, entries, gone)
 
 
-def _split_lists(lists: Path) -> Iterator[tuple[str, str, Path]]:
+def _split_lists(official: Path) -> Iterator[tuple[str, str, Path]]:
     """(split, part, list) of every split that is there; splits 2 and 3 may be absent as a whole."""
     for split in SPLITS:
-        paths = {part: lists / f"{part}list0{split}.txt" for part in ("train", "test")}
+        paths = {part: official / f"{part}list0{split}.txt" for part in ("train", "test")}
         absent = [path for path in paths.values() if not path.is_file()]
         if len(absent) == len(paths) and split != "1":
             continue
@@ -67,25 +67,10 @@ def _split_lists(lists: Path) -> Iterator[tuple[str, str, Path]]:
             yield split, part, path
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number, text) of the lines that are not blank."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: not found; it names the classes, one `1 ClassName` a line"
-        ) from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text") from None
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield number, line.strip()
-
-
 def _read_classes(path: Path) -> list[str]:
     """Class names in the order of their official numbers, which count from 1."""
     found: dict[int, str] = {}
-    for number, line in _lines(path):
+    for number, line in lines(path, "one `1 ClassName` a line"):
         match = CLASS_LINE.fullmatch(line)
         if match is None:
             raise UserError(f"{path}:{number}: found {line!r}; expected `1 ClassName`")
@@ -102,17 +87,17 @@ def _read_list(path: Path, classes: list[str]) -> list[str]:
     """The videos of one list, checked line by line."""
     numbers = {name: number for number, name in enumerate(classes, 1)}
     names: dict[str, None] = {}
-    for number, line in _lines(path):
+    for number, line in lines(path, "`Class/video.avi 1` a line"):
         match = VIDEO_LINE.fullmatch(line)
         if match is None:
             raise UserError(f"{path}:{number}: found {line!r}; expected `Class/video.avi 1`")
         name, label = match[1], match[2]
-        folder = name.split("/")[0]
-        if folder not in numbers:
-            raise UserError(f"{path}:{number}: class {folder!r} is not in classInd.txt")
-        if label is not None and int(label) != numbers[folder]:
+        class_name = name.split("/")[0]
+        if class_name not in numbers:
+            raise UserError(f"{path}:{number}: class {class_name!r} is not in classInd.txt")
+        if label is not None and int(label) != numbers[class_name]:
             raise UserError(
-                f"{path}:{number}: found label {label}; classInd.txt has {numbers[folder]}"
+                f"{path}:{number}: found label {label}; classInd.txt has {numbers[class_name]}"
             )
         if name in names:
             raise UserError(f"{path}:{number}: {name} is listed twice")

@@ -1,0 +1,174 @@
+"""ASLAN's published layout (Kliper-Gross, Hassner and Wolf, TPAMI 34(3), 2012)::
+
+    <root>/ASLAN_AVI/…0001.avi … 3697.avi    or ASLAN_MP4/…0001.mp4, from the archive of that name
+    <root>/View2.mat                         `action_splits_pairs`, 600 × 5 × 10
+    <root>/Actions_Ids.txt                   "1 action name", optional
+
+As the database's ReadMe describes them: a video is named after the four digits of its sample, and
+the MATLAB matrix of View 2 holds ten folds of 600 pairs, a row being the two samples, whether they
+show the same action (1 or 0), and the actions of the two. Published code that reads the videos
+takes them by their order, so what stands before the four digits is our reading: anything may.
+Where both archives are there, the AVI files are used. View 1, for development, is not read.
+
+The index's annotations are ``{"pairs": [[name, name, same, fold], …]}``, same 0 or 1 and folds 1 to
+10, in the matrix's order; pairs with an absent video are left out. Every video of a pair is an
+entry of split "1", part ``all``, because a video is tested on in one fold and trained on in the
+others. Labels are the actions where Actions_Ids.txt names them, and ``UNLABELLED`` otherwise.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.io import loadmat  # type: ignore[import-untyped]
+from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
+
+from videossl.data.datasets.lists import files_by_stem, folder, lines
+from videossl.data.index import UNLABELLED, Entry, Index, build, check_complete
+from videossl.job import UserError
+
+VIDEOS = ("ASLAN_AVI", "ASLAN_MP4")
+PAIRS = "View2.mat"
+MATRIX = "action_splits_pairs"
+CLASSES = "Actions_Ids.txt"
+FOLDS = 10
+LAYOUT = f"ASLAN's layout has {VIDEOS[0]} (or {VIDEOS[1]}) and {PAIRS}"
+SAMPLE = re.compile(r"(?:.*\D)?(\d{4})")
+CLASS_LINE = re.compile(r"(\d+)\s+(\S.*)")
+# What loadmat raises on a file cut short, with flipped bytes, or of another type.
+DAMAGED = (MatReadError, ValueError, TypeError, IndexError, OSError, zlib.error)
+ROW = "sample, sample, same (0 or 1), action, action"
+
+Row = list[int]  # as ROW
+Folds = list[list[Row]]
+
+
+def read(root: Path, missing: float = 0.0) -> Index:
+    """The index of View 2: the videos of its pairs, and the pairs.
+
+    ``missing`` is the share of the pairs' videos that may be absent.
+
+    Raises:
+        UserError: a folder or file is missing, View2.mat does not hold the folds of pairs, a fold
+            has not as many pairs of the same action as of different ones, or videos are not there.
+    """
+    videos = root / VIDEOS[0]
+    if not videos.is_dir() and (root / VIDEOS[1]).is_dir():
+        videos = root / VIDEOS[1]
+    names = _by_sample(folder(videos, LAYOUT))
+    path = root / PAIRS
+    folds = _read_folds(path)
+    actions = _actions(path, folds)
+    classes = _read_classes(root / CLASSES) if (root / CLASSES).exists() else []
+    if classes and max(actions.values()) > len(classes):
+        raise UserError(
+            f"{path}: found action {max(actions.values())}; {CLASSES} has 1 to {len(classes)}"
+        )
+    absent = [f"{sample:04d}" for sample in sorted(actions) if sample not in names]
+    check_complete(list(map(str, actions)), absent, missing, path, videos)
+    entries: dict[str, Entry] = {}
+    for sample in actions.keys() & names.keys():
+        label = actions[sample] - 1 if classes else UNLABELLED
+        entries[names[sample]] = Entry(names[sample], label, {"1": "all"})
+    pairs: list[Any] = [
+        [names[first], names[second], same, fold]
+        for fold, rows in enumerate(folds, 1)
+        for first, second, same, *_ in rows
+        if first in names and second in names
+    ]
+    index = build(classes, videos, entries, annotations={"pairs": pairs})
+    index.absent.extend(absent)
+    return index
+
+
+def _by_sample(videos: Path) -> dict[int, str]:
+    """Sample number -> file name, of the files whose name ends in four digits."""
+    found: dict[int, str] = {}
+    for stem, name in files_by_stem(videos).items():
+        match = SAMPLE.fullmatch(stem)
+        if match is None:
+            continue
+        other = found.setdefault(int(match[1]), name)
+        if other != name:
+            raise UserError(f"{videos}: found both {other} and {name}; expected one of them")
+    return found
+
+
+def _read_folds(path: Path) -> Folds:
+    """The checked rows of every fold."""
+    matrix = _load(path)
+    folds: Folds = matrix.transpose(2, 0, 1).tolist()
+    for fold, rows in enumerate(folds, 1):
+        for number, row in enumerate(rows, 1):
+            first, second, same, *labels = row
+            if min(first, second, *labels) < 1 or same not in (0, 1):
+                raise UserError(
+                    f"{path}: found {row} as pair {number} of fold {fold}; expected {ROW}, "
+                    "samples and actions from 1"
+                )
+        same = sum(row[2] for row in rows)
+        if 2 * same != len(rows):
+            raise UserError(
+                f"{path}: found {same} same and {len(rows) - same} not-same pairs in fold {fold}; "
+                "expected as many of both"
+            )
+    return folds
+
+
+def _load(path: Path) -> npt.NDArray[np.int64]:
+    """The matrix of pairs, pairs × 5 × folds."""
+    shape = f"a matrix {MATRIX} of pairs × 5 × {FOLDS}"
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path}: not found; expected {shape}") from None
+    try:
+        content = loadmat(io.BytesIO(data), variable_names=[MATRIX])
+    except NotImplementedError:
+        raise UserError(f"{path}: MATLAB 7.3 file; expected version 7, see `save -v7`") from None
+    except DAMAGED:
+        raise UserError(f"{path}: no or a damaged MATLAB file; expected {shape}") from None
+    matrix = content.get(MATRIX)
+    if matrix is None:
+        raise UserError(f"{path}: found no {MATRIX}; expected {shape}")
+    if matrix.ndim != 3 or matrix.shape[1:] != (5, FOLDS) or matrix.dtype.kind not in "iuf":
+        found = " × ".join(map(str, matrix.shape))
+        raise UserError(f"{path}: found {found} of type {matrix.dtype}; expected {shape}")
+    if not len(matrix) or not np.isfinite(matrix).all() or (matrix != np.floor(matrix)).any():
+        raise UserError(f"{path}: found no pair, or numbers that are not whole; expected {shape}")
+    whole: npt.NDArray[np.int64] = matrix.astype(np.int64)
+    return whole
+
+
+def _actions(path: Path, folds: Folds) -> dict[int, int]:
+    """Sample -> action of the samples that are in a pair."""
+    actions: dict[int, int] = {}
+    for fold, rows in enumerate(folds, 1):
+        for number, (first, second, _, *labels) in enumerate(rows, 1):
+            for sample, action in zip((first, second), labels, strict=True):
+                if actions.setdefault(sample, action) != action:
+                    raise UserError(
+                        f"{path}: found action {action} for sample {sample} in pair {number} of "
+                        f"fold {fold}; expected {actions[sample]} as before"
+                    )
+    return actions
+
+
+def _read_classes(path: Path) -> list[str]:
+    """Action names in the order of their ids, which count from 1."""
+    classes: list[str] = []
+    expected = "`1 action name` per line, numbered in order"
+    for number, line in lines(path, expected):
+        match = CLASS_LINE.fullmatch(line)
+        if match is None or int(match[1]) != len(classes) + 1:
+            raise UserError(f"{path}:{number}: found {line!r}; expected {expected}")
+        classes.append(match[2])
+    if not classes:
+        raise UserError(f"{path}: found no action; expected {expected}")
+    return classes

@@ -1,0 +1,85 @@
+"""A plain tree, for videos that belong to no known dataset::
+
+    <root>/{train,val,test}/<class>/<video>
+
+``train`` and one of ``val`` and ``test`` have to be there. Where there is no ``test``, ``val``
+plays its part; otherwise it is the part ``val``. Classes are the folders' names in order.
+
+Every file below a class folder is a video, at any depth and whatever its name or type, and so are
+links and folders with a video's extension: what cannot be decoded is among decode's rejects rather
+than lost. Only hidden names (``.DS_Store``) are passed over. Plain files directly under the root
+are no part of the tree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from videossl.data.datasets.lists import folder
+from videossl.data.index import Entry, Index, build
+from videossl.job import UserError
+
+PARTS = ("train", "val", "test")
+LAYOUT = "the layout has train/<class>/<video>, and test/ or val/ likewise"
+VIDEO_SUFFIX = re.compile(
+    r"\.(3gp|avi|flv|m2ts|m4v|mkv|mov|mp4|mpe?g|mts|ogv|ts|webm|wmv)", re.IGNORECASE
+)
+
+
+def read(root: Path, missing: float = 0.0) -> Index:
+    """The index of the tree under ``root``.
+
+    ``missing`` plays no part: nothing is listed that could be absent.
+
+    Raises:
+        UserError: a part is missing, a class has no training video, or a file or folder lies
+            where the layout has none.
+    """
+    found = {path.name for path in _visible(folder(root, LAYOUT)) if path.is_dir()}
+    parts = [part for part in PARTS if part in found]
+    if "train" not in parts or len(parts) < 2:
+        absent = "test or val" if "train" in parts else "train"
+        raise UserError(f"{root}: found no folder {absent}; a split is needed: {LAYOUT}")
+    if other := sorted(found.difference(PARTS)):
+        raise UserError(f"{root / other[0]}: found beside train; expected train, val and test")
+    videos = {part: _read_part(root / part) for part in parts}
+    classes = sorted(name for name, paths in videos["train"].items() if paths)
+    labels = {name: label for label, name in enumerate(classes)}
+    entries: dict[str, Entry] = {}
+    for part, by_class in videos.items():
+        played = "test" if part == "val" and "test" not in parts else part
+        for name, paths in by_class.items():
+            if paths and name not in labels:
+                raise UserError(f"{root / part / name}: class {name!r} has no video in train")
+            for path in paths:
+                video = path.relative_to(root).as_posix()
+                entries[video] = Entry(video, labels[name], {"1": played})
+    return build(classes, root, entries)
+
+
+def _read_part(part: Path) -> dict[str, list[Path]]:
+    """Class -> videos of one part."""
+    found: dict[str, list[Path]] = {}
+    for path in _visible(part):
+        if not path.is_dir():
+            raise UserError(f"{path}: found a file beside the class folders; {LAYOUT}")
+        found[path.name] = list(_below(path))
+    if not any(found.values()):
+        raise UserError(f"{part}: found no video; {LAYOUT}")
+    return found
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """What counts as a video below a folder; links are not followed."""
+    for child in _visible(path):
+        is_folder = child.is_dir() and not child.is_symlink()
+        if is_folder and not VIDEO_SUFFIX.fullmatch(child.suffix):
+            yield from _below(child)
+        else:
+            yield child
+
+
+def _visible(path: Path) -> list[Path]:
+    return sorted(child for child in path.iterdir() if not child.name.startswith("."))

@@ -1,0 +1,117 @@
+"""The Charades adapter: actions of both lists, and one clear line for each kind of bad list."""
+
+from pathlib import Path
+
+import pytest
+
+from trees import plant
+from videossl.data.datasets import charades
+from videossl.data.index import UNLABELLED, Entry
+from videossl.job import UserError
+
+HEADER = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length\n"
+CLASSES = "c000 Holding some clothes\nc001 Putting clothes somewhere\nc002 Taking a bag\n"
+
+
+def row(name: str, actions: str, length: str = "24.83") -> str:
+    script = '"A ""script"", with a comma"'
+    return f'{name},HR43,Kitchen,6,7,Yes,{script},ladder,"two\nlines",{actions},{length}\n'
+
+
+TRAIN = HEADER + row("46GP8", "c002 11.90 21.20;c001 0.00 12.60") + row("N11GT", "", "17.58")
+TEST = HEADER + row("0A8CF", "c000 3 30.5")  # ends after the video: so does some official data
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    plant(tmp_path / "Charades_v1_480", {}, ["46GP8.mp4", "N11GT.mp4", "0A8CF.mp4", "extra.mp4"])
+    lists = {
+        "Charades_v1_classes.txt": CLASSES,
+        "Charades_v1_train.csv": TRAIN,
+        "Charades_v1_test.csv": TEST,
+    }
+    plant(tmp_path / "Charades", lists)
+    return tmp_path
+
+
+def test_actions_of_every_listed_video(root: Path) -> None:
+    index = charades.read(root)
+    assert index.classes == ["Holding some clothes", "Putting clothes somewhere", "Taking a bag"]
+    assert index.root == root / "Charades_v1_480"
+    late = {"class": 0, "start": 3.0, "end": 30.5}
+    two = [{"class": 2, "start": 11.9, "end": 21.2}, {"class": 1, "start": 0.0, "end": 12.6}]
+    test, train = {"1": "test"}, {"1": "train"}
+    assert index.entries == [
+        Entry("0A8CF.mp4", UNLABELLED, test, {"actions": [late], "length": 24.83}),
+        Entry("46GP8.mp4", UNLABELLED, train, {"actions": two, "length": 24.83}),
+        Entry("N11GT.mp4", UNLABELLED, train, {"actions": [], "length": 17.58}),
+    ]
+    assert index.absent == []
+
+
+def test_the_original_size_where_the_small_one_is_not_there(root: Path) -> None:
+    (root / "Charades_v1_480").rename(root / "Charades_v1")
+    assert charades.read(root).root == root / "Charades_v1"
+    plant(root / "Charades_v1_480", {}, ["46GP8.mp4", "N11GT.mp4", "0A8CF.mp4"])
+    assert charades.read(root).root == root / "Charades_v1_480"
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("Charades_v1_480", "Charades_v1_480: folder not"),
+        ("Charades", "Charades: folder not found"),
+    ],
+)
+def test_missing_folder(root: Path, folder: str, message: str) -> None:
+    (root / folder).rename(root / "elsewhere")
+    with pytest.raises(UserError, match=message):
+        charades.read(root)
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "train.csv", "test.csv"])
+def test_missing_list(root: Path, name: str) -> None:
+    (root / "Charades" / f"Charades_v1_{name}").unlink()
+    with pytest.raises(UserError, match=rf"Charades_v1_{name}: not found; expected"):
+        charades.read(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("classes.txt", "c000 A\n\nc002 B\n", r"classes\.txt:3: found 'c002 B'"),
+        ("classes.txt", "c000 A\nB\n", r"classes\.txt:2: found 'B'"),
+        ("classes.txt", "\n", r"classes\.txt: found no class"),
+        ("train.csv", "id,length\nA,1\n", r"train\.csv:1: found no column 'actions'"),
+        ("train.csv", HEADER, r"train\.csv: found no video"),
+        ("train.csv", TRAIN + "A,B\n", r"train\.csv:6: found 2 fields"),
+        ("train.csv", TRAIN + row("46GP8", ""), r"train\.csv:7: 46GP8 is listed twice"),
+        ("train.csv", HEADER + row("../a", ""), r"train\.csv:3: found id '\.\./a'"),
+        ("train.csv", HEADER + row("N11GT", "c001 1"), r"train\.csv:3: found action 'c001 1'"),
+        ("train.csv", HEADER + row("N11GT", "c001 nan 2"), r"train\.csv:3: found action"),
+        ("train.csv", HEADER + row("N11GT", "c001 -1 2"), r"train\.csv:3: found action"),
+        ("train.csv", HEADER + row("N11GT", "c003 1 2"), r"has c000 to c002"),
+        (
+            "train.csv",
+            HEADER + row("N11GT", "c001 3.5 2"),
+            r"train\.csv:3: .*ends before it starts",
+        ),
+        ("train.csv", HEADER + row("N11GT", "", "long"), r"train\.csv:3: found length 'long'"),
+        ("train.csv", HEADER + row("N11GT", "", "0"), r"train\.csv:3: found length '0'"),
+        ("test.csv", HEADER + row("46GP8", ""), r"test\.csv: 46GP8\.mp4 is also in the train list"),
+    ],
+)
+def test_bad_lists(root: Path, name: str, text: str, message: str) -> None:
+    plant(root / "Charades", {f"Charades_v1_{name}": text})
+    with pytest.raises(UserError, match=message):
+        charades.read(root)
+
+
+def test_absent_videos_up_to_the_allowed_share(root: Path) -> None:
+    (root / "Charades_v1_480" / "N11GT.mp4").unlink()
+    message = r"^1 of 2 videos listed in .*train\.csv are not under .*; first: N11GT\.mp4$"
+    with pytest.raises(UserError, match=message):
+        charades.read(root)
+    index = charades.read(root, missing=0.5)
+    assert index.absent == ["N11GT.mp4"]
+    assert [entry.name for entry in index.entries] == ["0A8CF.mp4", "46GP8.mp4"]
