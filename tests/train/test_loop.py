@@ -31,6 +31,8 @@ class Video:
 class Store:
     """Eight videos of noise, in memory."""
 
+    channels = 3
+
     def __init__(self) -> None:
         self.videos = [Video(k % 2) for k in range(8)]
         self.pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 20, 24, 3), np.uint8)

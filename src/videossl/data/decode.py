@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from videossl.data import building, earlier, isolate, listing, shards, space, video
+from videossl.data import building, earlier, files, isolate, listing, shards, space, video
 from videossl.data.building import Building, Facts
 from videossl.job import Job, UserError
 from videossl.schema import Decode, FolderData
@@ -127,11 +127,12 @@ def store_one(root: Path, options: Decode, name: str, attempt: int) -> Stored:
     """
     backend = options.backend if attempt == 0 else "pyav"
     encode = shards.encoder(options.codec, options.quality)
-    path = root / name
     try:
-        decoded = video.decode(path, backend, options.short_side, encode)
+        path = files.locate(root, name)
+        fps = None if options.fps == "native" else options.fps
+        decoded = video.decode(path, backend, options.short_side, encode, fps)
         record = shards.pack(decoded.frames, options.codec, decoded.height, decoded.width)
-    except (video.Unreadable, shards.TooLarge) as error:
+    except (files.Unreadable, shards.TooLarge) as error:
         raise isolate.Refused(str(error)) from None
     count = len(decoded.frames)
     if count < options.min_frames:
@@ -139,7 +140,9 @@ def store_one(root: Path, options: Decode, name: str, attempt: int) -> Stored:
     if backend != options.backend:
         text = f"decoded with PyAV: the {options.backend} process crashed or hung"
         decoded = replace(decoded, warnings=[text, *decoded.warnings])
-    facts = {name: value for name, value in vars(decoded).items() if name != "frames"}
+    facts = {
+        name: value for name, value in vars(decoded).items() if name not in ("frames", "times")
+    }
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     source = {"source_bytes": path.stat().st_size, "source_sha256": digest}

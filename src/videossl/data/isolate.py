@@ -218,5 +218,11 @@ def _serve(pipe: Connection, function: Callable[[Any, int], Any], memory: int) -
         except Refused as error:
             answer = (FAILED, str(error))
         except Exception as error:  # the task's fault, whatever it is: it becomes its reason
-            answer = (FAILED, f"{type(error).__name__}: {error}")
+            answer = (FAILED, f"{type(error).__name__}: {_one_line(error)}")
         pipe.send(answer)
+
+
+def _one_line(error: Exception) -> str:
+    # The whole text of an error about a file would name its folder.
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())

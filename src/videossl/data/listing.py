@@ -68,7 +68,10 @@ def _dump(value: Any, path: Path) -> None:
 
 def size_of(path: Path) -> int:
     """Bytes of a regular file; 0 for anything else, which ``decode`` rejects."""
-    return path.stat().st_size if path.is_file() else 0
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:  # a name that is too long, a folder that may not be read
+        return 0
 
 
 @dataclass(frozen=True)

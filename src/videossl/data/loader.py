@@ -7,17 +7,19 @@ step by asking for that step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from videossl.data.augment import FIELDS, Draw, centre, draw
+from videossl.data import ring
+from videossl.data.augment import centre, draw
 from videossl.data.clips import ClipRequest, span, uniform_starts, window
+from videossl.data.ring import Sample
 from videossl.data.store import ClipStore
 from videossl.schema import Augment, Clip
 
@@ -27,7 +29,7 @@ ORDER = 0x0DE2  # sets the generator of an epoch's order apart from those of its
 
 @dataclass(frozen=True)
 class Batch:
-    """Raw clips and what to do with them on the device."""
+    """Raw clips and what to do with them on the device; the clips last until the next batch."""
 
     clips: list[Tensor]  # one per requested clip: (B, T, H, W, 3) uint8
     draws: list[Tensor]  # one per requested clip: (B, FIELDS) float32
@@ -35,7 +37,7 @@ class Batch:
     label: Tensor  # (B,) int64
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on ``device``, copied asynchronously from pinned memory."""
+        """The batch on ``device``; clips are copied asynchronously where memory is pinned."""
 
         def move(x: Tensor) -> Tensor:
             return x.to(device, non_blocking=True)
@@ -47,17 +49,25 @@ class Batch:
             move(self.label),
         )
 
-    def pin_memory(self) -> Batch:
-        """Called by DataLoader when the device is a GPU."""
-        return Batch(
-            [x.pin_memory() for x in self.clips],
-            [x.pin_memory() for x in self.draws],
-            self.video.pin_memory(),
-            self.label.pin_memory(),
+
+def batches(source: ring.Source, workers: int = 0, pin: bool = False) -> Generator[Batch]:
+    """The batches of ``source`` in order, read ahead by ``workers`` processes.
+
+    Raises:
+        CorruptShard: stored bytes are damaged.
+        RuntimeError: a worker process died.
+    """
+    labels = np.array([video.label for video in source.store.videos], np.int64)
+    for filled in ring.stream(source, workers, pin):
+        yield Batch(
+            [torch.from_numpy(clip) for clip in filled.clips],
+            [torch.from_numpy(draws) for draws in filled.draws],
+            torch.from_numpy(filled.videos),
+            torch.from_numpy(labels[filled.videos]),
         )
 
 
-class TrainBatches(Dataset[Batch]):
+class TrainBatches:
     """All batches of a training run, by global step; the last incomplete batch is left out."""
 
     def __init__(
@@ -73,14 +83,32 @@ class TrainBatches(Dataset[Batch]):
         self.videos = np.asarray(videos, dtype=np.int64)
         self.batch_size = min(batch_size, len(self.videos))
         self.steps_per_epoch = len(self.videos) // self.batch_size
+        self.reading = range(0)
+        self._order: tuple[int, NDArray[np.int64]] = (-1, self.videos)
 
-    def members(self, step: int) -> tuple[int, NDArray[np.int64]]:
-        """Epoch of a step, and the videos in its batch."""
+    def between(self, start: int, stop: int) -> TrainBatches:
+        """The same batches, to be read from ``start`` to ``stop - 1``."""
+        part = copy(self)
+        part.reading = range(start, stop)
+        return part
+
+    def steps(self) -> range:
+        """The global steps to be read."""
+        return self.reading
+
+    def videos_of(self, step: int) -> NDArray[np.int64]:
+        """The videos in a step's batch, (B,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.seed, epoch, ORDER]).permutation(self.videos)
-        return epoch, order[position * self.batch_size :][: self.batch_size]
+        if self._order[0] != epoch:
+            rng = np.random.default_rng([self.seed, epoch, ORDER])
+            self._order = (epoch, rng.permutation(self.videos))
+        return self._order[1][position * self.batch_size :][: self.batch_size]
 
-    def sample(self, epoch: int, video: int) -> list[tuple[ClipRequest, Draw]]:
+    def sample_of(self, step: int, row: int) -> Sample:
+        """The clips of one row of a step's batch."""
+        return self.sample(step // self.steps_per_epoch, int(self.videos_of(step)[row]))
+
+    def sample(self, epoch: int, video: int) -> Sample:
         """The clips of one video in one epoch, each with its augmentation."""
         rng = np.random.default_rng([self.seed, epoch, 1 + video])
         info = self.store.videos[video]
@@ -91,63 +119,32 @@ class TrainBatches(Dataset[Batch]):
         }
         return [(request, views[request.view]) for request in requests]
 
-    def __getitem__(self, step: int) -> Batch:
-        epoch, videos = self.members(step)
-        samples = [self.sample(epoch, int(video)) for video in videos]
-        return _assemble(self.store, videos, samples)
 
-    def from_step(self, start: int, stop: int, workers: int, pin: bool) -> Iterator[Batch]:
-        """Batches ``start`` to ``stop - 1``, prefetched by ``workers`` processes."""
-        loader = DataLoader(
-            self,
-            batch_size=None,
-            sampler=range(start, stop),
-            num_workers=workers,
-            pin_memory=pin,
-            prefetch_factor=4 if workers else None,
-        )
-        return iter(loader)
+class CentralBatches:
+    """``clips`` evenly spread, centrally cropped clips of every video, in order.
 
-
-def central_batches(
-    store: ClipStore, videos: Sequence[int], clip: Clip, clips: int, batch_size: int
-) -> Iterator[Batch]:
-    """``clips`` evenly spread, centrally cropped clips of every video, in order, as batches of one.
-
-    A batch holds at most ``batch_size`` clips; ``Batch.video`` says whose they are.
+    A batch holds one clip per row and at most ``batch_size`` rows; ``Batch.video`` says whose.
     """
-    jobs = [
-        (video, ClipRequest(window(frames, start, clip.frames, clip.stride), 0))
-        for video in videos
-        for frames in (store.videos[video].frames,)
-        for start in uniform_starts(frames, span(clip.frames, clip.stride), clips)
-    ]
-    for first in range(0, len(jobs), batch_size):
-        part = jobs[first : first + batch_size]
-        samples = [
-            [(request, centre(store.videos[video].height, store.videos[video].width))]
-            for video, request in part
-        ]
-        yield _assemble(store, np.array([video for video, _ in part]), samples)
 
+    def __init__(
+        self, store: ClipStore, videos: Sequence[int], clip: Clip, clips: int, batch_size: int
+    ) -> None:
+        self.store, self.clip, self.clips, self.batch_size = store, clip, clips, batch_size
+        self.rows = np.repeat(np.asarray(videos, np.int64), clips)
 
-def _assemble(
-    store: ClipStore, videos: NDArray[np.int64], samples: list[list[tuple[ClipRequest, Draw]]]
-) -> Batch:
-    """Read the clips; frames smaller than the batch's largest are padded right and below."""
-    infos = [store.videos[int(video)] for video in videos]
-    height, width = max(i.height for i in infos), max(i.width for i in infos)
-    clips, draws = [], []
-    for k, (first, _) in enumerate(samples[0]):
-        canvas = np.zeros((len(videos), len(first.frames), height, width, 3), np.uint8)
-        table = np.empty((len(videos), FIELDS), np.float32)
-        for row, (video, info, sample) in enumerate(zip(videos, infos, samples, strict=True)):
-            request, table[row] = sample[k]
-            if (info.height, info.width) == (height, width):
-                store.clip(int(video), request.frames, out=canvas[row])
-            else:
-                canvas[row, :, : info.height, : info.width] = store.clip(int(video), request.frames)
-        clips.append(torch.from_numpy(canvas))
-        draws.append(torch.from_numpy(table))
-    labels = torch.tensor([info.label for info in infos])
-    return Batch(clips, draws, torch.from_numpy(np.asarray(videos, np.int64)), labels)
+    def steps(self) -> range:
+        """All batches."""
+        return range(-(-len(self.rows) // self.batch_size))
+
+    def videos_of(self, step: int) -> NDArray[np.int64]:
+        """The videos in a batch, (B,)."""
+        return self.rows[step * self.batch_size :][: self.batch_size]
+
+    def sample_of(self, step: int, row: int) -> Sample:
+        """The one clip of a row."""
+        position = step * self.batch_size + row
+        info = self.store.videos[int(self.rows[position])]
+        starts = uniform_starts(info.frames, span(self.clip.frames, self.clip.stride), self.clips)
+        start = starts[position % self.clips]
+        frames = window(info.frames, start, self.clip.frames, self.clip.stride)
+        return [(ClipRequest(frames, 0), centre(info.height, info.width))]

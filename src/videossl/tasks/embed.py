@@ -45,7 +45,9 @@ def run(job: Job, params: EmbedParams) -> None:
 
     def part(name: str) -> features.Part:
         videos = store.members(params.split, name)
-        clips = per_clip(pooled, store, videos, params.clip, spec.clips, spec.batch_size, where)
+        clips = per_clip(
+            pooled, store, videos, params.clip, spec.clips, spec.batch_size, where, job.threads
+        )
         labels = np.array([store.videos[v].label for v in videos], dtype=np.int64)
         return features.Part(clips.mean(axis=1), labels)
 

@@ -34,7 +34,9 @@ def run(job: Job, params: RecognitionParams) -> None:
     weights.load(model, job.input("classifier") / "classifier.safetensors")
     where = device()
     place(model, where)
-    logits = per_clip(model, store, videos, params.clip, spec.clips, spec.batch_size, where)
+    logits = per_clip(
+        model, store, videos, params.clip, spec.clips, spec.batch_size, where, job.threads
+    )
     scores = torch.from_numpy(logits).softmax(-1).mean(dim=1).numpy()
     labels = np.array([store.videos[v].label for v in videos], dtype=np.int64)
     ks = [k for k in spec.topk if k <= len(store.classes)]

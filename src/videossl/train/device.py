@@ -14,3 +14,8 @@ def device() -> torch.device:
 def place(module: nn.Module, where: torch.device) -> None:
     """Move a module to ``where`` in place, in the layout that 3D convolutions are fastest in."""
     module.to(where).to(memory_format=torch.channels_last_3d)
+
+
+def readers(where: torch.device, threads: int) -> int:
+    """Processes that read clips: the threads beyond the first, where the CPU has nothing else."""
+    return threads - 1 if where.type == "cuda" else 0

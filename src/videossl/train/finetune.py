@@ -105,7 +105,8 @@ def run(job: Job, params: FinetuneParams) -> None:
     def validate(module: nn.Module) -> tuple[float, float]:
         if not validation:
             return 0.0, 0.0
-        logits = per_clip(module, store, validation, clip, 1, spec.batch_size, device())[:, 0]
+        size, where = spec.batch_size, device()
+        logits = per_clip(module, store, validation, clip, 1, size, where, job.threads)[:, 0]
         truth = torch.tensor([store.videos[v].label for v in validation])
         scores = torch.from_numpy(logits)
         top1 = (scores.argmax(1) == truth).float().mean()

@@ -12,9 +12,10 @@ from torch import nn
 from tqdm import tqdm
 
 from videossl.data.augment import augment
-from videossl.data.loader import central_batches
+from videossl.data.loader import CentralBatches, batches
 from videossl.data.store import ClipStore
 from videossl.schema import Clip
+from videossl.train.device import readers
 
 
 @torch.no_grad()
@@ -26,13 +27,18 @@ def per_clip(
     clips: int,
     batch_size: int,
     device: torch.device,
+    threads: int,
 ) -> NDArray[np.float32]:
-    """Outputs (videos, clips, D) of ``module`` in eval mode; the mode it was in is put back."""
+    """Outputs (videos, clips, D) of ``module`` in eval mode; the mode it was in is put back.
+
+    Beside a GPU, all of the ``threads`` but one read clips.
+    """
     training = module.training
     module.eval()
     total = -(-len(videos) * clips // batch_size)
     parts = []
-    stream = central_batches(store, videos, clip, clips, batch_size)
+    source = CentralBatches(store, videos, clip, clips, batch_size)
+    stream = batches(source, readers(device, threads), pin=device.type == "cuda")
     for batch in tqdm(stream, total=total, unit="batch", disable=not sys.stderr.isatty()):
         moved = batch.to(device)
         x = augment(moved.clips[0], moved.draws[0], clip.size)

@@ -13,6 +13,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,11 +25,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from videossl.data.augment import augment
-from videossl.data.loader import Batch, TrainBatches
+from videossl.data.loader import Batch, TrainBatches, batches
 from videossl.job import Job, Stopped, UserError
 from videossl.schema import Optimizer
 from videossl.train import checkpoint, optim
-from videossl.train.device import device, place
+from videossl.train.device import device, place, readers
 
 CHECKPOINT_SECONDS = 30.0  # at most this much work is lost to a kill
 
@@ -135,14 +136,14 @@ class _Run:
         self.resume()
         every = float(os.environ.get("VIDEOSSL_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS))
         old = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGUSR1)}
-        # a worker per thread beyond the first, where the device leaves the CPU free
-        workers = self.job.threads - 1 if self.device.type == "cuda" else 0
-        stream = self.batches.from_step(
-            self.step, self.total, workers, pin=self.device.type == "cuda"
-        )
+        workers = readers(self.device, self.job.threads)
+        source = self.batches.between(self.step, self.total)
         saved = time.monotonic()
         try:
-            with _progress(self.total, self.step, self.job) as bar:
+            with (
+                closing(batches(source, workers, pin=self.device.type == "cuda")) as stream,
+                _progress(self.total, self.step, self.job) as bar,
+            ):
                 for batch in stream:
                     self._one_step(batch.to(self.device))
                     bar.update()
