@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videossl.data import sprites, synthetic
+from videossl.data.datasets import ucf101
 from videossl.job import Job
 from videossl.schema import SyntheticData
 
@@ -29,7 +30,8 @@ def small(**changes):
 
 def make(out, data, threads=1):
     out.mkdir()
-    job = Job("prepare", {"dataset": "synthetic"}, {}, out, out, threads, {})
+    modules = {"dataset": ucf101}
+    job = Job("prepare", {"dataset": "synthetic"}, {}, out, out, threads, modules)
     synthetic.run(job, SimpleNamespace(data=data))
     return out
 

@@ -30,6 +30,7 @@ def _seed():
 def build(rho=2, frames=8, stride=1, name="r3d", **changes):
     params = {
         "task": "rho",
+        "motion": "none",
         "dim": 16,
         "hidden": 24,
         "layers": 3,

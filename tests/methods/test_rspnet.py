@@ -22,6 +22,7 @@ def _seed():
 def build(margin=0.15, frames=8, stride=1, **changes):
     params = {
         "task": "margin",
+        "motion": "none",
         "speeds": [1, 2],
         "dim": 16,
         "temperature": 0.07,

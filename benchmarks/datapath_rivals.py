@@ -1,0 +1,240 @@
+"""What ``datapath.py`` reads: generated videos, and the same clips in the layouts of others."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import av
+import cv2
+import decord
+import lmdb
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from videossl.data.store import ClipStore
+from videossl.data.video import target_size
+
+Images = NDArray[np.uint8]  # (T, H, W, 3), RGB
+NOISE = 16  # different noise images per video
+MAP_BYTES = 16 << 30
+
+
+class Reader(Protocol):
+    """One way to get at frames of a video, given by its number."""
+
+    def __call__(self, video: int, frames: Sequence[int]) -> Images: ...
+
+
+# ------------------------------------------------------------------------------------ videos
+
+
+def _texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+    """(H, W, 3) in 0..255 whose power falls with frequency as in photographs; mostly grey."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
+    frequency[0, 0] = 1.0
+    planes = np.fft.ifft2(np.fft.fft2(rng.normal(size=(4, height, width))) / frequency**1.4).real
+    planes /= planes.std(axis=(1, 2), keepdims=True)
+    image = 120 + 50 * planes[0, :, :, None] + 14 * planes[1:].transpose(1, 2, 0)
+    return image.clip(0, 255).astype(np.float32)
+
+
+def frames_of(seed: int, count: int, height: int, width: int) -> list[NDArray[np.uint8]]:
+    """A textured disk moves over a textured ground under a moving camera, with sensor noise."""
+    rng = np.random.default_rng(seed)
+    ground, disk = (_texture(rng, 2 * height, 2 * width) for _ in range(2))
+    noise = rng.normal(0, 2.5, (NOISE, height, width, 1)).astype(np.float32)
+    turn, zoom = rng.uniform(-0.2, 0.2, 2)
+    drift, speed = rng.uniform(-0.6, 0.6, 2), rng.uniform(1, 3)
+    rows, columns = np.mgrid[:height, :width]
+    images = []
+    for number in range(count):
+        part = number / count
+        camera = cv2.getRotationMatrix2D((width, height), 30 * turn * part, 1.2 + zoom * part)
+        camera[:, 2] -= (0.5 * width, 0.5 * height) + drift * number
+        image = cv2.warpAffine(ground, camera, (width, height), borderMode=cv2.BORDER_REFLECT)
+        y = height * (0.5 + 0.25 * np.sin(speed * number / 30))
+        x = width * (0.5 + 0.3 * np.cos(0.7 * speed * number / 30))
+        mask = (rows - y) ** 2 + (columns - x) ** 2 < (height / 5) ** 2
+        moved = cv2.warpAffine(disk, np.float32([[1, 0, x - width], [0, 1, y - height]]),
+                               (width, height))  # fmt: skip
+        image = np.where(mask[:, :, None], moved, image) + noise[rng.integers(NOISE)]
+        images.append(image.clip(0, 255).astype(np.uint8))
+    return images
+
+
+def write_video(
+    path: Path, images: Sequence[NDArray[np.uint8]], codec: str, rate: int, options: dict[str, str]
+) -> None:
+    """Encode; with more than one thread the bytes could differ between machines."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(rate), options=options)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def write_like_ucf101(path: Path, seed: int) -> None:
+    """MPEG-4 part 2 in AVI, 320x240, 25 fps, a keyframe every 12."""
+    options = {"g": "12", "qmin": "5", "qmax": "5", "bf": "0"}
+    write_video(path, frames_of(seed, 180, 240, 320), "mpeg4", 25, options)
+
+
+def write_like_kinetics(path: Path, seed: int) -> None:
+    """H.264 in MP4, 340x256, 30 fps, a keyframe every 250."""
+    options = {"g": "250", "crf": "19", "preset": "medium"}
+    write_video(path, frames_of(seed, 300, 256, 340), "libx264", 30, options)
+
+
+# ------------------------------------------------------------------------------------ originals
+
+
+class Decord:
+    """Decord on the fly, as most code does: a reader per clip; with ``short_side``, it resizes."""
+
+    def __init__(self, paths: Sequence[Path], short_side: int | None = None) -> None:
+        self.paths, self.short_side = paths, short_side
+        shapes = [decord.VideoReader(str(path), num_threads=1)[0].shape for path in paths]
+        self.sizes = [target_size(h, w, short_side or min(h, w)) for h, w, _ in shapes]
+
+    def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        size = {}
+        if self.short_side is not None:
+            size["height"], size["width"] = self.sizes[video]
+        reader = decord.VideoReader(str(self.paths[video]), num_threads=1, **size)
+        return reader.get_batch(list(frames)).asnumpy()
+
+
+class PyAV:
+    """PyAV: seek to the keyframe before the clip and decode to its end.
+
+    Which time stamp a frame has is known beforehand; finding out takes a pass over the file.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self.stamps: list[list[int]] = []
+        for path in paths:
+            with av.open(str(path)) as container:
+                self.stamps.append([frame.pts for frame in container.decode(video=0)])
+
+    def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        wanted = {self.stamps[video][frame] for frame in frames}
+        last = max(wanted)
+        found = []
+        with av.open(str(self.paths[video])) as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            container.seek(min(wanted), stream=stream)
+            for frame in container.decode(stream):
+                if frame.pts in wanted:
+                    found.append(frame.to_ndarray(format="rgb24"))
+                if frame.pts >= last:
+                    break
+        return np.stack(found)
+
+
+# ------------------------------------------------------------------------------------ stored
+
+
+def stored_frames(store: ClipStore, video: int) -> list[bytes]:
+    """The stored bytes of each frame of a video."""
+    table = store._table(video)  # no public way: readers want pixels
+    return [bytes(data) for data in store._stored(video, table, range(len(table.checksums)))]
+
+
+class Ours:
+    """Our shards, into one array that is used again and again, as the loader does."""
+
+    def __init__(self, store: ClipStore) -> None:
+        self.store = store
+        self.outs: dict[tuple[int, ...], Images] = {}
+
+    def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        facts = self.store.videos[video]
+        shape = (len(frames), facts.height, facts.width, 3)
+        if shape not in self.outs:
+            self.outs[shape] = np.zeros(shape, np.uint8)
+        return self.store.clip(video, frames, out=self.outs[shape])
+
+
+class InMemory(Ours):
+    """The limit: bytes that lie in memory, nothing checked; decoded, or copied if raw."""
+
+    def __init__(self, store: ClipStore, raw: bool) -> None:
+        super().__init__(store)
+        self.raw = raw
+        self.frames = [stored_frames(store, video) for video in range(len(store))]
+
+    def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        facts = self.store.videos[video]
+        shape = (len(frames), facts.height, facts.width, 3)
+        if shape not in self.outs:
+            self.outs[shape] = np.zeros(shape, np.uint8)
+        out, stored = self.outs[shape], self.frames[video]
+        for target, frame in zip(out, frames, strict=True):
+            if self.raw:
+                target.reshape(-1)[:] = np.frombuffer(stored[frame], np.uint8)
+            else:
+                simplejpeg.decode_jpeg(stored[frame], "RGB", buffer=target)
+        return out
+
+
+class Loose:
+    """The same JPEG frames as files of their own, read with PIL."""
+
+    def __init__(self, store: ClipStore, folder: Path) -> None:
+        self.folder = folder
+        for video in range(len(store)):
+            (folder / str(video)).mkdir(parents=True)
+            for number, data in enumerate(stored_frames(store, video)):
+                self._path(video, number).write_bytes(data)
+
+    def _path(self, video: int, frame: int) -> Path:
+        return self.folder / str(video) / f"{frame:05d}.jpg"
+
+    def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        return np.stack([np.asarray(Image.open(self._path(video, frame))) for frame in frames])
+
+
+class WholeValue:
+    """CoCLR's layout: one LMDB value per video, a list of JPEGs that is unpacked whole; PIL."""
+
+    def __init__(self, store: ClipStore, path: Path) -> None:
+        with lmdb.open(str(path), subdir=False, lock=False, map_size=MAP_BYTES) as writer:
+            for video in range(len(store)):
+                with writer.begin(write=True) as transaction:
+                    value = pickle.dumps(stored_frames(store, video))
+                    transaction.put(b"%08d" % video, value)
+        self.env = lmdb.open(str(path), subdir=False, lock=False, readonly=True, readahead=False)
+
+    def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        with self.env.begin() as transaction:
+            stored = pickle.loads(transaction.get(b"%08d" % video))
+        return np.stack([np.asarray(Image.open(io.BytesIO(stored[frame]))) for frame in frames])
+
+
+def cropped(read: Reader, side: int = 112) -> Callable[[int, Sequence[int]], Images]:
+    """The reader, followed by the same crop and resize for all: four fifths of the short side."""
+    out: dict[int, Images] = {}
+
+    def reader(video: int, frames: Sequence[int]) -> Images:
+        images = read(video, frames)
+        height, width = images.shape[1:3]
+        size = 4 * min(height, width) // 5
+        top, left = (height - size) // 2, (width - size) // 2
+        target = out.setdefault(len(frames), np.zeros((len(frames), side, side, 3), np.uint8))
+        for place, image in zip(target, images, strict=True):
+            cv2.resize(image[top : top + size, left : left + size], (side, side), dst=place)
+        return target
+
+    return reader

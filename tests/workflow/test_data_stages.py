@@ -1,0 +1,189 @@
+"""Datasets on disk through the engines: kills, growth, motion, and the verbs that look at data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from study import Study
+
+KILLS = 20
+FOLDER = """
+data:
+  toy:
+    format: folder
+    root: toy
+    missing: 0.0
+    revision: 1
+"""
+MOTION = """
+motion:
+  flow:
+    algorithm: dis
+    content: flow
+    step: 1
+    bound: 20.0
+    codec: raw
+    quality: 95
+    shard_megabytes: 1
+"""
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Of all files but the record of the run, which holds seconds, and Snakemake's mark."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.name not in ("stage.json", ".snakemake_timestamp")
+    }
+
+
+def overlay(study: Study, *texts: str) -> None:
+    for text in texts:
+        (study.root / "overlay.yaml").write_text(text)
+        study.run("videossl", "configure", "overlay.yaml")
+
+
+@pytest.fixture
+def prepared(study: Study) -> Study:
+    """A study whose built-in videos are written and fill many shards."""
+    overlay(study, (study.root / "configs/tiny.yaml").read_text())
+    overlay(study, "decode:\n  codec: raw\n  shard_megabytes: 1\n")
+    overlay(study, "data:\n  synthetic:\n    videos_per_class: 30\n    frames: 64\n")
+    study.run("videossl", "prepare", "synthetic", "--out", "made")
+    return study
+
+
+@pytest.mark.slow
+def test_decode_killed_at_twenty_random_moments_gives_the_same_bytes(prepared):
+    def command(out: str) -> list[str]:
+        return ["videossl", "decode", "synthetic", "--videos", "made", "--out", out]
+
+    begin = time.monotonic()
+    prepared.run(*command("whole"))
+    seconds = time.monotonic() - begin
+    expected = digests(prepared.root / "whole")
+    assert len(expected) > 20
+    rng = random.Random(0)
+    kills = resumed = 0
+    while kills < KILLS:
+        log = prepared.root / "log"
+        with (
+            log.open("w") as heard,
+            subprocess.Popen(
+                command("cut"),
+                cwd=prepared.root,
+                env=prepared.env,
+                stderr=heard,
+                start_new_session=True,
+            ) as run,
+        ):
+            try:
+                run.wait(rng.uniform(0.2, 1.0) * seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(run.pid, signal.SIGKILL)
+                kills += 1
+        assert run.returncode in (0, -signal.SIGKILL)
+        resumed += "before the interruption" in log.read_text()
+        finished = (prepared.root / "cut").exists()  # also killed just after its last step
+        assert finished or run.returncode != 0
+        if finished:
+            assert digests(prepared.root / "cut") == expected
+            shutil.rmtree(prepared.root / "cut")
+    prepared.run(*command("cut"))
+    assert digests(prepared.root / "cut") == expected
+    assert resumed > 5
+
+
+@pytest.fixture
+def toy(study: Study) -> Study:
+    """A study with a dataset on disk, of the built-in one's videos."""
+    overlay(study, (study.root / "configs/tiny.yaml").read_text())
+    study.run("videossl", "prepare", "synthetic", "--out", "made")
+    videos = sorted((study.root / "made" / "UCF-101").glob("*/*"))
+    for number, video in enumerate(videos[:24]):
+        add(study, video, ("train", "test")[number % 2])
+    overlay(study, FOLDER)
+    return study
+
+
+def add(study: Study, video: Path, part: str) -> None:
+    target = study.root / "toy" / part / video.parent.name / video.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(video, target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["snakemake", "dvc"])
+def test_a_dataset_that_grows_keeps_its_shards(toy, engine):
+    command = {
+        "snakemake": ("snakemake", "--cores", "2", "--until", "decode"),
+        "dvc": ("dvc", "repro", "decode@toy"),
+    }[engine]
+    root = toy.root / {"snakemake": "runs/decode/toy", "dvc": "results/decode/toy"}[engine]
+
+    def manifest() -> dict:
+        outputs = [root] if engine == "dvc" else sorted(root.iterdir(), key=os.path.getmtime)
+        return json.loads((outputs[-1] / "manifest.json").read_text())
+
+    toy.commit("grows")
+    toy.run(*command)
+    before = manifest()
+    assert len(before["videos"]) == 24
+    more = sorted((toy.root / "made" / "UCF-101" / "Shrink").glob("*"))
+    for video in more:
+        add(toy, video, "train")
+    overlay(toy, FOLDER.replace("revision: 1", "revision: 2"))
+    toy.run(*command)
+    after = manifest()
+    assert after["shards"][: len(before["shards"])] == before["shards"]
+    assert len(after["shards"]) == len(before["shards"]) + 1
+    names = [video["name"] for video in after["videos"]]
+    assert names[:24] == [video["name"] for video in before["videos"]]
+    assert names[24:] == [f"train/Shrink/{video.name}" for video in more]
+
+
+@pytest.mark.slow
+def test_motion_runs_in_both_engines_and_agrees(toy):
+    overlay(toy, MOTION)
+    toy.run("snakemake", "--cores", "2", "--until", "motion")
+    toy.run("dvc", "repro", "motion@flow")
+    (made,) = (toy.root / "runs/motion/flow").iterdir()
+    assert digests(made) == digests(toy.root / "results/motion/flow")
+    said = toy.run("videossl", "shards", "verify", str(made)).stdout
+    assert "72 videos" in said
+
+
+def test_the_verbs_that_look_at_data(toy):
+    said = toy.run("videossl", "check", "toy").stdout
+    assert "toy: format folder, kind recognition, root toy" in said
+    assert "split 1: 12 train, 12 test" in said
+    done = toy.run("videossl", "check", "nothing", check=False)
+    assert "data.nothing: not in params.yaml; it has: synthetic, toy" in done.stderr
+    shutil.rmtree(toy.root / "toy" / "test")
+    done = toy.run("videossl", "check", "toy", check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "test" in done.stderr
+
+    toy.run("videossl", "decode", "synthetic", "--videos", "made", "--out", "stored")
+    name = json.loads((toy.root / "stored/manifest.json").read_text())["videos"][0]["name"]
+    toy.run("videossl", "shards", "show", "stored", name, "--out", "sheet.png")
+    assert (toy.root / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert len(toy.run("videossl", "shards", "list", "stored").stdout.splitlines()) == 72
+    (shard,) = (toy.root / "stored").glob("*.lmdb")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    done = toy.run("videossl", "shards", "verify", "stored", check=False)
+    assert done.returncode == 2
+    assert "SHA-256 is not the manifest's" in done.stderr
