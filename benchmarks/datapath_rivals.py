@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import sys
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -18,12 +22,14 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from videossl.data.shards import HEADER, U32
 from videossl.data.store import ClipStore
 from videossl.data.video import target_size
 
 Images = NDArray[np.uint8]  # (T, H, W, 3), RGB
 NOISE = 16  # different noise images per video
 MAP_BYTES = 16 << 30
+CHOSEN = ("v_SoccerJuggling*", "R6llTwEh07w.*", "SOX5yA1l24A.*", "flipping_a_pancake.*")
 
 
 class Reader(Protocol):
@@ -91,8 +97,50 @@ def write_like_ucf101(path: Path, seed: int) -> None:
 
 def write_like_kinetics(path: Path, seed: int) -> None:
     """H.264 in MP4, 340x256, 30 fps, a keyframe every 250."""
-    options = {"g": "250", "crf": "19", "preset": "medium"}
+    options = {"g": "250", "crf": "20", "preset": "medium"}
     write_video(path, frames_of(seed, 300, 256, 340), "libx264", 30, options)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Videos of one kind; ``first`` counts those of the groups before."""
+
+    title: str
+    dataset: str
+    files: list[Path]
+    first: int
+
+    def numbers(self) -> range:
+        return range(self.first, self.first + len(self.files))
+
+
+def groups_of(folder: Path, real: Path, every: bool, least: int) -> list[Group]:
+    """Generated videos, and the real ones of a folder of at least ``least`` frames."""
+    made = {"UCF101": [], "Kinetics-400": []}
+    for seed in range(4):
+        made["UCF101"].append(folder / f"ucf-{seed}.avi")
+        write_like_ucf101(made["UCF101"][-1], seed)
+        made["Kinetics-400"].append(folder / f"kinetics-{seed}.mp4")
+        write_like_kinetics(made["Kinetics-400"][-1], seed)
+    found: dict[str, list[Path]] = {"UCF101": [], "Kinetics-400": []}
+    masks = ("*",) if every else CHOSEN
+    for path in sorted(path for mask in masks for path in real.glob(mask)):
+        try:
+            with av.open(str(path), metadata_errors="ignore") as container:
+                count = sum(1 for _ in container.decode(video=0))
+        except av.error.FFmpegError:
+            count = 0
+        if count < least:
+            print(f"{path.name}: {count} frames, {least} needed; left out", file=sys.stderr)
+        else:
+            found["UCF101" if path.suffix == ".avi" else "Kinetics-400"].append(path)
+    groups, first = [], 0
+    for kind, chosen in (("generated", made), ("real", found)):
+        for dataset, files in chosen.items():
+            if files:
+                groups.append(Group(f"{dataset}, {kind}", dataset, files, first))
+                first += len(files)
+    return groups
 
 
 # ------------------------------------------------------------------------------------ originals
@@ -238,3 +286,75 @@ def cropped(read: Reader, side: int = 112) -> Callable[[int, Sequence[int]], Ima
         return target
 
     return reader
+
+
+# ------------------------------------------------------------------------------------ from disk
+
+
+def _bytes_read() -> int:
+    """From the disk, by this process, so far."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in lines)["read_bytes"])
+
+
+def _drop(path: Path) -> None:
+    """Take a file out of the page cache; nobody may have it mapped."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
+
+
+class Cold:
+    """Reads clips of a store whose shard is dropped before each; notes what came from disk."""
+
+    def __init__(self, store: ClipStore, clips: Callable[[int], list[tuple[int, range]]]) -> None:
+        self.store, self.clips = store, clips
+        self.shard = store.path / store.shards[0]["file"]
+        self.read: list[int] = []
+
+    def measure(self, turn: int) -> float:
+        """Clips per second."""
+        start, passed = len(self.read), 0.0
+        for video, frames in self.clips(turn):
+            _drop(self.shard)
+            passed += self.time(video, frames)
+        return len(self.read[start:]) / passed
+
+    def timed(self, work: Callable[[], object]) -> float:
+        before, begin = _bytes_read(), time.perf_counter()
+        work()
+        passed = time.perf_counter() - begin
+        self.read.append(_bytes_read() - before)
+        return passed
+
+    def time(self, video: int, frames: range) -> float:
+        """Ours, which has read nothing of the file before."""
+        self.store.close()
+        return self.timed(lambda: self.store.clip(video, frames))
+
+
+class ColdValue(Cold):
+    """LMDB's ``get`` on the same file, which is one value per video."""
+
+    def __init__(
+        self,
+        store: ClipStore,
+        clips: Callable[[int], list[tuple[int, range]]],
+        readahead: bool,
+    ) -> None:
+        super().__init__(store, clips)
+        self.readahead = readahead
+
+    def time(self, video: int, frames: range) -> float:
+        options = {"subdir": False, "readonly": True, "lock": False, "readahead": self.readahead}
+        with lmdb.open(str(self.shard), **options) as env, env.begin(buffers=True) as transaction:
+            return self.timed(lambda: self._clip(transaction.get(b"%08d" % video), frames))
+
+    def _clip(self, value: memoryview, frames: range) -> Images:
+        count = HEADER.unpack_from(value)[3]
+        offsets = np.frombuffer(value, U32, count + 1, HEADER.size)
+        images = [
+            simplejpeg.decode_jpeg(value[offsets[frame] : offsets[frame + 1]]) for frame in frames
+        ]
+        return np.stack(images)

@@ -120,6 +120,12 @@ def _stage(args: argparse.Namespace) -> None:
     missing = [f"--{role}" for role, paths in inputs.items() if not paths]
     if missing:
         raise UserError(f"{node}: needs {', '.join(missing)}")
+    if args.stage == "pretrain" and graph.params.pretrain.gpus > 1:
+        from videossl import launch
+
+        if not launch.launched():
+            launch.ranks(graph.params.pretrain.gpus)
+            return
     execute.execute(graph, node, inputs, args.out, args.expect, args.threads)
 
 

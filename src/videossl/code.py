@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent
 ENGINE = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        *("cli", "code", "configure", "execute", "machine", "params", "registry", "runs", "schema"),
-        *("stages", "__main__"),
+        *("cli", "code", "configure", "execute", "launch", "machine", "params", "registry"),
+        *("runs", "schema", "stages", "__main__"),
     )
 )
 

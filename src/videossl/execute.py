@@ -45,12 +45,14 @@ def execute(
         for path in paths:
             if not path.exists():
                 raise UserError(f"{node}: its {role} is not there: {path}")
+    main = machine.rank() == 0  # of several processes one makes the output
     threads = threads or machine.threads()
     # before torch and numpy are imported: their thread pools are sized once
     os.environ["OMP_NUM_THREADS"] = str(threads)
     part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    if main:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
     job = Job(
         stage=node.stage,
         who=dict(node.who),
@@ -63,6 +65,8 @@ def execute(
     )
     begin = time.monotonic()
     importlib.import_module(graph.entry(node)).run(job, graph.subset(node))
+    if not main:
+        return
     record = {
         "stage": node.stage,
         "who": dict(node.who),

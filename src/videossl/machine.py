@@ -12,6 +12,11 @@ def threads() -> int:
     return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))
 
 
+def rank() -> int:
+    """This process's number among those that ``torchrun`` started; 0 without it."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def gpus() -> int:
     """NVIDIA GPUs of this machine, as its driver lists them."""
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))

@@ -67,7 +67,7 @@ class PretrainParams(StageParams):
     seed: Annotated[int, Key("seed")]
     split: Annotated[int, Key("split")]
     clip: Annotated[schema.Clip, Key("clip")]
-    model: Annotated[schema.Model, Key("model")]
+    model: Annotated[schema.Backbone, Key("model")]
     pretrain: Annotated[schema.Pretrain, Key("pretrain")]
     method: Annotated[schema.RSPNet | schema.RhoMoCo, Key("methods.{method}")]
     task: Annotated[Any, Key("task.{task}")]
@@ -77,7 +77,7 @@ class InitializeParams(StageParams):
     """What ``initialize`` reads."""
 
     seed: Annotated[int, Key("seed")]
-    model: Annotated[schema.Model, Key("model")]
+    model: Annotated[schema.Backbone, Key("model")]
     baseline: Annotated[schema.Baseline, Key("baselines.{baseline}")]
 
 
@@ -87,7 +87,7 @@ class FinetuneParams(StageParams):
     seed: Annotated[int, Key("seed")]
     split: Annotated[int, Key("split")]
     clip: Annotated[schema.Clip, Key("clip")]
-    model: Annotated[schema.Model, Key("model")]
+    model: Annotated[schema.Backbone, Key("model")]
     finetune: Annotated[schema.Finetune, Key("finetune")]
 
 
@@ -96,7 +96,7 @@ class EmbedParams(StageParams):
 
     split: Annotated[int, Key("split")]
     clip: Annotated[schema.Clip, Key("clip")]
-    model: Annotated[schema.Model, Key("model")]
+    model: Annotated[schema.Backbone, Key("model")]
     embed: Annotated[schema.Embed, Key("embed")]
 
 
@@ -106,7 +106,7 @@ class RecognitionParams(StageParams):
     seed: Annotated[int, Key("seed")]
     split: Annotated[int, Key("split")]
     clip: Annotated[schema.Clip, Key("clip")]
-    model: Annotated[schema.Model, Key("model")]
+    model: Annotated[schema.Backbone, Key("model")]
     protocol: Annotated[schema.Recognition, Key("evaluate.finetuned.{protocol}")]
 
 
@@ -235,7 +235,12 @@ def _explain(fault: Any) -> str:
     if fault["type"] == "missing":
         return f"{key}: missing"
     if fault["type"] == "union_tag_invalid":
-        return f"{key}.format = {fault['ctx']['tag']!r}: must be {fault['ctx']['expected_tags']}"
+        context = fault["ctx"]
+        tag = context["discriminator"].strip("'")
+        return f"{key}.{tag} = {context['tag']!r}: must be {context['expected_tags']}"
+    if fault["type"] == "union_tag_not_found":
+        tag = fault["ctx"]["discriminator"].strip("'")
+        return f"{key}.{tag}: missing"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if isinstance(found, Mapping):
         return f"{key}: {message}"
@@ -272,8 +277,10 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _tags(member: Any) -> tuple[Any, ...]:
+    """The values of the field that tells the members of a union apart."""
     fields = getattr(member, "model_fields", {})
-    return get_args(fields["format"].annotation) if "format" in fields else ()
+    tag = next((fields[key] for key in ("format", "name") if key in fields), None)
+    return get_args(tag.annotation) if tag is not None else ()
 
 
 def _below(holder: Any, part: int | str) -> Any:

@@ -14,6 +14,10 @@ METHODS = {
 BACKBONES = {
     "r3d": "videossl.models.resnet3d",
     "r2plus1d": "videossl.models.resnet3d",
+    "c3d": "videossl.models.c3d",
+    "s3dg": "videossl.models.s3dg",
+    "slow": "videossl.models.slow",
+    "inflated": "videossl.models.inflate",
 }
 
 DATASETS = {

@@ -108,6 +108,39 @@ class Model(Block):
     width: Annotated[int, Field(ge=4, le=256)]
 
 
+class C3D(Block):
+    """C3D with batch norm."""
+
+    name: Literal["c3d"]
+    width: Annotated[int, Field(ge=4, le=256)]
+
+
+class S3DG(Block):
+    """Separable 3D Inception with self-gating."""
+
+    name: Literal["s3dg"]
+    width: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
+
+
+class Slow(Block):
+    """The Slow pathway of SlowFast: a 2D residual network with time in its last two stages."""
+
+    name: Literal["slow"]
+    depth: Literal[18, 50, 101]
+    width: Annotated[int, Field(ge=4, le=256)]
+
+
+class Inflated(Block):
+    """A 2D network of timm, inflated to 3D."""
+
+    name: Literal["inflated"]
+    timm: Annotated[str, Field(min_length=1)]
+    weights: Annotated[str, Field(min_length=1)]
+
+
+Backbone = Annotated[Model | C3D | S3DG | Slow | Inflated, Field(discriminator="name")]
+
+
 class Optimizer(Block):
     """Optimiser and its peak learning rate."""
 
@@ -115,6 +148,9 @@ class Optimizer(Block):
     lr: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: NonNegative
+    decay_norms: bool
+    clip_norm: NonNegative
+    lr_base_size: Literal["none"] | Count
 
 
 Pair = Annotated[list[Positive], Field(min_length=2, max_length=2)]
@@ -165,9 +201,23 @@ class Pretrain(Block):
     dataset: Name
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
+    accumulate: Count
+    gpus: Count
+    sync_bn: bool
     warmup_epochs: Annotated[int, Field(ge=0)]
     precision: Literal["float32", "bfloat16"]
+    compile: bool
+    monitor_epochs: Annotated[int, Field(ge=0)]
     augment: Augment
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        parts = self.gpus * self.accumulate
+        if self.batch_size % parts:
+            raise ValueError(
+                f"batch_size = {self.batch_size}: must be a multiple of gpus x accumulate = {parts}"
+            )
+        return self
 
 
 class Finetune(Block):
@@ -242,7 +292,7 @@ class Methods(Block):
 class Baseline(Block):
     """A row that is not pretrained here."""
 
-    weights: Literal["random"]
+    weights: Annotated[str, Field(min_length=1)]
 
 
 # ------------------------------------------------------------------------------------ downstream
@@ -323,7 +373,7 @@ class Params(Block):
     decode: Decode
     motion: dict[Name, Motion]
     clip: Clip
-    model: Model
+    model: Backbone
     pretrain: Pretrain
     task: Tasks
     methods: Methods

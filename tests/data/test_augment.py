@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import kornia
 import numpy as np
 import pytest
 import torch
@@ -107,6 +110,22 @@ def test_blur_keeps_the_level_and_smooths():
     after = shown(aug.augment(clip, plain(32, 32, sigma=2.0), 32))
     assert after.var() < 0.5 * before.var()
     torch.testing.assert_close(after.mean(), before.mean(), atol=0.01, rtol=0)
+
+
+def test_blur_is_kornias_away_from_the_border_and_each_clips_own():
+    clip = picture(48, 48).expand(2, -1, -1, -1, -1)
+    draws = torch.cat([plain(48, 48, sigma=0.8), plain(48, 48, sigma=2.0)])
+    before = aug.augment(clip, torch.cat([plain(48, 48)] * 2), 48)
+    after = aug.augment(clip, draws, 48)
+    for k, sigma in enumerate((0.8, 2.0)):
+        reach = math.floor(3 * sigma)
+        frames = before[k].transpose(0, 1)
+        kernel = (2 * reach + 1, 2 * reach + 1)
+        expected = kornia.filters.gaussian_blur2d(frames, kernel, (sigma, sigma))
+        found = after[k].transpose(0, 1)[..., 8:-8, 8:-8]
+        torch.testing.assert_close(found, expected[..., 8:-8, 8:-8], atol=1e-4, rtol=0)
+    alone = aug.augment(clip[:1], draws[:1], 48)
+    torch.testing.assert_close(after[:1], alone, atol=1e-6, rtol=0)
 
 
 def test_a_draw_is_the_same_for_all_frames_and_each_clip_has_its_own():

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from specs import PLAIN
 from videossl import losses, schema
 from videossl.job import UserError
 from videossl.methods import rho_moco
-from videossl.methods.base import MomentumEncoder, Queue, gather
+from videossl.methods.base import MomentumEncoder, Queue
 from videossl.models import resnet3d
+from videossl.ranks import gather
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 MODES = ["sequential", "parallel"]
@@ -40,7 +42,7 @@ def build(rho=2, frames=8, stride=1, name="r3d", **changes):
         "momentum_schedule": "cosine",
         "positives": "sum_in_log",
         "mode": "sequential",
-        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0),
+        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
     }
     encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4))
     clip = schema.Clip(frames=frames, stride=stride, size=16)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from specs import PLAIN
 from videossl import losses, schema
 from videossl.methods import rspnet
 from videossl.models import resnet3d
@@ -30,7 +31,7 @@ def build(margin=0.15, frames=8, stride=1, **changes):
         "momentum": 0.9,
         "appearance_weight": 1.0,
         "motion_weight": 1.0,
-        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0),
+        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
     }
     encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
     clip = schema.Clip(frames=frames, stride=stride, size=16)

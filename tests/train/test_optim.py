@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from specs import PLAIN
 from videossl.schema import Optimizer
 from videossl.train import optim
 
@@ -37,7 +38,7 @@ def test_the_schedule_warms_up_and_then_falls_to_zero(total, data):
 def test_each_optimiser_fits_a_line(name, lr):
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
-    spec = Optimizer(name=name, lr=lr, momentum=0.9, weight_decay=1e-6)
+    spec = Optimizer(name=name, lr=lr, momentum=0.9, weight_decay=1e-6, **PLAIN)
     optimizer = optim.build(model, spec)
     x = torch.randn(64, 3)
     y = x @ torch.tensor([[1.0], [-2.0], [0.5]]) + 0.3
@@ -56,7 +57,7 @@ def test_norms_and_biases_do_not_decay():
     model = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2))
     frozen = nn.Linear(2, 2).requires_grad_(False)
     model.append(frozen)
-    spec = Optimizer(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.1)
+    spec = Optimizer(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.1, **PLAIN)
     decayed, plain = optim.build(model, spec).param_groups
     assert [p.shape for p in decayed["params"]] == [(2, 1, 1, 1, 1)]
     assert len(plain["params"]) == 3
@@ -67,7 +68,7 @@ def test_sgd_follows_the_formula():
     weight = nn.Parameter(torch.tensor([[2.0]], dtype=torch.float64))
     module = nn.Module()
     module.weight = weight
-    spec = Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.01)
+    spec = Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.01, **PLAIN)
     optimizer = optim.build(module, spec)
     w, v = 2.0, 0.0
     for _ in range(5):

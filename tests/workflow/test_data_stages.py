@@ -58,7 +58,7 @@ def prepared(study: Study) -> Study:
     """A study whose built-in videos are written and fill many shards."""
     overlay(study, (study.root / "configs/tiny.yaml").read_text())
     overlay(study, "decode:\n  codec: raw\n  shard_megabytes: 1\n")
-    overlay(study, "data:\n  synthetic:\n    videos_per_class: 30\n    frames: 64\n")
+    overlay(study, "data:\n  synthetic:\n    videos_per_class: 10\n    frames: 64\n")
     study.run("videossl", "prepare", "synthetic", "--out", "made")
     return study
 

@@ -73,7 +73,7 @@ def _random_crop(
     return rng.uniform(0, height - h), rng.uniform(0, width - w), h, w
 
 
-def augment(clips: Tensor, draws: Tensor, size: int) -> Tensor:
+def augment(clips: Tensor, draws: Tensor, size: int, host: Tensor | None = None) -> Tensor:
     """Apply one draw per clip.
 
     Args:
@@ -81,10 +81,12 @@ def augment(clips: Tensor, draws: Tensor, size: int) -> Tensor:
             bottom, and their crops lie inside them.
         draws: (B, FIELDS) float32 on the same device.
         size: height and width of the result in pixels.
+        host: the draws once more, on the CPU.
 
     Returns:
         (B, 3, T, size, size) float32, channels_last_3d, normalised by MEAN and STD.
     """
+    host = draws.cpu() if host is None else host
     b, t, h, w, _ = clips.shape
     x = clips.permute(0, 1, 4, 2, 3).reshape(b, t * 3, h, w).float()
     rows = resize_weights(draws[:, 0], draws[:, 2], h, size)
@@ -93,8 +95,11 @@ def augment(clips: Tensor, draws: Tensor, size: int) -> Tensor:
     x = rows[:, None] @ x @ columns.transpose(1, 2)[:, None]  # (B, 3T, S, S)
     x = x.view(b, t, 3, size * size).transpose(1, 2).reshape(b, 3, -1) / 255
     x = _colour(x, draws).view(b, 3, t, size, size)
-    x = _hue(x, draws[:, 8] * (draws[:, 9] == 0))
-    x = _blur(x, draws[:, 10])
+    # where to look is decided on the host: asking the device would wait for it
+    hued = ((host[:, 8] != 0) & (host[:, 9] == 0)).nonzero()[:, 0]
+    blurred = host[:, 10].nonzero()[:, 0]
+    x = _hue(x, draws[:, 8], hued.to(x.device, non_blocking=True))
+    x = _blur(x, draws[:, 10], blurred.to(x.device, non_blocking=True))
     return ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last_3d)
 
 
@@ -144,9 +149,8 @@ def _colour(x: Tensor, draws: Tensor) -> Tensor:
     return torch.baddbmm(final @ offset, final @ matrix, x).clamp(0, 1)
 
 
-def _hue(x: Tensor, turns: Tensor) -> Tensor:
-    """Rotate hue in HSV for the clips that drew a shift; x: (B, 3, T, S, S) in 0..1."""
-    chosen = turns.nonzero()[:, 0]
+def _hue(x: Tensor, turns: Tensor, chosen: Tensor) -> Tensor:
+    """Rotate hue in HSV for the ``chosen`` clips; x: (B, 3, T, S, S) in 0..1."""
     if not len(chosen):
         return x
     from kornia.enhance import adjust_hue
@@ -157,17 +161,17 @@ def _hue(x: Tensor, turns: Tensor) -> Tensor:
     return x.index_copy(0, chosen, shifted.transpose(1, 2))
 
 
-def _blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of the clips that drew one; x: (B, 3, T, S, S)."""
-    chosen = sigma.nonzero()[:, 0]
+def _blur(x: Tensor, sigma: Tensor, chosen: Tensor) -> Tensor:
+    """Gaussian blur of the ``chosen`` clips; x: (B, 3, T, S, S).
+
+    Rows and columns are multiplied by each clip's own matrix, so what a clip becomes does not
+    depend on the other clips of its batch. The filter ends at 3 sigma and at the border.
+    """
     if not len(chosen):
         return x
-    from kornia.filters import gaussian_blur2d
-
-    frames = x[chosen].transpose(1, 2)  # (C, T, 3, S, S)
-    widths = sigma[chosen].repeat_interleave(frames.shape[1])[:, None].expand(-1, 2)
-    # 3 sigma to either side, at most what reflection padding can give
-    reach = min(math.ceil(3 * float(sigma.max())), x.shape[-1] - 1)
-    kernel = (2 * reach + 1, 2 * reach + 1)
-    blurred = gaussian_blur2d(frames.flatten(0, 1), kernel, widths).view_as(frames)
-    return x.index_copy(0, chosen, blurred.transpose(1, 2))
+    frames = x[chosen]  # (C, 3, T, S, S)
+    place = torch.arange(x.shape[-1], device=x.device, dtype=torch.float32)
+    distance = (place[:, None] - place[None]).abs() / sigma[chosen, None, None]  # (C, S, S)
+    weights = torch.exp(-0.5 * distance.square()) * (distance <= 3)
+    weights = (weights / weights.sum(-1, keepdim=True))[:, None, None]
+    return x.index_copy(0, chosen, weights @ frames @ weights.transpose(-1, -2))

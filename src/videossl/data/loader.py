@@ -35,6 +35,7 @@ class Batch:
     draws: list[Tensor]  # one per requested clip: (B, FIELDS) float32
     video: Tensor  # (B,) int64, index in the store
     label: Tensor  # (B,) int64
+    host: list[Tensor]  # the draws once more, always on the CPU
 
     def to(self, device: torch.device) -> Batch:
         """The batch on ``device``; clips are copied asynchronously where memory is pinned."""
@@ -47,7 +48,25 @@ class Batch:
             [move(x) for x in self.draws],
             move(self.video),
             move(self.label),
+            self.host,
         )
+
+    def split(self, parts: int) -> list[Batch]:
+        """The rows in ``parts`` equal batches, in order."""
+        if parts == 1:
+            return [self]
+        columns = [[x.chunk(parts) for x in xs] for xs in (self.clips, self.draws, self.host)]
+        videos, labels = self.video.chunk(parts), self.label.chunk(parts)
+        return [
+            Batch(
+                [clip[part] for clip in columns[0]],
+                [draws[part] for draws in columns[1]],
+                videos[part],
+                labels[part],
+                [draws[part] for draws in columns[2]],
+            )
+            for part in range(parts)
+        ]
 
 
 def batches(source: ring.Source, workers: int = 0, pin: bool = False) -> Generator[Batch]:
@@ -59,11 +78,13 @@ def batches(source: ring.Source, workers: int = 0, pin: bool = False) -> Generat
     """
     labels = np.array([video.label for video in source.store.videos], np.int64)
     for filled in ring.stream(source, workers, pin):
+        draws = [torch.from_numpy(rows) for rows in filled.draws]
         yield Batch(
             [torch.from_numpy(clip) for clip in filled.clips],
-            [torch.from_numpy(draws) for draws in filled.draws],
+            draws,
             torch.from_numpy(filled.videos),
             torch.from_numpy(labels[filled.videos]),
+            draws,
         )
 
 
@@ -84,12 +105,14 @@ class TrainBatches:
         self.batch_size = min(batch_size, len(self.videos))
         self.steps_per_epoch = len(self.videos) // self.batch_size
         self.reading = range(0)
+        self.rows: Sequence[int] = range(self.batch_size)
         self._order: tuple[int, NDArray[np.int64]] = (-1, self.videos)
 
-    def between(self, start: int, stop: int) -> TrainBatches:
-        """The same batches, to be read from ``start`` to ``stop - 1``."""
+    def between(self, start: int, stop: int, rows: Sequence[int] | None = None) -> TrainBatches:
+        """The same batches, to be read from ``start`` to ``stop - 1``; some of their rows only."""
         part = copy(self)
         part.reading = range(start, stop)
+        part.rows = self.rows if rows is None else rows
         return part
 
     def steps(self) -> range:
@@ -102,7 +125,8 @@ class TrainBatches:
         if self._order[0] != epoch:
             rng = np.random.default_rng([self.seed, epoch, ORDER])
             self._order = (epoch, rng.permutation(self.videos))
-        return self._order[1][position * self.batch_size :][: self.batch_size]
+        batch = self._order[1][position * self.batch_size :][: self.batch_size]
+        return batch[self.rows]
 
     def sample_of(self, step: int, row: int) -> Sample:
         """The clips of one row of a step's batch."""

@@ -9,11 +9,12 @@ from typing import cast
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from videossl import ranks
 from videossl.data.clips import ClipRequest
 from videossl.job import UserError
+from videossl.ranks import gather
 
 
 class Method(nn.Module, ABC):
@@ -75,19 +76,41 @@ class MomentumEncoder(nn.Module):
     Parameters follow the online ones as an exponential moving average and get no gradient. The copy
     is in train mode, so BN uses the statistics of its own batch; its running statistics are its own
     too: kept in checkpoints, not averaged with the online ones, and never read.
+
+    On several ranks with batch norm per rank, ``shuffle`` gives each rank rows of all ranks: else a
+    query and its key share a batch's statistics, which give them away (MoCo, section 3.3).
+
+    Attributes:
+        calls: () int64, how often it ran: seeds the shuffle.
     """
+
+    calls: Tensor
 
     def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
         self.head = copy.deepcopy(head)
+        self.shuffle = False
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.requires_grad_(False)
 
     @torch.no_grad()
     def forward(self, clip: Tensor) -> Tensor:
         """Head of backbone of a clip (B, 3, T, S, S), without gradient."""
+        if self.shuffle and ranks.active():
+            return self._shuffled(clip)
         out: Tensor = self.head(self.encoder(clip))
         return out
+
+    def _shuffled(self, clip: Tensor) -> Tensor:
+        everything = ranks.gather(clip)
+        order = ranks.shuffled(len(everything), int(self.calls)).to(clip.device)
+        self.calls += 1
+        mine = self.head(self.encoder(everything[order[ranks.share(len(everything))]]))
+        # a head may give several embeddings: rows are its next to last axis
+        rows = ranks.gather(mine.movedim(-2, 0))
+        back: Tensor = rows[order.argsort()][ranks.share(len(everything))].movedim(0, -2)
+        return back
 
     @torch.no_grad()
     def update(self, encoder: nn.Module, head: nn.Module, momentum: float) -> None:
@@ -95,15 +118,6 @@ class MomentumEncoder(nn.Module):
         online: list[Tensor] = [*encoder.parameters(), *head.parameters()]
         own: list[Tensor] = [*self.encoder.parameters(), *self.head.parameters()]
         torch._foreach_lerp_(own, online, 1 - momentum)
-
-
-def gather(x: Tensor) -> Tensor:
-    """Rows of all ranks in rank order, without gradient; every rank holds as many. (B, ...)."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return x.detach()
-    parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, x.detach().contiguous())
-    return torch.cat(parts)
 
 
 class Queue(nn.Module):

@@ -91,6 +91,7 @@ class ResNet3d(nn.Module):
 
     Attributes:
         num_features: channels of the last stage, 8 * width.
+        stage_features: channels of the maps that ``stages`` gives.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class ResNet3d(nn.Module):
         self.num_features = 8 * width
         self.stem = stem
         planes = [width, width, 2 * width, 4 * width, 8 * width]
+        self.stage_features = planes[1:]
         stages = [
             _stage(planes[i], planes[i + 1], depth, 1 if i == 0 else 2, convolution)
             for i, depth in enumerate(blocks)
@@ -112,11 +114,18 @@ class ResNet3d(nn.Module):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
 
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """The maps of the four stages: (B, 3, T, H, W) -> (B, C, T, H/2, W/2) and so on."""
+        maps: list[Tensor] = []
+        x = self.stem(x)
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            maps.append(x)
+        return maps
+
     def forward_features(self, x: Tensor) -> Tensor:
         """The map before pooling: (B, 3, T, H, W) -> (B, num_features, T/8, H/16, W/16)."""
-        x = self.layer2(self.layer1(self.stem(x)))
-        out: Tensor = self.layer4(self.layer3(x))
-        return out
+        return self.stages(x)[-1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Global average of the map: (B, 3, T, H, W) -> (B, num_features)."""

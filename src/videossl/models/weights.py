@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
+from videossl import schema
 from videossl.job import UserError
-from videossl.schema import Model
+from videossl.registry import BACKBONES
 
 
-def save(module: nn.Module, model: Model, path: Path, prefix: str = "") -> None:
+def build(model: schema.Backbone) -> nn.Module:
+    """The backbone that ``model`` names, with random weights from torch's generator."""
+    net: nn.Module = import_module(BACKBONES[model.name]).build(model)
+    return net
+
+
+def save(module: nn.Module, model: schema.Backbone, path: Path, prefix: str = "") -> None:
     """Write the weights and buffers of ``module`` whose names start with ``prefix``.
 
     Contiguous, on the CPU, without the prefix; the header's ``model`` is the backbone's parameters.
@@ -30,7 +44,39 @@ def load(module: nn.Module, path: Path) -> None:
     Raises:
         UserError: names or shapes do not fit, naming the file and the first that does not.
     """
-    state = load_file(path)
+    fill(module, read(path), path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a safetensors file or a torch checkpoint holds; of a checkpoint, plain data only.
+
+    Raises:
+        UserError: the file is absent, is neither, or holds Python objects, which could run code.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file: {error}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: not a torch checkpoint of tensors and plain data: {first}"
+        ) from None
+    if not isinstance(found, Mapping):
+        raise UserError(f"{path}: holds a {type(found).__name__}, expected a mapping of weights")
+    return dict(found)
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load ``state``, which was read from ``path``; every name and shape must fit.
+
+    Raises:
+        UserError: naming the file and the first name that does not fit.
+    """
     expected = module.state_dict()
     for name in [*expected, *state]:
         have, want = state.get(name), expected.get(name)
@@ -38,3 +84,28 @@ def load(module: nn.Module, path: Path) -> None:
             shown = ["absent" if x is None else str(tuple(x.shape)) for x in (have, want)]
             raise UserError(f"{path}: {name}: {shown[0]} in the file, {shown[1]} in the model")
     module.load_state_dict(state)
+
+
+def load_encoder(path: str | Path) -> nn.Module:
+    """The encoder of a file that ``save`` wrote, in eval mode: clips (B, 3, T, H, W) -> (B, C).
+
+    Raises:
+        UserError: the file is absent, was not written by ``save`` or does not fit its own header.
+    """
+    path = Path(path)
+    state = read(path)
+    header: dict[str, str] | None = None
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata()
+    if not header or "model" not in header:
+        raise UserError(
+            f"{path}: no header that says which model it is; expected encoder.safetensors"
+        )
+    adapter: TypeAdapter[schema.Backbone] = TypeAdapter(schema.Backbone)
+    model = adapter.validate_json(header["model"])
+    if isinstance(model, schema.Inflated):  # its 2D weights are inside by now
+        model = model.model_copy(update={"weights": "none"})
+    net = build(model)
+    fill(net, state, path)
+    return net.eval()

@@ -41,7 +41,7 @@ def per_clip(
     stream = batches(source, readers(device, threads), pin=device.type == "cuda")
     for batch in tqdm(stream, total=total, unit="batch", disable=not sys.stderr.isatty()):
         moved = batch.to(device)
-        x = augment(moved.clips[0], moved.draws[0], clip.size)
+        x = augment(moved.clips[0], moved.draws[0], clip.size, moved.host[0])
         parts.append(module(x).float().cpu())
     module.train(training)
     out = torch.cat(parts)

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from videossl.job import Job, write_json
-from videossl.models import weights
+from videossl.models import official, weights
 
 if TYPE_CHECKING:
     from videossl.params import InitializeParams
 
 
 def run(job: Job, params: InitializeParams) -> None:
-    """Write ``encoder.safetensors`` as the pretrained rows start out, and ``metrics.json``."""
+    """Write ``encoder.safetensors`` and ``metrics.json``.
+
+    Random weights are those that the pretrained rows start from; others come from the file that
+    ``baselines`` names: a ``.safetensors`` of this package, or a checkpoint of others' code.
+
+    Raises:
+        UserError: the file cannot be read or holds another network.
+    """
     torch.manual_seed(params.seed)
-    encoder = job.modules["backbone"].build(params.model)
+    source = params.baseline.weights
+    if source == "random":
+        encoder = job.modules["backbone"].build(params.model)
+    elif source.endswith(".safetensors"):
+        encoder = job.modules["backbone"].build(params.model)
+        weights.load(encoder, Path(source))
+    else:
+        encoder = official.import_checkpoint(Path(source), params.model)
     weights.save(encoder, params.model, job.out / "encoder.safetensors")
     count = sum(p.numel() for p in encoder.parameters())
     write_json(job.out / "metrics.json", {"parameters": count})

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from videossl import ranks
 from videossl.data.augment import augment
 from videossl.data.loader import Batch, TrainBatches, batches
 from videossl.job import Job, Stopped, UserError
@@ -31,6 +32,7 @@ from videossl.schema import Optimizer
 from videossl.train import checkpoint, optim
 from videossl.train.device import device, place, readers
 
+STOP_EVERY = 8  # steps after which ranks agree on stopping: it waits for the device
 CHECKPOINT_SECONDS = 30.0  # at most this much work is lost to a kill
 
 
@@ -72,6 +74,7 @@ class Recipe:
     size: int  # of the clips, in pixels
     precision: str
     seed: int
+    accumulate: int = 1  # parts that a batch is worked on in
 
 
 def fit(job: Job, task: Task, batches: TrainBatches, recipe: Recipe) -> list[dict[str, float]]:
@@ -110,6 +113,8 @@ class _Run:
     # ------------------------------------------------------------------ state
 
     def save(self) -> None:
+        if ranks.rank():
+            return  # one file serves all: ranks differ in batch statistics at most
         state = {
             "step": self.step,
             "module": self.task.module.state_dict(),
@@ -137,7 +142,8 @@ class _Run:
         every = float(os.environ.get("VIDEOSSL_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS))
         old = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGUSR1)}
         workers = readers(self.device, self.job.threads)
-        source = self.batches.between(self.step, self.total)
+        rows = ranks.rows(self.batches.batch_size, self.recipe.accumulate)
+        source = self.batches.between(self.step, self.total, rows)
         saved = time.monotonic()
         try:
             with (
@@ -149,7 +155,7 @@ class _Run:
                     bar.update()
                     if self.step % self.per_epoch == 0:
                         self._end_epoch(bar)
-                    if self.asked_to_stop:
+                    if self._must_stop():
                         self.save()
                         raise Stopped(f"{self.job.stage}: saved at step {self.step}")
                     if time.monotonic() - saved >= every:
@@ -160,30 +166,48 @@ class _Run:
                 signal.signal(number, handler)
         return self.curve
 
+    def _must_stop(self) -> bool:
+        """Whether any rank was asked to, at a step that all ranks agree on."""
+        if ranks.active() and self.step % STOP_EVERY:
+            return False
+        return ranks.any_of(self.asked_to_stop, self.device)
+
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self.asked_to_stop = True
 
     def _one_step(self, batch: Batch) -> None:
         # dropout and the like: numbers of this step, whatever ran before it
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        base = self.recipe.optimizer.lr
+        spec, parts = self.recipe.optimizer, self.recipe.accumulate
+        base = optim.peak(spec, self.batches.batch_size)
         for group in self.optimizer.param_groups:
             group["lr"] = optim.learning_rate(base, self.step, self.total, self.warmup)
         self.optimizer.zero_grad(set_to_none=True)
-        clips = [
-            augment(c, d, self.recipe.size) for c, d in zip(batch.clips, batch.draws, strict=True)
-        ]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            found = self.task.step(clips, batch, _backward)
+        for part in batch.split(parts):
+            self._add_gradients(part, parts)
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        ranks.average(p.grad for p in trained if p.grad is not None)
+        if spec.clip_norm:
+            torch.nn.utils.clip_grad_norm_(trained, spec.clip_norm)
         self.optimizer.step()
         self.step += 1
         self.task.after_step(self.step / self.total)
+
+    def _add_gradients(self, batch: Batch, parts: int) -> None:
+        clips = [
+            augment(clip, draws, self.recipe.size, host)
+            for clip, draws, host in zip(batch.clips, batch.draws, batch.host, strict=True)
+        ]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            found = self.task.step(clips, batch, lambda loss: _backward(loss / parts))
         for name, value in found.items():
-            self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value
+            sums = self.sums.get(name, torch.zeros_like(value))
+            self.sums[name] = sums + value / parts
 
     def _end_epoch(self, bar: Any) -> None:
         epoch = self.step // self.per_epoch
-        means = {name: float(value) / self.per_epoch for name, value in self.sums.items()}
+        sums = ranks.averaged(self.sums)
+        means = {name: float(value) / self.per_epoch for name, value in sums.items()}
         self.sums = {}
         if not means["loss"] < float("inf"):  # false for nan too
             raise UserError(

@@ -13,18 +13,23 @@ from videossl.schema import Optimizer
 def build(module: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
     """The optimiser of all parameters that take a gradient.
 
-    Weight decay leaves out one-dimensional parameters (biases, norms), as in the ρ methods'
-    paper (Feichtenhofer et al., CVPR 2021, appendix: BN weight decay 0).
+    Unless ``decay_norms``, weight decay leaves out one-dimensional parameters (biases, norms), as
+    in the ρ methods' paper (Feichtenhofer et al., CVPR 2021, appendix: BN weight decay 0).
     """
     trained = [p for p in module.parameters() if p.requires_grad]
+    decay = spec.weight_decay
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": spec.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
+        {
+            "params": [p for p in trained if p.ndim <= 1],
+            "weight_decay": decay if spec.decay_norms else 0.0,
+        },
     ]
+    fused = all(p.is_cuda for p in trained)
     if spec.name == "sgd":
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
+        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, fused=fused)
     if spec.name == "adamw":
-        return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999))
+        return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999), fused=fused)
     # imported here: it takes seconds, and torch has the other two
     from timm.optim.lamb import Lamb
     from timm.optim.lars import Lars
@@ -32,6 +37,14 @@ def build(module: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
     if spec.name == "lars":
         return Lars(groups, lr=spec.lr, momentum=spec.momentum)
     return Lamb(groups, lr=spec.lr, betas=(spec.momentum, 0.999))
+
+
+def peak(spec: Optimizer, batch_size: int) -> float:
+    """The peak learning rate: ``lr``, for ``lr_base_size`` videos, grows with the batch.
+
+    Source: linear scaling, Goyal et al., "Accurate, Large Minibatch SGD", 2017.
+    """
+    return spec.lr if spec.lr_base_size == "none" else spec.lr * batch_size / spec.lr_base_size
 
 
 def learning_rate(base: float, step: int, total: int, warmup: int) -> float:

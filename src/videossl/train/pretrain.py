@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from videossl import ranks
 from videossl.data.loader import Batch, TrainBatches
 from videossl.data.store import ClipStore
 from videossl.job import Job, UserError, write_json
-from videossl.methods.base import Method
+from videossl.methods.base import Method, MomentumEncoder
 from videossl.models import weights
+from videossl.models.batchnorm import synchronise
+from videossl.schema import Pretrain
+from videossl.train.device import device
 from videossl.train.loop import Recipe, Task, fit, write_curve
 
 if TYPE_CHECKING:
@@ -44,6 +48,11 @@ def run(job: Job, params: PretrainParams) -> None:
             one batch are there.
     """
     torch.set_num_threads(job.threads)
+    with ranks.joined():
+        _run(job, params)
+
+
+def _run(job: Job, params: PretrainParams) -> None:
     store = ClipStore(job.input("shards"))
     videos = store.members(params.split, "train")
     # the encoder first: with equal seeds every method and the scratch row start from equal weights
@@ -65,6 +74,7 @@ def run(job: Job, params: PretrainParams) -> None:
             f"training videos in split {params.split}"
         )
     method = pretext.build(params.method, params.task, params.clip, encoder)
+    _spread(method, spec)
     batches = TrainBatches(
         store, videos, method.requests, spec.augment, spec.batch_size, params.seed
     )
@@ -75,8 +85,26 @@ def run(job: Job, params: PretrainParams) -> None:
         params.clip.size,
         spec.precision,
         params.seed,
+        spec.accumulate,
     )
     curve = fit(job, Pretraining(method), batches, recipe)
+    if ranks.rank():
+        return
     weights.save(method.encoder, params.model, job.out / "encoder.safetensors")
     write_curve(curve, job.out / "curve.tsv")
     write_json(job.out / "metrics.json", {"videos": len(videos), **curve[-1]})
+
+
+def _spread(method: Method, spec: Pretrain) -> None:
+    """Prepare a method for several ranks, and for the compiler."""
+    if ranks.active() and spec.sync_bn:
+        synchronise(method, device())
+    elif ranks.active():
+        for module in method.modules():
+            if isinstance(module, MomentumEncoder):
+                module.shuffle = True
+    if spec.compile:
+        torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
+        for module in list(method.modules()):
+            if type(module) is type(method.encoder):
+                module.compile()

@@ -1,0 +1,50 @@
+"""Start this command again, once per GPU, under ``torchrun``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from types import FrameType
+
+from videossl.job import Stopped, UserError
+
+
+def launched() -> bool:
+    """Whether ``torchrun`` started this process: by ``ranks``, or by a user on several nodes."""
+    return "WORLD_SIZE" in os.environ
+
+
+def ranks(count: int) -> None:
+    """Run this process's own command line in ``count`` ranks on this machine, and wait.
+
+    A signal to stop is passed on: the ranks save their state.
+
+    Raises:
+        Stopped: they were asked to stop and did.
+        UserError: a rank failed; it has said why.
+    """
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+        *("--nproc-per-node", str(count), "--module", "videossl", *sys.argv[1:]),
+    ]
+    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    asked: list[int] = []
+    with subprocess.Popen(command, env=environment) as run:
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            asked.append(number)
+            run.send_signal(signal.SIGTERM)
+
+        old = {s: signal.signal(s, pass_on) for s in (signal.SIGTERM, signal.SIGUSR1)}
+        try:
+            code = run.wait()
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+    if asked:
+        raise Stopped(f"{count} ranks were asked to stop")
+    if code:
+        raise UserError(f"one of {count} ranks failed; its error is above")

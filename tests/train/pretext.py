@@ -1,0 +1,66 @@
+"""Every method, small, on videos of smooth noise: for tests that train."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from specs import AUGMENT, PLAIN
+from study import ROOT
+from videossl import params, schema
+from videossl.data.loader import TrainBatches
+from videossl.methods.base import Method
+from videossl.models import resnet3d
+from videossl.registry import METHODS
+
+VIDEOS, FRAMES, SIDE = 16, 24, 24
+CLIP = schema.Clip(frames=4, stride=2, size=16)
+SGD = schema.Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4, **PLAIN)
+SMALL = {"dim": 8, "hidden": 8, "queue": 24, "layers": 2}
+
+
+class Video:
+    """What a store says of one."""
+
+    frames, height, width, splits = FRAMES, SIDE, SIDE, {"1": "train"}
+
+    def __init__(self, label: int) -> None:
+        self.label = label
+
+
+class Store:
+    """Videos in memory."""
+
+    channels = 3
+
+    def __init__(self) -> None:
+        self.videos = [Video(k % 4) for k in range(VIDEOS)]
+        rng = np.random.default_rng(0)
+        coarse = rng.uniform(0, 255, (VIDEOS, 6, 6, 6, 3))
+        self.pixels = coarse.repeat(4, 1).repeat(4, 2).repeat(4, 3).astype(np.uint8)
+
+    def clip(self, video, frames, out=None):
+        found = self.pixels[video][frames]
+        if out is not None:
+            out[:] = found
+        return found
+
+
+def build(name: str, seed: int = 0) -> Method:
+    """A method with its parameters of params.yaml, but small."""
+    from importlib import import_module
+
+    raw = params.read(ROOT / "params.yaml")
+    block = raw["methods"][name]
+    block |= {key: value for key, value in SMALL.items() if key in block}
+    study = params.validate(raw | {"pretrain": raw["pretrain"] | {"batch_size": 8}}, "params.yaml")
+    spec = getattr(study.methods, name)
+    torch.manual_seed(seed)
+    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
+    task = getattr(study.task, spec.task)
+    return import_module(METHODS[name]).build(spec, task, CLIP, encoder)
+
+
+def batches(method: Method, batch_size: int = 8) -> TrainBatches:
+    """All videos, in batches."""
+    return TrainBatches(Store(), range(VIDEOS), method.requests, AUGMENT, batch_size, 0)
