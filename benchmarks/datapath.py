@@ -20,7 +20,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from statistics import median
+from statistics import harmonic_mean, median
 from typing import Any
 
 import av
@@ -28,8 +28,8 @@ import cv2
 import datapath_rivals as rivals
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from datapath_rivals import Group, Reader
+from torch.utils.data import DataLoader
 
 from videossl.data import building, decode, isolate
 from videossl.data.clips import ClipRequest, random_start, window
@@ -41,6 +41,8 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "videos"
 FRAMES, STRIDES = 16, (1, 2, 4, 8)
 DATASETS = {"UCF101": (2.43e6, "2.43 M"), "Kinetics-400": (67e6, "67 M")}  # frames
+OURS, DECORD, RESIZING = "ours, JPEG q90", "decord", "decord, resizing to 128"
+LIMIT, POOLED = "limit: libjpeg-turbo", "all of these, as many clips of each"
 CLIPS = 6  # per turn, spread evenly over the videos and over their length
 LEAST = 0.05  # seconds a fast reader is measured for
 DEADLINE = 600.0
@@ -50,13 +52,7 @@ AUGMENT = {
     "crop_aspect": [0.75, 1.333],
     "flip": 0.5,
     "gray": 0.2,
-    "jitter": {
-        "probability": 0.8,
-        "brightness": 0.4,
-        "contrast": 0.4,
-        "saturation": 0.4,
-        "hue": 0.1,
-    },
+    "jitter": dict.fromkeys(["probability", "brightness", "contrast", "saturation", "hue"], 0.4),
     "blur": {"probability": 0.5, "sigma": [0.1, 2.0]},
 }
 OPTIONS = Decode(
@@ -73,11 +69,11 @@ OPTIONS = Decode(
 Cases = dict[Hashable, Callable[[int], float]]
 
 
-def in_turns(cases: Cases, seconds: float, least: int = 3) -> dict[Hashable, float]:
+def in_turns(cases: Cases, seconds: float) -> dict[Hashable, float]:
     """The median of each case's results; a case is told which turn it is."""
     found: dict[Hashable, list[float]] = {key: [] for key in cases}
     end, turn = time.monotonic() + seconds, 0
-    while turn < least or time.monotonic() < end:
+    while turn == 0 or time.monotonic() < end:
         for key, case in cases.items():
             found[key].append(case(turn))
         turn += 1
@@ -124,10 +120,10 @@ def store_videos(
 
 
 def clips_of(
-    group: rivals.Group, lengths: Sequence[int], stride: int, turn: int
+    group: Group, lengths: Sequence[int], stride: int, turn: int
 ) -> list[tuple[int, range]]:
     """The clips of one turn, spread over the videos; other places in every turn."""
-    numbers, span = group.numbers(), (FRAMES - 1) * stride + 1
+    numbers, span = group.numbers, (FRAMES - 1) * stride + 1
     clips = []
     for k in range(CLIPS):
         video = numbers[(turn + k) % len(numbers)]
@@ -137,7 +133,7 @@ def clips_of(
     return clips
 
 
-def rate(read: rivals.Reader, clips: Sequence[tuple[int, range]]) -> float:
+def rate(read: Reader, clips: Sequence[tuple[int, range]]) -> float:
     """Clips per second; all clips are read as often as each other."""
     read(*clips[-1])  # a video's table is read once per run, so it does not count
     count, begin, passed = 0, time.perf_counter(), 0.0
@@ -149,16 +145,16 @@ def rate(read: rivals.Reader, clips: Sequence[tuple[int, range]]) -> float:
     return count / passed
 
 
-def readers_of(groups: Sequence[rivals.Group], folder: Path) -> dict[str, rivals.Reader]:
+def readers_of(groups: Sequence[Group], folder: Path) -> dict[str, Reader]:
     """Every layout, by its name in the table, filled with the same videos."""
     files = [path for group in groups for path in group.files]
     jpeg, _ = store_videos(files, folder / "jpeg", OPTIONS, 2)
     raw, _ = store_videos(files, folder / "raw", OPTIONS.model_copy(update={"codec": "raw"}), 2)
     return {
-        "ours, JPEG q90": rivals.Ours(jpeg),
+        OURS: rivals.Ours(jpeg),
         "ours, raw": rivals.Ours(raw),
         DECORD: rivals.Decord(files),
-        "decord, resizing to 128": rivals.Decord(files, OPTIONS.short_side),
+        RESIZING: rivals.Decord(files, OPTIONS.short_side),
         "PyAV, seek": rivals.PyAV(files),
         "JPEG files, PIL": rivals.Loose(jpeg, folder / "loose"),
         "LMDB value per video, PIL": rivals.WholeValue(jpeg, folder / "whole.lmdb"),
@@ -167,57 +163,50 @@ def readers_of(groups: Sequence[rivals.Group], folder: Path) -> dict[str, rivals
     }
 
 
-DECORD, LIMIT = "decord", "limit: libjpeg-turbo"
-
-
-def warm(groups: Sequence[rivals.Group], readers: dict[str, rivals.Reader], seconds: float) -> str:
+def warm(groups: Sequence[Group], readers: dict[str, Reader], seconds: float) -> str:
     """Clips per second and core out of the page cache, per group."""
-    ours = readers["ours, JPEG q90"]
-    lengths = [video.frames for video in ours.store.videos]
-    processed = {
-        (name, crop): rivals.cropped(read) if crop else read
-        for (name, read), crop in product(readers.items(), (False, True))
-    }
+    lengths = [video.frames for video in readers[OURS].store.videos]
+    processed = {(name, True): rivals.cropped(read) for name, read in readers.items()}
+    processed |= {(name, False): read for name, read in readers.items() if name != RESIZING}
 
-    def case(key: tuple[str, bool], group: rivals.Group, stride: int, turn: int) -> float:
-        return rate(processed[key], clips_of(group, lengths, stride, turn))
+    def case(read: Reader, group: Group, stride: int, turn: int) -> float:
+        return rate(read, clips_of(group, lengths, stride, turn))
 
     cases = {
-        (*key, group.title, stride): partial(case, key, group, stride)
-        for group, stride, key in product(groups, STRIDES, processed)
+        (*key, group.title, stride): partial(case, read, group, stride)
+        for group, stride, (key, read) in product(groups, STRIDES, processed.items())
     }
     found = in_turns(cases, seconds)
+    titles = [group.title for group in groups]
+    for key, stride in product(processed, STRIDES):
+        found[*key, POOLED, stride] = harmonic_mean([found[*key, one, stride] for one in titles])
     text = ""
-    for group, crop in product(groups, (False, True)):
-        rates = {name: [found[name, crop, group.title, s] for s in STRIDES] for name in readers}
-        text += f"\n{group.title}, {'read, crop and resize to 112' if crop else 'read only'}\n\n"
-        text += table(
-            ["layout", *[f"stride {s}" for s in STRIDES], "x decord", "mean", "of the limit"],
-            [_warm_row(name, rates) for name in readers],
-        )
+    for title in [*titles, POOLED]:
+        rates = {key: [found[*key, title, stride] for stride in STRIDES] for key in processed}
+        head = ["layout", *[f"stride {stride}" for stride in STRIDES], "x decord", "mean"]
+        rows = [_warm_row(name, rates) for name in readers]
+        text += f"\n{title}\n\n" + table([*head, "read only", "of libjpeg-turbo"], rows)
     return text
 
 
-def _warm_row(name: str, rates: dict[str, list[float]]) -> list[str]:
-    ratios = [a / b for a, b in zip(rates[name], rates[DECORD], strict=True)]
-    limit = np.mean(np.divide(rates[name], rates[LIMIT]))
-    return [
-        name,
-        *[f"{value:.0f}" for value in rates[name]],
-        " / ".join(f"{ratio:.1f}" for ratio in ratios),
-        f"{np.mean(ratios):.1f}",
-        f"{100 * limit:.0f} %",
-    ]
+def _warm_row(name: str, rates: dict[tuple[str, bool], list[float]]) -> list[str]:
+    ratios = np.divide(rates[name, True], rates[DECORD, True])
+    row = [name, *[f"{value:.0f}" for value in rates[name, True]]]
+    row += [" / ".join(f"{ratio:.1f}" for ratio in ratios), f"{np.mean(ratios):.1f}"]
+    if (name, False) not in rates:
+        return [*row, "", ""]
+    share = np.mean(np.divide(rates[name, False], rates[LIMIT, False]))
+    return [*row, f"{np.mean(rates[name, False]):.0f}", f"{100 * share:.0f} %"]
 
 
 # ------------------------------------------------------------------------------------ cold reads
 
 
-def cold(group: rivals.Group, folder: Path, seconds: float) -> str:
+def cold(group: Group, folder: Path, seconds: float) -> str:
     """Reads that miss the page cache."""
     store, _ = store_videos(group.files * 4, folder / "cold", OPTIONS, 2)
     lengths = [video.frames for video in store.videos]
-    whole = rivals.Group(group.title, group.dataset, group.files * 4, 0)
+    whole = Group(group.title, group.dataset, group.files * 4, 0)
     measured: dict[Hashable, rivals.Cold] = {}
     for stride in STRIDES:
         clips = partial(clips_of, whole, lengths, stride)
@@ -238,23 +227,6 @@ def cold(group: rivals.Group, folder: Path, seconds: float) -> str:
 
 
 # ------------------------------------------------------------------------------------ loading
-
-
-class Rows(Dataset[tuple[list[NDArray[np.uint8]], NDArray[np.float32]]]):
-    """The rows of a source's batches, one after another, for torch's ``DataLoader``."""
-
-    def __init__(self, source: TrainBatches) -> None:
-        self.source = source
-
-    def __len__(self) -> int:
-        return len(self.source.steps()) * self.source.batch_size
-
-    def __getitem__(self, index: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32]]:
-        step, row = divmod(index, self.source.batch_size)
-        sample = self.source.sample_of(step, row)
-        video = int(self.source.videos_of(step)[row])
-        clips = [self.source.store.clip(video, request.frames) for request, _ in sample]
-        return clips, np.stack([drawn for _, drawn in sample])
 
 
 def _two_clips(rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
@@ -299,7 +271,7 @@ def loading(store: ClipStore, videos: Sequence[int], seconds: float) -> str:
     for n in (1, 2):
         cases["ours", n] = lambda _, n=n: _clips_per_second(batches(source, n))
         cases["torch", n] = lambda _, n=n: _clips_per_second(
-            DataLoader(Rows(source), BATCH, num_workers=n, multiprocessing_context="fork")
+            DataLoader(rivals.Rows(source), BATCH, num_workers=n, multiprocessing_context="fork")
         )
     cases["two"] = lambda _: _side_by_side(source)
     found = in_turns(cases, seconds)
@@ -314,7 +286,7 @@ def loading(store: ClipStore, videos: Sequence[int], seconds: float) -> str:
 # ------------------------------------------------------------------------------------ decoding
 
 
-def _decode_only(files: Sequence[Path]) -> float:
+def _decode_only(files: Sequence[Path], turn: int) -> float:
     """Frames per second of PyAV that gives the frames away as they come."""
     frames, begin = 0, time.perf_counter()
     for path in files:
@@ -324,42 +296,55 @@ def _decode_only(files: Sequence[Path]) -> float:
     return frames / (time.perf_counter() - begin)
 
 
-def decoding(groups: Sequence[rivals.Group], folder: Path, seconds: float) -> str:
-    """The stage's speed, and what a dataset takes."""
+def _stage(
+    files: Sequence[Path], folder: Path, backend: str, cores: Sequence[int], turn: int
+) -> float:
+    """Frames per second of the stage with one child per core, this process on the same cores."""
+    free = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    options = OPTIONS.model_copy(update={"backend": backend})
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        speed = store_videos(files, Path(out), options, len(cores))[1]
+    os.sched_setaffinity(0, free)
+    return speed
+
+
+def decoding(groups: Sequence[Group], folder: Path, seconds: float) -> str:
+    """The stage's speed, and what a dataset takes; of real videos where there are any."""
+    groups = list({group.dataset: group for group in groups}.values())
     cases: Cases = {}
+    cores = sorted(os.sched_getaffinity(0))
     kinds = list(product(("pyav", "decord"), (1, 2)))
     for group in groups:
-        cases[group.title, "only"] = lambda _, files=group.files: _decode_only(files)
-        for backend, children in kinds:
-            files = (group.files * 12)[: 6 + 6 * children]
-
-            def case(turn, files=files, backend=backend, children=children) -> float:
-                options = OPTIONS.model_copy(update={"backend": backend})
-                with tempfile.TemporaryDirectory(dir=folder) as out:
-                    return store_videos(files, Path(out), options, children)[1]
-
-            cases[group.title, backend, children] = case
-    found = in_turns(cases, seconds, least=2)
+        cases[group.title, "only"] = partial(_decode_only, group.files)
+        for backend, n in kinds:
+            files = (group.files * 12)[: 4 + 4 * n]
+            cases[group.title, backend, n] = partial(_stage, files, folder, backend, cores[-n:])
+    found = in_turns(cases, seconds)
     speeds = [
         [group.title, f"{found[group.title, 'only']:.0f}"]
-        + [f"{found[group.title, backend, children]:.0f}" for backend, children in kinds]
+        + [f"{found[group.title, *kind]:.0f}" for kind in kinds]
         for group in groups
     ]
-    heads = [f"{backend}, {n} child{'ren' * (n > 1)}" for backend, n in kinds]
+    heads = [f"{backend}, {n} core{'s' * (n > 1)}" for backend, n in kinds]
     text = "\n" + table(["frames/s", "decode only, PyAV", *heads], speeds)
-    store, _ = store_videos([p for g in groups for p in g.files], folder / "sizes", OPTIONS, 2)
+    return text + "\n" + _whole_datasets(groups, ClipStore(folder / "jpeg"), found)
+
+
+def _whole_datasets(groups: Sequence[Group], store: ClipStore, found: dict[Hashable, float]) -> str:
     rows = []
     for group in groups:
-        frames = sum(store.videos[number].frames for number in group.numbers())
+        frames = sum(store.videos[number].frames for number in group.numbers)
         source = sum(path.stat().st_size for path in group.files) / frames
-        stored = sum(store._places[number].length for number in group.numbers()) / frames
+        stored = sum(store._places[number].length for number in group.numbers) / frames
         total, shown = DATASETS[group.dataset]
         hours = [total / found[group.title, backend, 1] / 3600 for backend in ("pyav", "decord")]
-        sizes = [f"{source / 1e3:.2f}", f"{stored / 1e3:.2f}", f"{frames / len(group.files):.0f}"]
-        sizes += [f"{stored / source:.1f}", f"{shown}: {stored * total / 1e9:.0f} GB"]
-        rows.append([group.title, *sizes, " / ".join(f"{hour:.2f}" for hour in hours)])
-    head = ["", "KB/frame, source", "stored", "frames per video", "stored/source"]
-    return text + "\n" + table([*head, "whole dataset", "core-hours, pyav / decord"], rows)
+        row = [group.title, f"{frames / len(group.files):.0f}", f"{source / 1e3:.2f}"]
+        row += [f"{stored / 1e3:.2f}", f"{stored / source:.1f}", shown]
+        row += [f"{stored * total / 1e9:.0f} GB", " / ".join(f"{hour:.2f}" for hour in hours)]
+        rows.append(row)
+    head = ["", "frames/video", "KB/frame, source", "KB/frame, stored", "stored/source"]
+    return table([*head, "all frames", "all stored", "core-hours, pyav / decord"], rows)
 
 
 # ------------------------------------------------------------------------------------ all
@@ -381,7 +366,7 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--videos", type=Path, help="folder of real videos")
-    parser.add_argument("--seconds", type=float, default=300, help="of measuring, about")
+    parser.add_argument("--seconds", type=float, default=240, help="of measuring, about")
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -398,13 +383,13 @@ def main() -> None:
         parts.append(f"\n## Random clips out of the page cache, clips/s and core\n{text}")
         readers.clear()
         kinetics = groups[1]
-        text = cold(kinetics, folder, 0.1 * args.seconds)
+        text = cold(kinetics, folder, 0.05 * args.seconds)
         parts.append(f"\n## Clips from disk, clips/s (read per clip)\n{text}")
         os.sched_setaffinity(0, cores)
         jpeg = ClipStore(folder / "jpeg")
-        text = loading(jpeg, list(kinetics.numbers()), 0.15 * args.seconds)
+        text = loading(jpeg, list(kinetics.numbers), 0.15 * args.seconds)
         parts.append(f"\n## Loading batches, clips/s\n{text}")
-        text = decoding(groups, folder, 0.25 * args.seconds)
+        text = decoding(groups, folder, 0.3 * args.seconds)
         parts.append(f"\n## Decoding\n{text}")
     print("".join(parts))
     if args.out is not None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
 
 import av
 import cv2
@@ -21,21 +20,18 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.data import Dataset
 
+from videossl.data.loader import TrainBatches
 from videossl.data.shards import HEADER, U32
 from videossl.data.store import ClipStore
 from videossl.data.video import target_size
 
 Images = NDArray[np.uint8]  # (T, H, W, 3), RGB
+Reader = Callable[[int, Sequence[int]], Images]  # frames of a video, given by its number
 NOISE = 16  # different noise images per video
 MAP_BYTES = 16 << 30
 CHOSEN = ("v_SoccerJuggling*", "R6llTwEh07w.*", "SOX5yA1l24A.*", "flipping_a_pancake.*")
-
-
-class Reader(Protocol):
-    """One way to get at frames of a video, given by its number."""
-
-    def __call__(self, video: int, frames: Sequence[int]) -> Images: ...
 
 
 # ------------------------------------------------------------------------------------ videos
@@ -110,7 +106,9 @@ class Group:
     files: list[Path]
     first: int
 
+    @property
     def numbers(self) -> range:
+        """Of the videos, in a store of all groups."""
         return range(self.first, self.first + len(self.files))
 
 
@@ -155,6 +153,7 @@ class Decord:
         self.sizes = [target_size(h, w, short_side or min(h, w)) for h, w, _ in shapes]
 
     def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        """Open, seek and read."""
         size = {}
         if self.short_side is not None:
             size["height"], size["width"] = self.sizes[video]
@@ -176,6 +175,7 @@ class PyAV:
                 self.stamps.append([frame.pts for frame in container.decode(video=0)])
 
     def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        """Open, seek and decode."""
         wanted = {self.stamps[video][frame] for frame in frames}
         last = max(wanted)
         found = []
@@ -207,12 +207,15 @@ class Ours:
         self.store = store
         self.outs: dict[tuple[int, ...], Images] = {}
 
-    def __call__(self, video: int, frames: Sequence[int]) -> Images:
+    def out(self, video: int, count: int) -> Images:
+        """Where that many frames of a video go."""
         facts = self.store.videos[video]
-        shape = (len(frames), facts.height, facts.width, 3)
-        if shape not in self.outs:
-            self.outs[shape] = np.zeros(shape, np.uint8)
-        return self.store.clip(video, frames, out=self.outs[shape])
+        shape = (count, facts.height, facts.width, 3)
+        return self.outs.setdefault(shape, np.zeros(shape, np.uint8))
+
+    def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        """Read."""
+        return self.store.clip(video, frames, out=self.out(video, len(frames)))
 
 
 class InMemory(Ours):
@@ -224,11 +227,8 @@ class InMemory(Ours):
         self.frames = [stored_frames(store, video) for video in range(len(store))]
 
     def __call__(self, video: int, frames: Sequence[int]) -> Images:
-        facts = self.store.videos[video]
-        shape = (len(frames), facts.height, facts.width, 3)
-        if shape not in self.outs:
-            self.outs[shape] = np.zeros(shape, np.uint8)
-        out, stored = self.outs[shape], self.frames[video]
+        """Decode or copy."""
+        out, stored = self.out(video, len(frames)), self.frames[video]
         for target, frame in zip(out, frames, strict=True):
             if self.raw:
                 target.reshape(-1)[:] = np.frombuffer(stored[frame], np.uint8)
@@ -251,6 +251,7 @@ class Loose:
         return self.folder / str(video) / f"{frame:05d}.jpg"
 
     def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        """Open each file."""
         return np.stack([np.asarray(Image.open(self._path(video, frame))) for frame in frames])
 
 
@@ -266,6 +267,7 @@ class WholeValue:
         self.env = lmdb.open(str(path), subdir=False, lock=False, readonly=True, readahead=False)
 
     def __call__(self, video: int, frames: Sequence[int]) -> Images:
+        """Get, unpack and decode."""
         with self.env.begin() as transaction:
             stored = pickle.loads(transaction.get(b"%08d" % video))
         return np.stack([np.asarray(Image.open(io.BytesIO(stored[frame]))) for frame in frames])
@@ -286,6 +288,23 @@ def cropped(read: Reader, side: int = 112) -> Callable[[int, Sequence[int]], Ima
         return target
 
     return reader
+
+
+class Rows(Dataset[tuple[list[NDArray[np.uint8]], NDArray[np.float32]]]):
+    """The rows of a source's batches, one after another, for torch's ``DataLoader``."""
+
+    def __init__(self, source: TrainBatches) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source.steps()) * self.source.batch_size
+
+    def __getitem__(self, index: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32]]:
+        step, row = divmod(index, self.source.batch_size)
+        sample = self.source.sample_of(step, row)
+        video = int(self.source.videos_of(step)[row])
+        clips = [self.source.store.clip(video, request.frames) for request, _ in sample]
+        return clips, np.stack([drawn for _, drawn in sample])
 
 
 # ------------------------------------------------------------------------------------ from disk
@@ -322,6 +341,7 @@ class Cold:
         return len(self.read[start:]) / passed
 
     def timed(self, work: Callable[[], object]) -> float:
+        """Seconds that it takes."""
         before, begin = _bytes_read(), time.perf_counter()
         work()
         passed = time.perf_counter() - begin
@@ -347,6 +367,7 @@ class ColdValue(Cold):
         self.readahead = readahead
 
     def time(self, video: int, frames: range) -> float:
+        """That of the whole value."""
         options = {"subdir": False, "readonly": True, "lock": False, "readahead": self.readahead}
         with lmdb.open(str(self.shard), **options) as env, env.begin(buffers=True) as transaction:
             return self.timed(lambda: self._clip(transaction.get(b"%08d" % video), frames))

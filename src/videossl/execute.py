@@ -45,8 +45,8 @@ def execute(
         for path in paths:
             if not path.exists():
                 raise UserError(f"{node}: its {role} is not there: {path}")
-    main = machine.rank() == 0  # of several processes one makes the output
-    threads = threads or machine.threads()
+    main = machine.rank() == 0  # of several ranks one makes the output
+    threads = max(1, (threads or machine.threads()) // machine.ranks_here())
     # before torch and numpy are imported: their thread pools are sized once
     os.environ["OMP_NUM_THREADS"] = str(threads)
     part = out.with_name(f".{out.name}.part")

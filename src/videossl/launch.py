@@ -8,6 +8,7 @@ import subprocess
 import sys
 from types import FrameType
 
+from videossl import machine
 from videossl.job import Stopped, UserError
 
 
@@ -29,8 +30,8 @@ def ranks(count: int) -> None:
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
         *("--nproc-per-node", str(count), "--module", "videossl", *sys.argv[1:]),
     ]
-    threads = max(1, len(os.sched_getaffinity(0)) // count)
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    # torchrun would set one thread itself, and say so
+    environment = {"OMP_NUM_THREADS": str(machine.threads()), **os.environ}
     asked: list[int] = []
     with subprocess.Popen(command, env=environment) as run:
 

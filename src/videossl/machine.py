@@ -17,9 +17,23 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def ranks_here() -> int:
+    """How many of them share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def gpus() -> int:
     """NVIDIA GPUs of this machine, as its driver lists them."""
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def training_threads(gpus_of_job: int) -> int:
+    """CPU threads of a training that has some of this machine's GPUs: its part of the cores.
+
+    Beside a GPU the threads read clips. Without one, trainings run side by side, one thread each
+    (and per rank), which gives the same bits as any other machine.
+    """
+    return gpus_of_job * max(1, threads() // gpus()) if gpus() else gpus_of_job
 
 
 def run_jobs_with(source: str) -> None:

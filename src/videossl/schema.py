@@ -103,7 +103,7 @@ class Clip(Block):
 class Model(Block):
     """The backbone: a 3D-ResNet family member."""
 
-    name: Literal["r3d", "r2plus1d"]
+    name: Literal["r3d", "r2plus1d", "r3d_rspnet", "r2plus1d_rspnet"]
     blocks: Annotated[list[Count], Field(min_length=4, max_length=4)]
     width: Annotated[int, Field(ge=4, le=256)]
 
@@ -118,7 +118,7 @@ class C3D(Block):
 class S3DG(Block):
     """Separable 3D Inception with self-gating."""
 
-    name: Literal["s3dg"]
+    name: Literal["s3dg", "s3dg_rspnet"]
     width: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
 
 

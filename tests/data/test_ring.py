@@ -130,6 +130,16 @@ def test_workers_end_with_a_killed_parent():
     assert alive == []
 
 
+def test_a_stream_that_is_left_open_does_not_keep_the_process():
+    script = (
+        f"import sys; sys.path[:0] = {[str(HERE), str(HERE.parent)]!r}\n"
+        "from test_ring import Store, loader, source\n"
+        "stream = loader.batches(source(Store(), 10**6), 2)\n"
+        "next(stream)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
 @pytest.mark.gpu
 def test_batches_reach_a_gpu_unharmed():
     device = torch.device("cuda")

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from backbones import assert_contract, shapes
 from videossl import schema
 from videossl.models import resnet3d
 
@@ -60,6 +61,19 @@ def test_feature_is_the_average_of_the_map():
     x = torch.randn(2, 3, 8, 32, 32)
     expected = net.forward_features(x).flatten(2).mean(2)
     torch.testing.assert_close(net(x), expected)
+
+
+@pytest.mark.parametrize("name", ["r3d", "r2plus1d"])
+def test_stages_are_the_four_maps_in_order(name):
+    assert_contract(resnet3d.build(model(name)), (8, 32, 44))
+    with torch.device("meta"):
+        net = resnet3d.build(model(name, 64, (2, 2, 2, 2)))
+    assert shapes(net, (16, 112, 112)) == [
+        (64, 16, 56, 56),
+        (128, 8, 28, 28),
+        (256, 4, 14, 14),
+        (512, 2, 7, 7),
+    ]
 
 
 @pytest.mark.parametrize("name", ["r3d", "r2plus1d"])

@@ -8,10 +8,9 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path.insert(0, str(HERE.parent))
 
 import pretext  # noqa: E402
-
 from videossl import ranks  # noqa: E402
 from videossl.job import Job  # noqa: E402
 from videossl.models.batchnorm import synchronise  # noqa: E402

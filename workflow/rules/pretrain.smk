@@ -10,9 +10,9 @@ rule pretrain:
         "logs/pretrain/{method}/{fp}.log",
     priority: 10  # the longest way to the report: first where cores are few
     retries: 2
-    threads: 1
+    threads: machine.training_threads(GRAPH.params.pretrain.gpus)
     resources:
-        gpu=1,
+        gpu=GRAPH.params.pretrain.gpus,
         mem_mb=8000,
         runtime=2880,
     params:

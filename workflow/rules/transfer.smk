@@ -9,6 +9,7 @@ rule finetune:
     log:
         "logs/finetune/{encoder}/{dataset}/{fp}.log",
     retries: 2
+    threads: machine.training_threads(1)
     resources:
         gpu=1,
         mem_mb=8000,
@@ -28,6 +29,7 @@ rule embed:
         directory("runs/embed/{encoder}/{dataset}/{fp}"),
     log:
         "logs/embed/{encoder}/{dataset}/{fp}.log",
+    threads: machine.training_threads(1)
     resources:
         gpu=1,
         mem_mb=8000,

@@ -88,12 +88,14 @@ def augment(clips: Tensor, draws: Tensor, size: int, host: Tensor | None = None)
     """
     host = draws.cpu() if host is None else host
     b, t, h, w, _ = clips.shape
-    x = clips.permute(0, 1, 4, 2, 3).reshape(b, t * 3, h, w).float()
+    # (B, H, T x 3 x W) and (B, S x T x 3, W): each axis is resized by one batched product
+    x = clips.permute(0, 2, 1, 4, 3).reshape(b, h, t * 3 * w).float()
     rows = resize_weights(draws[:, 0], draws[:, 2], h, size)
     columns = resize_weights(draws[:, 1], draws[:, 3], w, size)
     columns = torch.where(draws[:, 4, None, None] > 0, columns.flip(1), columns)
-    x = rows[:, None] @ x @ columns.transpose(1, 2)[:, None]  # (B, 3T, S, S)
-    x = x.view(b, t, 3, size * size).transpose(1, 2).reshape(b, 3, -1) / 255
+    x = torch.bmm(rows, x).view(b, size * t * 3, w)
+    x = torch.bmm(x, columns.transpose(1, 2)).view(b, size, t, 3, size)
+    x = x.permute(0, 3, 2, 1, 4).reshape(b, 3, -1) / 255
     x = _colour(x, draws).view(b, 3, t, size, size)
     # where to look is decided on the host: asking the device would wait for it
     hued = ((host[:, 8] != 0) & (host[:, 9] == 0)).nonzero()[:, 0]

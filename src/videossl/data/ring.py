@@ -8,6 +8,7 @@ the same for any number of workers.
 
 from __future__ import annotations
 
+import atexit
 import mmap
 import multiprocessing as mp
 import signal
@@ -218,6 +219,8 @@ class _Workers:
             theirs.close()
             self.pipes.append(ours)
             self.processes.append(process)
+        # multiprocessing's own end would ask them with SIGTERM, which they ignore, and wait
+        atexit.register(self.close)
 
     def start(self, step: int, slot: int) -> None:
         self.found[step] = {}
@@ -251,6 +254,7 @@ class _Workers:
         raise RuntimeError(f"a process that reads clips ended ({how}); was memory short?")
 
     def close(self) -> None:
+        atexit.unregister(self.close)
         for pipe in self.pipes:
             pipe.close()
         for process in self.processes:

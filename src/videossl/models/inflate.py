@@ -1,4 +1,4 @@
-"""2D residual networks of timm, inflated to 3D.
+"""2D residual networks of timm (ResNet and RegNet families), inflated to 3D.
 
 Source: Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics
 Dataset", CVPR 2017 (section 2.4): a k x k kernel becomes t x k x k, its weights repeated t
@@ -15,15 +15,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import timm
 import torch
 from timm.layers.activations import Sigmoid
+from timm.layers.conv_bn_act import ConvNormAct
 from timm.layers.drop import DropPath
 from timm.layers.norm_act import BatchNormAct2d
 from timm.layers.squeeze_excite import SEModule
-from timm.models import resnet
+from timm.models import regnet, resnet
 from torch import Tensor, nn
 
 from videossl import schema
@@ -31,13 +32,16 @@ from videossl.job import UserError
 from videossl.models import weights
 
 # Networks whose children, called in order, are ``forward_features``; and blocks of any dimension.
-SEQUENTIAL_NETS = (resnet.ResNet,)
-BLOCKS = (resnet.BasicBlock, resnet.Bottleneck, nn.Sequential)
+SEQUENTIAL_NETS = (resnet.ResNet, regnet.RegNet)
+BLOCKS = (
+    *(resnet.BasicBlock, resnet.Bottleneck, regnet.RegStage, regnet.Bottleneck),
+    *(ConvNormAct, nn.Sequential),
+)
 POINTWISE = (
     *(nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.LeakyReLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid),
     *(nn.Identity, nn.Dropout, DropPath, Sigmoid),
 )
-HEAD = ("global_pool", "fc")
+HEAD = ("global_pool", "fc", "head")
 
 
 class TimePaddedConv3d(nn.Conv3d):
@@ -156,14 +160,14 @@ class Inflated(nn.Module):
         stage_features: channels of the maps that ``stages`` gives.
     """
 
-    def __init__(self, name: str, flat: nn.Module) -> None:
+    def __init__(self, name: str, flat: Any) -> None:
         super().__init__()
         if type(flat) not in SEQUENTIAL_NETS:
             known = ", ".join(net.__name__ for net in SEQUENTIAL_NETS)
             kind = type(flat)
             raise UserError(
                 f"model.timm = {name!r}: {kind.__module__}.{kind.__name__} cannot be inflated "
-                f"to 3D; networks of timm's class {known} can"
+                f"to 3D; networks of timm's classes {known} can"
             )
         children = ((key, child) for key, child in flat.named_children() if key not in HEAD)
         try:
@@ -171,10 +175,10 @@ class Inflated(nn.Module):
         except UserError as error:
             raise UserError(f"model.timm = {name!r}: {error}") from None
         self.trunk = nn.Sequential(inflated)
-        stages: list[dict[str, Any]] = cast(Any, flat).feature_info[-4:]
+        stages: list[dict[str, Any]] = flat.feature_info[-4:]
         self.stage_names = [stage["module"] for stage in stages]
-        self.stage_features = [int(stage["num_chs"]) for stage in stages]
-        self.num_features = self.stage_features[-1]
+        self.num_features = int(flat.num_features)
+        self.stage_features = [*(int(stage["num_chs"]) for stage in stages[:-1]), self.num_features]
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """The maps of the last four stages: (B, 3, T, H, W) -> (B, C, T, H', W') each."""
@@ -183,6 +187,7 @@ class Inflated(nn.Module):
             x = child(x)
             if name in self.stage_names:
                 maps.append(x)
+        maps[-1] = x  # some networks end in a convolution after the last stage
         return maps
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -201,7 +206,7 @@ def build(model: schema.Inflated) -> Inflated:
         UserError: timm has no such network, it cannot be inflated, or the weights do not fit.
     """
     try:
-        flat = timm.create_model(model.timm, pretrained=False, num_classes=0)
+        flat: Any = timm.create_model(model.timm, pretrained=False, num_classes=0)
     except RuntimeError as error:
         raise UserError(f"model.timm = {model.timm!r}: {error}") from None
     if model.weights != "none":
@@ -209,6 +214,7 @@ def build(model: schema.Inflated) -> Inflated:
         state = weights.read(path)
         nested = next((key for key in ("state_dict", "model") if key in state), None)
         state = state if nested is None else state[nested]
-        kept = {k: v for k, v in state.items() if not k.startswith("fc.")}
+        classifier = f"{flat.pretrained_cfg['classifier']}."
+        kept = {key: value for key, value in state.items() if not key.startswith(classifier)}
         weights.fill(flat, kept, path)
     return Inflated(model.timm, flat)

@@ -111,7 +111,7 @@ class S3DG(nn.Module):
         pools = [
             nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1)),
             nn.MaxPool3d(3, 2, padding=1),
-            nn.MaxPool3d(2, 2, ceil_mode=True),  # rounds up where a small clip leaves one pixel
+            nn.MaxPool3d(2, 2, ceil_mode=True),  # as TensorFlow's SAME: never empty
         ]
         planes = [3 * width, 480 * width // 64, 832 * width // 64]
         self.stage3, self.stage4, self.stage5 = (

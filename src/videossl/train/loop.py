@@ -30,7 +30,7 @@ from videossl.data.loader import Batch, TrainBatches, batches
 from videossl.job import Job, Stopped, UserError
 from videossl.schema import Optimizer
 from videossl.train import checkpoint, optim
-from videossl.train.device import device, place, readers
+from videossl.train.device import device, keep_freed_memory, place, readers
 
 STOP_EVERY = 8  # steps after which ranks agree on stopping: it waits for the device
 CHECKPOINT_SECONDS = 30.0  # at most this much work is lost to a kill
@@ -91,6 +91,8 @@ class _Run:
     def __init__(self, job: Job, task: Task, batches: TrainBatches, recipe: Recipe) -> None:
         self.job, self.task, self.batches, self.recipe = job, task, batches, recipe
         self.device = device()
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.autocast = recipe.precision == "bfloat16"
         if self.autocast and self.device.type == "cpu":
             # torch 2.14: oneDNN's bfloat16 weight gradients of 3x3x3 convolutions on maps of two
@@ -200,14 +202,14 @@ class _Run:
         ]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             found = self.task.step(clips, batch, lambda loss: _backward(loss / parts))
-        for name, value in found.items():
+        # over ranks at every step, so that any rank's checkpoint holds the sums of all
+        for name, value in ranks.averaged(found).items():
             sums = self.sums.get(name, torch.zeros_like(value))
             self.sums[name] = sums + value / parts
 
     def _end_epoch(self, bar: Any) -> None:
         epoch = self.step // self.per_epoch
-        sums = ranks.averaged(self.sums)
-        means = {name: float(value) / self.per_epoch for name, value in sums.items()}
+        means = {name: float(value) / self.per_epoch for name, value in self.sums.items()}
         self.sums = {}
         if not means["loss"] < float("inf"):  # false for nan too
             raise UserError(

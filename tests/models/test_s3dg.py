@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
+from videossl import schema
+from videossl.models import s3dg
+
+
+def build(width):
+    return s3dg.build(schema.S3DG(name="s3dg", width=width))
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def separable(before, planes, size):
+    """Weights of a gated separable convolution: space, time, two norms, gate with its bias."""
+    return size**2 * before * planes + size * planes**2 + 4 * planes + planes**2 + planes
+
+
+def inception(before, p):
+    ones = before * (p[0] + p[1] + p[3] + p[5]) + 2 * (p[0] + p[1] + p[3] + p[5])
+    return ones + separable(p[1], p[2], 3) + separable(p[3], p[4], 3)
+
+
+def test_published_size_and_shapes():
+    """Planes of Inception-v1; 64 frames of 224 pixels give 8x7x7 as in the paper."""
+    before, blocks = 192, 0
+    for planes in s3dg.INCEPTION.values():
+        blocks += inception(before, planes)
+        before = planes[0] + planes[2] + planes[4] + planes[5]
+    expected = separable(3, 64, 7) + 64 * 64 + 128 + separable(64, 192, 3) + blocks
+    with torch.device("meta"):
+        net = build(64)
+    assert before == net.num_features == 1024
+    assert parameters(net) == expected == 8_675_744
+    assert shapes(net, (64, 224, 224)) == [
+        (192, 32, 56, 56),
+        (480, 32, 28, 28),
+        (832, 16, 14, 14),
+        (1024, 8, 7, 7),
+    ]
+
+
+def test_is_torchvisions_s3d_but_for_the_gates():
+    """Without gates, S3D of torchvision has the same number of weights (classifier apart)."""
+    video = pytest.importorskip("torchvision.models.video")
+    with torch.device("meta"):
+        reference, net = video.s3d(), build(64)
+    gates = sum(p.numel() for name, p in net.named_parameters() if ".gate." in f".{name}")
+    assert parameters(net) - gates == parameters(reference.features)
+
+
+@pytest.mark.parametrize("width", [8, 16, 64])
+def test_width_scales_every_layer(width):
+    with torch.device("meta"):
+        net, full = build(width), build(64)
+    for ours, published in zip(net.parameters(), full.parameters(), strict=True):
+        assert ours.shape[0] * 64 == published.shape[0] * width
+
+
+@pytest.mark.parametrize("size", [(16, 64, 48), (8, 32, 32), (8, 44, 44), (1, 16, 16)])
+def test_no_clip_is_too_small(size):
+    assert_contract(build(8), size)
+
+
+def test_every_parameter_learns():
+    assert_every_parameter_learns(build(16), (8, 32, 32))
+
+
+def test_batch_norm_is_tensorflows():
+    for module in build(8).modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            assert (module.eps, module.momentum) == (1e-3, 1e-3)
+
+
+def test_the_papers_stem_sees_every_frame():
+    for skips in (False, True):
+        net = s3dg.S3DG(8, skip_frames=skips).eval()
+        x = torch.randn(1, 3, 8, 32, 32)
+        y = x.clone()
+        y[:, :, 1::2] += 1
+        assert torch.equal(net(x), net(y)) == skips
+
+
+def test_a_gate_scales_channels_by_the_pooled_map():
+    block = s3dg.GatedSeparable(2, 3, 3, ((1, 1, 1), (1, 1, 1))).eval()
+    x = torch.randn(2, 2, 4, 5, 6)
+    plain = block.time(block.space(x))
+    linear = plain.flatten(2).mean(2) @ block.gate.weight.flatten(1).T + block.gate.bias
+    expected = plain * linear.sigmoid()[:, :, None, None, None]
+    torch.testing.assert_close(block(x), expected)
