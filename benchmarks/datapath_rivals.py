@@ -112,6 +112,20 @@ class Group:
         return range(self.first, self.first + len(self.files))
 
 
+def _frames_for_all(path: Path) -> int:
+    """Frames that every reader finds; 0 where decord or PyAV cannot read the file or seek in it."""
+    try:
+        decord.VideoReader(str(path), num_threads=1)
+        with av.open(str(path)) as container:
+            stamps = [frame.pts for frame in container.decode(video=0)]
+            reordered = container.streams.video[0].codec_context.has_b_frames
+    except (RuntimeError, decord.DECORDError, av.error.FFmpegError, UnicodeDecodeError):
+        return 0
+    if path.suffix == ".avi" and reordered:  # seeking there ends anywhere
+        return 0
+    return len(stamps) if len(set(stamps)) == len(stamps) and None not in stamps else 0
+
+
 def groups_of(folder: Path, real: Path, every: bool, least: int) -> list[Group]:
     """Generated videos, and the real ones of a folder of at least ``least`` frames."""
     made = {"UCF101": [], "Kinetics-400": []}
@@ -123,13 +137,9 @@ def groups_of(folder: Path, real: Path, every: bool, least: int) -> list[Group]:
     found: dict[str, list[Path]] = {"UCF101": [], "Kinetics-400": []}
     masks = ("*",) if every else CHOSEN
     for path in sorted(path for mask in masks for path in real.glob(mask)):
-        try:
-            with av.open(str(path), metadata_errors="ignore") as container:
-                count = sum(1 for _ in container.decode(video=0))
-        except av.error.FFmpegError:
-            count = 0
-        if count < least:
-            print(f"{path.name}: {count} frames, {least} needed; left out", file=sys.stderr)
+        if (count := _frames_for_all(path)) < least:
+            text = f"left out: {count} frames that every reader finds, {least} needed"
+            print(f"{path.name}: {text}", file=sys.stderr)
         else:
             found["UCF101" if path.suffix == ".avi" else "Kinetics-400"].append(path)
     groups, first = [], 0

@@ -118,8 +118,24 @@ def test_the_curve_has_a_row_per_epoch(tmp_path):
 
 @pytest.mark.parametrize("scale", [math.inf, math.nan])
 def test_a_loss_that_is_not_finite_is_one_line(tmp_path, scale):
-    with pytest.raises(UserError, match=r"pretrain toy: the loss is (inf|nan) in epoch 1"):
+    with pytest.raises(UserError, match=r"pretrain/toy: the loss is (inf|nan) in epoch 1"):
         fit(tmp_path, Toy(scale=scale))
+
+
+def test_the_last_good_epoch_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIDEOSSL_CHECKPOINT_SECONDS", "0")
+    task = Toy()
+
+    def refuse(epoch):
+        if epoch == 3:
+            raise UserError("not in order")
+        return {}
+
+    task.after_epoch = refuse
+    with pytest.raises(UserError, match=r"not in order; the state of the last good epoch is kept"):
+        fit(tmp_path, task)
+    kept = torch.load(tmp_path / "scratch" / "checkpoint.pt")
+    assert (kept["step"], len(kept["curve"])) == (4, 2)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="bfloat16 is allowed on a GPU")

@@ -28,6 +28,7 @@ OTHER = {
     "pretrain.augment.crop_aspect": [0.9, 1.1],
 }
 CHOICES = {
+    "baselines.scratch.weights": "other.safetensors",
     "decode.backend": "pyav",
     "decode.fps": 12.5,
     "decode.codec": "raw",
@@ -40,13 +41,19 @@ CHOICES = {
     "methods.rho_moco.positives": "mean_of_losses",
     "methods.rspnet.optimizer.name": "sgd",
     "model.name": "r2plus1d",
+    "pretrain.compile": True,
     "pretrain.precision": "bfloat16",
+    "pretrain.sync_bn": False,
     "report.baseline": "rspnet",
     "report.title": "Another title",
 }
+CHOICES |= {
+    f"{owner}.optimizer.{name}": value
+    for owner in ("finetune", "methods.rho_moco", "methods.rspnet")
+    for name, value in (("decay_norms", True), ("lr_base_size", 256))
+}
 # one value is possible, so another is an error instead
 FIXED = {
-    "baselines.scratch.weights",
     "data.synthetic.format",
     "evaluate.datasets",
     "methods.rho_moco.motion",

@@ -20,6 +20,14 @@ def save(state: dict[str, Any], path: Path) -> None:
     part.replace(path)
 
 
+def keep(path: Path, name: Path) -> None:
+    """Give a checkpoint a second name that later ones do not take over."""
+    part = name.with_name(f".{name.name}.part")
+    part.unlink(missing_ok=True)
+    os.link(path, part)
+    part.replace(name)
+
+
 def load(path: Path, device: torch.device) -> dict[str, Any] | None:
     """The state at ``path``, or None when there is none yet."""
     if not path.exists():

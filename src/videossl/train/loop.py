@@ -107,6 +107,7 @@ class _Run:
         task.module.train()
         self.optimizer = optim.build(task.module, recipe.optimizer)
         self.file = job.scratch / "checkpoint.pt"
+        self.good = job.scratch / "good.pt"  # of the last epoch whose end was in order
         self.step = 0
         self.curve: list[dict[str, float]] = []
         self.sums: dict[str, Tensor] = {}  # of this epoch so far
@@ -136,6 +137,24 @@ class _Run:
         self.task.restore(state["extra"])
         self.step, self.curve, self.sums = state["step"], state["curve"], state["sums"]
         print(f"going on from step {self.step} of {self.total}", flush=True)
+
+    def _fall_back(self) -> str:
+        """Put the last good checkpoint in the place of the newest."""
+        if ranks.rank():
+            return ""
+        if not self.good.exists():
+            self.file.unlink(missing_ok=True)
+            return ""
+        checkpoint.keep(self.good, self.file)
+        return f"; the state of the last good epoch is kept in {self.file}"
+
+    @staticmethod
+    def _refuse_infinite(loss: float, epoch: int) -> None:
+        if not loss < float("inf"):  # false for nan too
+            raise UserError(
+                f"the loss is {loss} in epoch {epoch}; "
+                "a lower optimizer.lr or a longer warmup_epochs may help"
+            )
 
     # ------------------------------------------------------------------ running
 
@@ -211,14 +230,18 @@ class _Run:
         epoch = self.step // self.per_epoch
         means = {name: float(value) / self.per_epoch for name, value in self.sums.items()}
         self.sums = {}
-        if not means["loss"] < float("inf"):  # false for nan too
-            raise UserError(
-                f"{self.job.stage} {'/'.join(self.job.who.values())}: the loss is {means['loss']} "
-                f"in epoch {epoch}; a lower optimizer.lr or a longer warmup_epochs may help"
-            )
         lr = self.optimizer.param_groups[0]["lr"]
         row = {"step": self.step, "epoch": epoch, **means, "lr": lr}
-        self.curve.append({**row, **self.task.after_epoch(epoch)})
+        try:
+            self._refuse_infinite(means["loss"], epoch)
+            row |= self.task.after_epoch(epoch)
+        except UserError as error:
+            name = "/".join((self.job.stage, *self.job.who.values()))
+            raise UserError(f"{name}: {error}{self._fall_back()}") from None
+        self.curve.append(row)
+        if not ranks.rank():
+            self.save()
+            checkpoint.keep(self.file, self.good)
         bar.set_postfix(loss=f"{means['loss']:.3f}")
         if bar.disable:  # a log file: a line per epoch instead of a bar
             shown = " ".join(f"{k} {v:.4g}" for k, v in self.curve[-1].items() if k != "step")

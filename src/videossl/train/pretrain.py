@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from videossl import ranks
 from videossl.data.loader import Batch, TrainBatches
@@ -16,6 +16,7 @@ from videossl.methods.base import Method, MomentumEncoder
 from videossl.models import weights
 from videossl.models.batchnorm import synchronise
 from videossl.schema import Pretrain
+from videossl.train import watch
 from videossl.train.device import device
 from videossl.train.loop import Recipe, Task, fit, write_curve
 
@@ -26,8 +27,15 @@ if TYPE_CHECKING:
 class Pretraining(Task):
     """A method, for the loop."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(
+        self,
+        method: Method,
+        monitor: Callable[[nn.Module], float] | None = None,
+        monitor_epochs: int = 0,
+    ) -> None:
         self.module: Method = method
+        self.features = watch.Features(method.encoder)
+        self.monitor, self.monitor_epochs = monitor, monitor_epochs
 
     def step(
         self, clips: list[Tensor], batch: Batch, backward: Callable[[Tensor], None]
@@ -38,6 +46,23 @@ class Pretraining(Task):
     def after_step(self, progress: float) -> None:
         """Targets and queues move on."""
         self.module.after_step(progress)
+
+    def after_epoch(self, epoch: int) -> dict[str, float]:
+        """How spread the features are, and what the monitor says where its turn is.
+
+        Raises:
+            UserError: they have collapsed.
+        """
+        spread = self.features.spread()
+        if not spread > watch.COLLAPSED:
+            raise UserError(
+                f"the features have collapsed in epoch {epoch} (feature_std = {spread:.2g}): all "
+                "videos look alike to the encoder; a lower optimizer.lr may help"
+            )
+        row = {"feature_std": spread}
+        if self.monitor is not None and self.monitor_epochs and epoch % self.monitor_epochs == 0:
+            row["neighbour_accuracy"] = self.monitor(self.module.encoder)
+        return row
 
 
 def run(job: Job, params: PretrainParams) -> None:
@@ -87,7 +112,9 @@ def _run(job: Job, params: PretrainParams) -> None:
         params.seed,
         spec.accumulate,
     )
-    curve = fit(job, Pretraining(method), batches, recipe)
+    monitor = watch.neighbour_accuracy(store, videos, params.clip, spec.batch_size, job.threads)
+    task = Pretraining(method, monitor, spec.monitor_epochs)
+    curve = fit(job, task, batches, recipe)
     if ranks.rank():
         return
     weights.save(method.encoder, params.model, job.out / "encoder.safetensors")
