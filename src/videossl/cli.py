@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "show":
             action.add_argument("video", help="its name, as `list` gives it")
             action.add_argument("--out", type=Path, default=Path("sheet.png"), help="PNG to write")
+    add("doctor", "what this machine is, how fast it trains, how long the study takes")
     add("plan", "write the code digest of every stage, for DVC").add_argument(
         "--out", type=Path, required=True
     )
@@ -152,6 +153,16 @@ def _shards(args: argparse.Namespace) -> None:
         print(inspection.show(args.folder, args.video, args.out))
     else:
         print({"verify": inspection.verify, "list": inspection.listing}[args.action](args.folder))
+
+
+def _doctor(_: argparse.Namespace) -> None:
+    from videossl import stages
+
+    graph = stages.load()
+    from videossl import doctor  # torch: after params.yaml was found to be right
+
+    for line in doctor.report(graph):
+        print(line, flush=True)
 
 
 def _plan(args: argparse.Namespace) -> None:

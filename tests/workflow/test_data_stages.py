@@ -175,6 +175,9 @@ def test_the_verbs_that_look_at_data(toy):
     assert done.stderr.count("\n") == 1
     assert "test" in done.stderr
 
+    said = toy.run("videossl", "doctor").stdout
+    assert "speed       not measured: synthetic is not decoded yet" in said
+
     toy.run("videossl", "decode", "synthetic", "--videos", "made", "--out", "stored")
     name = json.loads((toy.root / "stored/manifest.json").read_text())["videos"][0]["name"]
     toy.run("videossl", "shards", "show", "stored", name, "--out", "sheet.png")

@@ -138,6 +138,15 @@ def test_snakemakes_own_report(ran):
     assert (ran.root / "report.zip").stat().st_size > 10_000
 
 
+def test_the_doctor_predicts_from_what_is_decoded(ran):
+    lines = ran.run("videossl", "doctor").stdout.splitlines()
+    words = [line.split()[0] for line in lines]
+    assert words == [
+        *("device", "precision", "versions", "disk", "rspnet", "rho_moco", "pretraining")
+    ]
+    assert "12 steps: 0.00 hours" in lines[4]
+
+
 def test_results_of_snakemake_become_dvcs(ran):
     said = ran.run("videossl", "adopt").stdout
     assert "0 not there" in said

@@ -1,0 +1,194 @@
+"""What training adds to the bare forward and backward passes of the same clips.
+
+    python benchmarks/training.py                      # on the GPU if there is one, else on the CPU
+    python benchmarks/training.py --blocks 2 2 2 2 --width 64 --frames 16 --size 112 --batch 64 \
+        --precision bfloat16                           # RSPNet's published size, for a GPU
+
+For every method of ``params.yaml``, on videos of the built-in dataset made and decoded here: a step
+of the loop's parts (augmentation, pretext task, optimiser, targets) against the backbone's passes
+that the step made, replayed on the same clips; both in turns within one run, medians. ``wait`` is
+the share of a step that was spent on waiting for the loader.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from videossl import params, schema  # noqa: E402
+from videossl.data import decode, synthetic  # noqa: E402
+from videossl.data.augment import augment  # noqa: E402
+from videossl.data.datasets import ucf101  # noqa: E402
+from videossl.data.loader import Batch, TrainBatches, batches  # noqa: E402
+from videossl.data.store import ClipStore  # noqa: E402
+from videossl.job import Job  # noqa: E402
+from videossl.methods.base import Method  # noqa: E402
+from videossl.params import DecodeParams, PrepareParams  # noqa: E402
+from videossl.registry import BACKBONES, METHODS  # noqa: E402
+from videossl.train import optim  # noqa: E402
+from videossl.train.device import device, keep_freed_memory, place, readers  # noqa: E402
+
+WARM = 3  # steps that are not timed
+
+
+@dataclass
+class Passes:
+    """The backbone's passes within a step: which module, on what, with gradient or without."""
+
+    seen: list[tuple[nn.Module, Tensor, bool]] = field(default_factory=list)
+
+    def listen(self, method: Method) -> list[Any]:
+        """Note passes of every module that is a backbone like the method's."""
+
+        def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.seen.append((module, inputs[0].detach(), torch.is_grad_enabled()))
+
+        kind = type(method.encoder)
+        return [
+            module.register_forward_pre_hook(note)
+            for module in method.modules()
+            if type(module) is kind
+        ]
+
+    def replay(self, autocast: Any) -> None:
+        """The same passes and nothing else; those with gradient go backward too."""
+        for module, clips, gradient in self.seen:
+            with torch.set_grad_enabled(gradient), autocast():
+                out = module(clips)
+            if gradient:
+                out.sum().backward()
+
+
+def prepare(folder: Path, study: schema.Params, args: argparse.Namespace) -> ClipStore:
+    """Write and decode videos of the built-in dataset."""
+    data = study.data["synthetic"].model_copy(
+        update={"videos_per_class": 12, "size": args.stored, "frames": 64}
+    )
+    made, stored = folder / "made", folder / "stored"
+    for out in (made, stored):
+        out.mkdir()
+    modules = {"dataset": ucf101}
+    who = {"dataset": "synthetic"}
+    job = Job("prepare", who, {}, made, folder / "scratch", 2, modules)
+    synthetic.run(job, PrepareParams.model_construct(data=data))
+    options = study.decode.model_copy(update={"short_side": args.stored})
+    job = Job("decode", who, {"videos": (made,)}, stored, folder / "scratch", 2, {})
+    decode.run(job, DecodeParams.model_construct(decode=options, data=data))
+    return ClipStore(stored)
+
+
+def measure(name: str, study: schema.Params, store: ClipStore, args: argparse.Namespace) -> str:
+    """A row of the table."""
+    where = device()
+    spec = getattr(study.methods, name)
+    clip = schema.Clip(frames=args.frames, stride=args.stride, size=args.size)
+    model = schema.Model(name="r3d", blocks=args.blocks, width=args.width)
+    encoder = import_module(BACKBONES["r3d"]).build(model)
+    method: Method = import_module(METHODS[name]).build(
+        spec, getattr(study.task, spec.task), clip, encoder
+    )
+    place(method, where)
+    method.train()
+    if args.compile:
+        method.encoder.compile()
+    optimizer = optim.build(method, spec.optimizer)
+    source = TrainBatches(
+        store, store.members(1, "train"), method.requests, study.pretrain.augment, args.batch, 0
+    ).between(0, WARM + args.steps)
+
+    def autocast() -> Any:
+        enabled = args.precision == "bfloat16"
+        return torch.autocast(where.type, torch.bfloat16, enabled=enabled)
+
+    def step(batch: Batch) -> None:
+        moved = batch.to(where)
+        clips = [
+            augment(x, draws, args.size, host)
+            for x, draws, host in zip(moved.clips, moved.draws, moved.host, strict=True)
+        ]
+        optimizer.zero_grad()
+        with autocast():
+            method.training_step(clips, moved.video, Tensor.backward)
+        optimizer.step()
+        method.after_step(0.5)
+
+    times: dict[str, list[float]] = {"wait": [], "step": [], "bare": []}
+    if where.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    begin = clock(where)
+    with closing(batches(source, readers(where, args.threads), where.type == "cuda")) as stream:
+        for batch in stream:
+            times["wait"].append(clock(where) - begin)
+            passes = Passes()
+            handles = passes.listen(method)
+            begin = clock(where)
+            step(batch)
+            times["step"].append(clock(where) - begin)
+            for handle in handles:
+                handle.remove()
+            begin = clock(where)
+            passes.replay(autocast)
+            times["bare"].append(clock(where) - begin)
+            begin = clock(where)
+    medians = {key: statistics.median(values[WARM:]) for key, values in times.items()}
+    whole = medians["wait"] + medians["step"]
+    clips = len(batch.clips) * source.batch_size
+    memory = torch.cuda.max_memory_allocated() / 2**20 if where.type == "cuda" else float("nan")
+    return (
+        f"| {name} | {1000 * medians['bare']:.0f} | {1000 * medians['step']:.0f} "
+        f"| {medians['step'] / medians['bare']:.3f} | {medians['wait'] / whole:.1%} "
+        f"| {clips / whole:.0f} | {memory:.0f} |"
+    )
+
+
+def clock(where: torch.device) -> float:
+    """Seconds, once the device is done."""
+    if where.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--blocks", type=int, nargs=4, default=[2, 2, 2, 2])
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--stride", type=int, default=4)
+    parser.add_argument("--size", type=int, default=44)
+    parser.add_argument("--stored", type=int, default=64, help="short side of the stored frames")
+    parser.add_argument("--batch", type=int, default=32, help="videos")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if device().type == "cpu":
+        keep_freed_memory()
+    study = params.load(ROOT / "params.yaml")
+    with tempfile.TemporaryDirectory() as folder:
+        store = prepare(Path(folder), study, args)
+        print("| method | bare, ms | step, ms | step / bare | wait | clips/s | peak, MiB |")
+        print("|---|---:|---:|---:|---:|---:|---:|")
+        for name in params.dump(study.methods):
+            print(measure(name, study, store, args), flush=True)
+        store.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""``videossl doctor``: what this machine is, how fast it trains, how long the study will take."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from videossl import machine
+from videossl.data.augment import augment
+from videossl.data.loader import TrainBatches, batches
+from videossl.data.store import ClipStore
+from videossl.registry import BACKBONES, METHODS
+from videossl.schema import Params
+from videossl.stages import Graph, instance
+from videossl.train import optim
+from videossl.train.device import device, keep_freed_memory, place, readers
+
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "av", "decord", "lmdb", "simplejpeg")
+STEPS = 4  # that are timed, after one that is not
+READ = 12  # batches that are read without training
+
+
+def report(graph: Graph) -> Iterator[str]:
+    """Lines on the device, the versions, and, where the videos are decoded, speed and hours."""
+    where = device()
+    threads = machine.threads()
+    yield f"device      {_name(where)}, {threads} threads"
+    precision = graph.params.pretrain.precision
+    refused = where.type == "cpu" and precision == "bfloat16"
+    yield f"precision   {precision}" + (": refused on the CPU; use float32" if refused else "")
+    yield "versions    " + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    yield f"disk        {shutil.disk_usage('.').free / 1e9:.0f} GB free here"
+    shards = _shards(graph)
+    if shards is None:
+        dataset = graph.params.pretrain.dataset
+        yield f"speed       not measured: {dataset} is not decoded yet (videossl decode {dataset})"
+        return
+    if refused:
+        return
+    torch.set_num_threads(threads)
+    if where.type == "cpu":
+        keep_freed_memory()
+    store = ClipStore(shards)
+    hours = 0.0
+    for name in graph.methods:
+        line, of_method = _method(graph.params, name, store, where, threads)
+        hours += of_method
+        yield line
+    yield f"pretraining {hours:.2f} hours, one method after the other"
+
+
+def _name(where: torch.device) -> str:
+    if where.type == "cuda":
+        facts = torch.cuda.get_device_properties(where)
+        return f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
+    return f"CPU ({platform.machine()})"
+
+
+def _shards(graph: Graph) -> Path | None:
+    """The pretraining dataset's shards, if either engine has made them."""
+    node = instance("decode", graph.params.pretrain.dataset)
+    places = (Path("runs") / graph.path(node), Path("results") / node.path)
+    return next((place for place in places if place.is_dir()), None)
+
+
+def _method(
+    params: Params, name: str, store: ClipStore, where: torch.device, threads: int
+) -> tuple[str, float]:
+    """A line on one method's speed, and the hours of its pretraining on this device."""
+    spec = getattr(params.methods, name)
+    encoder = import_module(BACKBONES[params.model.name]).build(params.model)
+    task = getattr(params.task, spec.task)
+    method = import_module(METHODS[name]).build(spec, task, params.clip, encoder)
+    place(method, where)
+    method.train()
+    optimizer = optim.build(method, spec.optimizer)
+    pretrain = params.pretrain
+    videos = store.members(params.split, "train")
+    source = TrainBatches(
+        store, videos, method.requests, pretrain.augment, pretrain.batch_size, params.seed
+    )
+    seconds = []
+    autocast = pretrain.precision == "bfloat16"
+    pin = where.type == "cuda"
+    workers = readers(where, threads)
+    with closing(batches(source.between(0, STEPS + 1), workers, pin)) as stream:
+        for batch in stream:
+            begin = time.perf_counter()
+            moved = batch.to(where)
+            clips = [
+                augment(clip, draws, params.clip.size, host)
+                for clip, draws, host in zip(moved.clips, moved.draws, moved.host, strict=True)
+            ]
+            optimizer.zero_grad()
+            with torch.autocast(where.type, torch.bfloat16, enabled=autocast):
+                method.training_step(clips, moved.video, torch.Tensor.backward)
+            optimizer.step()
+            method.after_step(0.5)
+            _wait(where)
+            seconds.append(time.perf_counter() - begin)
+    step = statistics.median(seconds[1:])
+    count = len(batch.clips) * source.batch_size
+    read = _reading(source, workers, pin) * len(batch.clips)
+    steps = pretrain.epochs * source.steps_per_epoch
+    hours = step * steps / 3600
+    line = (
+        f"{name:11} {step:.3f} s a step, {count / step:.0f} clips/s "
+        f"(the loader gives {read:.0f}), {steps} steps: {hours:.2f} hours"
+    )
+    return line, hours
+
+
+def _reading(source: TrainBatches, workers: int, pin: bool) -> float:
+    """Videos a second that the loader reads when nothing else runs."""
+    with closing(batches(source.between(0, READ), workers, pin)) as stream:
+        next(stream)
+        begin = time.perf_counter()
+        read = sum(1 for _ in stream)
+    return read * source.batch_size / (time.perf_counter() - begin)
+
+
+def _wait(where: torch.device) -> None:
+    if where.type == "cuda":
+        torch.cuda.synchronize()
