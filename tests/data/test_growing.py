@@ -132,7 +132,8 @@ def test_growth_appends_and_keeps_the_rest(videos: Path, tmp_path: Path) -> None
     assert second["shards"][:kept] == first["shards"]
     for shard in first["shards"]:
         assert (tmp_path / "grown" / shard["file"]).samefile(tmp_path / "first" / shard["file"])
-    assert [v["name"] for v in second["videos"]] == [*NAMES, *more]
+    assert [v["name"] for v in second["videos"]] == sorted([*NAMES, *more])
+    assert {v["name"] for v in second["videos"] if v["shard"] >= kept} == set(more)
     store = ClipStore(tmp_path / "grown")
     labels = {entry.name: entry.label for entry in Listed([*NAMES, *more]).read(videos).entries}
     for number, video in enumerate(store.videos):

@@ -30,7 +30,7 @@ OPTIONS = Motion(
     quality=95,
     shard_megabytes=1,
 )
-SPEEDS = {"right.mp4": (1, 0), "down.mp4": (0, 2), "still.mp4": (0, 0)}
+SPEEDS = {"down.mp4": (0, 2), "right.mp4": (1, 0), "still.mp4": (0, 0)}
 
 
 def texture(size: int) -> NDArray[np.uint8]:
@@ -166,7 +166,7 @@ def test_damaged_clips_are_named(clips: Path, tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
     data[place["offset"] + 5000] ^= 1
     file.write_bytes(data)
-    with pytest.raises(UserError, match=r"down\.mp4, frame 0: checksum mismatch"):
+    with pytest.raises(UserError, match=r"right\.mp4, frame 0: checksum mismatch"):
         compute(damaged, tmp_path / "out")
 
 

@@ -138,8 +138,8 @@ def write_synced(path: Path, text: str) -> None:
 def publish(out: Path, portions: Sequence[Portion], rejects: Sequence[Facts], head: Facts) -> Facts:
     """Link the portions' shards into ``out`` and write the manifest, last; returns it.
 
-    The manifest is ``head``, the shards with size and SHA-256, the videos in the order of their
-    records, and the rejects by name.
+    The manifest is ``head``, the shards with size and SHA-256, and videos and rejects by name: so
+    that the number of a video, on which sampling depends, does not tell how the shards came about.
     """
     files = []
     videos = []
@@ -154,11 +154,15 @@ def publish(out: Path, portions: Sequence[Portion], rejects: Sequence[Facts], he
         **head,
         "version": shards.VERSION,
         "shards": files,
-        "videos": videos,
-        "rejects": sorted(refused, key=lambda facts: str(facts["name"])),
+        "videos": sorted(videos, key=_name),
+        "rejects": sorted(refused, key=_name),
     }
     write_synced(out / shards.MANIFEST, _dump(manifest))
     return manifest
+
+
+def _name(facts: Facts) -> str:
+    return str(facts["name"])
 
 
 def _link(source: Path, target: Path) -> None:

@@ -93,7 +93,7 @@ def _portions(output: _Output) -> Iterator[Portion]:
             continue
         videos = [
             {key: value for key, value in facts.items() if key not in PLACED}
-            for facts in output.manifest["videos"]
+            for facts in sorted(output.manifest["videos"], key=lambda facts: int(facts["offset"]))
             if facts["shard"] == number
         ]
         yield Portion(path, shard["size"], shard["sha256"], videos, [])
