@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -114,6 +115,17 @@ def test_the_curve_has_a_row_per_epoch(tmp_path):
     assert [row["step"] for row in curve] == [2, 4, 6, 8, 10]
     loop.write_curve(curve, tmp_path / "curve.tsv")
     assert (tmp_path / "curve.tsv").read_text().splitlines()[0] == "step\tepoch\tloss\tlr\tscore"
+
+
+def test_speed_has_a_row_per_epoch_also_after_a_stop(tmp_path):
+    with pytest.raises(Stopped):
+        fit(tmp_path, Toy(3))
+    fit(tmp_path, Toy())
+    rows = pd.read_csv(tmp_path / "speed.tsv", sep="\t")
+    assert rows["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert (rows["videos_per_second"] > 0).all()
+    assert rows["waiting_share"].between(0, 1).all()
+    assert (rows["peak_memory"] > 10).all()
 
 
 @pytest.mark.parametrize("scale", [math.inf, math.nan])

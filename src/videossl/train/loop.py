@@ -29,7 +29,7 @@ from videossl.data.augment import augment
 from videossl.data.loader import Batch, TrainBatches, batches
 from videossl.job import Job, Stopped, UserError
 from videossl.schema import Optimizer
-from videossl.train import checkpoint, optim
+from videossl.train import checkpoint, optim, speed
 from videossl.train.device import device, keep_freed_memory, place, readers
 
 STOP_EVERY = 8  # steps after which ranks agree on stopping: it waits for the device
@@ -78,7 +78,7 @@ class Recipe:
 
 
 def fit(job: Job, task: Task, batches: TrainBatches, recipe: Recipe) -> list[dict[str, float]]:
-    """Train ``task``; returns the curve, one row per epoch.
+    """Train ``task``; returns the curve, one row per epoch, and writes ``speed.tsv`` likewise.
 
     Raises:
         Stopped: asked to end by a signal; the state is saved.
@@ -111,6 +111,7 @@ class _Run:
         self.step = 0
         self.curve: list[dict[str, float]] = []
         self.sums: dict[str, Tensor] = {}  # of this epoch so far
+        self.meter = speed.Meter()
         self.asked_to_stop = False
 
     # ------------------------------------------------------------------ state
@@ -124,6 +125,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "curve": self.curve,
             "sums": self.sums,
+            "speed": self.meter.rows,
             "extra": self.task.extra(),
         }
         checkpoint.save(state, self.file)
@@ -136,6 +138,7 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.task.restore(state["extra"])
         self.step, self.curve, self.sums = state["step"], state["curve"], state["sums"]
+        self.meter.rows = state["speed"]
         print(f"going on from step {self.step} of {self.total}", flush=True)
 
     def _fall_back(self) -> str:
@@ -171,7 +174,7 @@ class _Run:
                 closing(batches(source, workers, pin=self.device.type == "cuda")) as stream,
                 _progress(self.total, self.step, self.job) as bar,
             ):
-                for batch in stream:
+                for batch in self.meter.timed(stream):
                     self._one_step(batch.to(self.device))
                     bar.update()
                     if self.step % self.per_epoch == 0:
@@ -185,6 +188,8 @@ class _Run:
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)
+        if not ranks.rank():
+            write_curve(self.meter.rows, self.job.out / "speed.tsv")
         return self.curve
 
     def _must_stop(self) -> bool:
@@ -239,6 +244,7 @@ class _Run:
             name = "/".join((self.job.stage, *self.job.who.values()))
             raise UserError(f"{name}: {error}{self._fall_back()}") from None
         self.curve.append(row)
+        self.meter.end_epoch(epoch, self.batches.batch_size)
         if not ranks.rank():
             self.save()
             checkpoint.keep(self.file, self.good)
