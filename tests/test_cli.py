@@ -79,6 +79,25 @@ def test_a_failing_stage_leaves_no_output(study):
     assert not (study.root / "x/y").exists()
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("tiny",),
+        ("ucf101",),
+        ("ucf101", "hmdb51"),
+        ("ucf101", "kinetics400"),
+        ("ucf101", "kinetics400", "hmdb51"),
+    ],
+    ids="+".join,
+)
+def test_every_overlay_is_a_study(study, names):
+    for name in names:
+        study.run("videossl", "configure", f"configs/{name}.yaml")
+    stages = study.run("videossl", "check").stdout
+    for name in names:
+        assert name == "tiny" or f"decode/{name}\n" in stages
+
+
 def test_configure_keeps_comments_and_refuses_bad_overlays(study):
     before = (study.root / "params.yaml").read_text()
     (study.root / "o.yaml").write_text("task:\n  margin: 0.3\n")
