@@ -18,7 +18,17 @@ ROOT = Path(__file__).resolve().parent
 ENGINE = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        *("cli", "code", "configure", "execute", "launch", "machine", "params", "registry"),
+        *(
+            "cli",
+            "code",
+            "configure",
+            "contradictions",
+            "execute",
+            "launch",
+            "machine",
+            "params",
+            "registry",
+        ),
         *("runs", "schema", "stages", "__main__"),
     )
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from videossl import configure, execute, params
+from videossl import configure, execute, params, schema
 from videossl.job import UserError
 from videossl.stages import STAGES, Graph, Instance
 
@@ -142,7 +142,7 @@ def adopt(graph: Graph, runs: Path, results: Path) -> str:
         part.rename(target)
     execute.write_plan(graph, results / "plan")
     none = (
-        results / "motion" / params.NO_MOTION / "manifest.json"
+        results / "motion" / schema.NO_MOTION / "manifest.json"
     )  # as dvc.yaml's stage no-motion writes it
     none.parent.mkdir(parents=True, exist_ok=True)
     none.write_text("{}\n")

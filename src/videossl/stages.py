@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from videossl import code, registry
+from videossl import code, registry, schema
 from videossl import params as p
 from videossl.job import UserError
 from videossl.schema import Params
@@ -159,7 +159,9 @@ class Graph:
                 return shards
             name = p.pick(self.params, f"methods.{who['method']}.motion")
             return (
-                shards if name == p.NO_MOTION else {**shards, "motion": [instance("motion", name)]}
+                shards
+                if name == schema.NO_MOTION
+                else {**shards, "motion": [instance("motion", name)]}
             )
         if node.stage in ("finetune", "embed"):
             return {
