@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -88,5 +89,9 @@ def test_real_videos_run_through_the_pipeline(study, tmp_path):
 
 @pytest.mark.parametrize("overlay", sorted(p.name for p in (ROOT / "configs").glob("*.yaml")))
 def test_overlays_fit(study, overlay):
-    study.run("videossl", "configure", f"configs/{overlay}")
+    head = (ROOT / "configs" / overlay).read_text().partition("\n\n")[0]
+    commands = re.findall(r"videossl configure (\S+)", head)
+    assert commands[-1] == f"configs/{overlay}", "the head of an overlay says how to lay it"
+    for file in commands:
+        study.run("videossl", "configure", file)
     study.run("videossl", "check")

@@ -15,12 +15,13 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from videossl import schema
+from videossl.models.backbone import Backbone
 from videossl.models.initialization import he_normal
 
 CONVOLUTIONS = (1, 1, 2, 2, 2)  # per stage
 
 
-class C3D(nn.Module):
+class C3D(Backbone):
     """Five stages with a max pool between; the first pool halves space only, the others time too.
 
     Attributes:
@@ -47,14 +48,6 @@ class C3D(nn.Module):
         for stage in (self.stage3, self.stage4, self.stage5):
             maps.append(stage(self.pool(maps[-1])))
         return maps
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """The map before pooling: (B, 3, T, H, W) -> (B, num_features, T/8, H/16, W/16)."""
-        return self.stages(x)[-1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Global average of the map: (B, 3, T, H, W) -> (B, num_features)."""
-        return self.forward_features(x).mean(dim=(2, 3, 4))
 
 
 def _stage(planes_in: int, planes: int, depth: int) -> nn.Sequential:

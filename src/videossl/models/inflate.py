@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from videossl import schema
 from videossl.job import UserError
 from videossl.models import weights
+from videossl.models.backbone import Backbone
 
 # Networks whose children, called in order, are ``forward_features``; and blocks of any dimension.
 SEQUENTIAL_NETS = (resnet.ResNet, regnet.RegNet)
@@ -152,7 +153,7 @@ def inflate(module: nn.Module, name: str) -> nn.Module:
     return module
 
 
-class Inflated(nn.Module):
+class Inflated(Backbone):
     """The inflated children of a timm network, without its pool and classifier.
 
     Attributes:
@@ -189,14 +190,6 @@ class Inflated(nn.Module):
                 maps.append(x)
         maps[-1] = x  # some networks end in a convolution after the last stage
         return maps
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """The map before pooling: (B, 3, T, H, W) -> (B, num_features, T, H/32, W/32)."""
-        return self.stages(x)[-1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Global average of the map: (B, 3, T, H, W) -> (B, num_features)."""
-        return self.forward_features(x).mean(dim=(2, 3, 4))
 
 
 def build(model: schema.Inflated) -> Inflated:

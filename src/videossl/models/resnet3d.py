@@ -13,6 +13,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from videossl import schema
+from videossl.models.backbone import Backbone
+from videossl.models.initialization import he_normal
 
 # (planes in, planes out, middle planes, stride) -> a 3x3x3 convolution, whole or factorised
 Convolution = Callable[[int, int, int, int], nn.Module]
@@ -86,7 +88,7 @@ class BasicBlock(nn.Module):
         return out
 
 
-class ResNet3d(nn.Module):
+class ResNet3d(Backbone):
     """Stem and four stages; stages two to four halve time, height and width.
 
     Attributes:
@@ -107,12 +109,7 @@ class ResNet3d(nn.Module):
             for i, depth in enumerate(blocks)
         ]
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.BatchNorm3d):
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
+        he_normal(self)
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """The maps of the four stages: (B, 3, T, H, W) -> (B, C, T, H/2, W/2) and so on."""
@@ -122,14 +119,6 @@ class ResNet3d(nn.Module):
             x = stage(x)
             maps.append(x)
         return maps
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """The map before pooling: (B, 3, T, H, W) -> (B, num_features, T/8, H/16, W/16)."""
-        return self.stages(x)[-1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Global average of the map: (B, 3, T, H, W) -> (B, num_features)."""
-        return self.forward_features(x).mean(dim=(2, 3, 4))
 
 
 def _stage(

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from videossl import schema
+from videossl.models.backbone import Backbone
 from videossl.models.initialization import he_normal
 
 # Planes of each Inception block at width 64: 1x1; 1x1 before 3x3, 3x3; the same again; after pool.
@@ -90,7 +91,7 @@ class Inception(nn.Module):
         return torch.cat([branch(x) for branch in branches], dim=1)
 
 
-class S3DG(nn.Module):
+class S3DG(Backbone):
     """Five stages with max pools between; time is halved in the stem and before stages 4 and 5.
 
     Attributes:
@@ -127,14 +128,6 @@ class S3DG(nn.Module):
         for stage in (self.stage3, self.stage4, self.stage5):
             maps.append(stage(maps[-1]))
         return maps
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """The map before pooling: (B, 3, T, H, W) -> (B, num_features, T/8, H/32, W/32)."""
-        return self.stages(x)[-1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Global average of the map: (B, 3, T, H, W) -> (B, num_features)."""
-        return self.forward_features(x).mean(dim=(2, 3, 4))
 
 
 def _stage(number: str, pool: nn.Module, planes_in: int, width: int) -> nn.Sequential:

@@ -15,6 +15,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from videossl import schema
+from videossl.models.backbone import Backbone
 from videossl.models.initialization import he_normal
 
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -71,7 +72,7 @@ def basic(planes_in: int, planes: int, temporal: int, stride: int) -> Residual:
     return Residual(body, planes_in, planes, stride)
 
 
-class Slow(nn.Module):
+class Slow(Backbone):
     """Stem, which quarters height and width, and stages 2 to 5, of which the last three halve them.
 
     Attributes:
@@ -106,14 +107,6 @@ class Slow(nn.Module):
             x = stage(x)
             maps.append(x)
         return maps
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """The map before pooling: (B, 3, T, H, W) -> (B, num_features, T, H/32, W/32)."""
-        return self.stages(x)[-1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Global average of the map: (B, 3, T, H, W) -> (B, num_features)."""
-        return self.forward_features(x).mean(dim=(2, 3, 4))
 
 
 def build(model: schema.Slow) -> Slow:
