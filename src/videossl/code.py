@@ -40,11 +40,15 @@ def closure(modules: set[str]) -> dict[str, str]:
     pending = sorted(modules)
     while pending:
         module = pending.pop()
-        if module in found or module in ENGINE:
+        if module in found or _engine(module):
             continue
         found[module] = digest(module)
         pending += sorted(imports(module))
     return dict(sorted(found.items()))
+
+
+def _engine(module: str) -> bool:
+    return module in ENGINE or module.rpartition(".")[0] in ENGINE
 
 
 @cache

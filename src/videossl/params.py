@@ -67,7 +67,7 @@ class PretrainParams(StageParams):
     clip: Annotated[schema.Clip, Key("clip")]
     model: Annotated[schema.Backbone, Key("model")]
     pretrain: Annotated[schema.Pretrain, Key("pretrain")]
-    method: Annotated[schema.RSPNet | schema.RhoMoCo, Key("methods.{method}")]
+    method: Annotated[schema.MethodBlock, Key("methods.{method}")]
     task: Annotated[Any, Key("task.{task}")]
 
 

@@ -1,6 +1,6 @@
 """Names of ``params.yaml`` -> modules, as text, so that no method imports another.
 
-Adding a name here touches no stage: like ``schema.py``, ``params.py``, ``stages.py`` and
+Adding a name here touches no stage: like ``schema/``, ``params.py``, ``stages.py`` and
 ``cli.py`` this file decides what runs, not what it computes.
 """
 
