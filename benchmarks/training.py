@@ -31,10 +31,10 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from videossl import params, schema  # noqa: E402
 from videossl.data import decode, synthetic  # noqa: E402
-from videossl.data.augment import augment  # noqa: E402
 from videossl.data.datasets import ucf101  # noqa: E402
 from videossl.data.loader import Batch, TrainBatches, batches  # noqa: E402
 from videossl.data.store import ClipStore  # noqa: E402
+from videossl.data.views import views  # noqa: E402
 from videossl.job import Job  # noqa: E402
 from videossl.methods.base import Method  # noqa: E402
 from videossl.params import DecodeParams, PrepareParams  # noqa: E402
@@ -116,13 +116,10 @@ def measure(name: str, study: schema.Params, store: ClipStore, args: argparse.Na
 
     def step(batch: Batch) -> None:
         moved = batch.to(where)
-        clips = [
-            augment(x, draws, args.size, host)
-            for x, draws, host in zip(moved.clips, moved.draws, moved.host, strict=True)
-        ]
+        clips = views(moved, args.size)
         optimizer.zero_grad()
         with autocast():
-            method.training_step(clips, moved.video, Tensor.backward)
+            method.training_step(clips, moved.video, Tensor.backward, moved.target)
         optimizer.step()
         method.after_step(0.5)
 

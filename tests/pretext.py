@@ -8,6 +8,7 @@ import torch
 from specs import AUGMENT, PLAIN
 from study import ROOT
 from videossl import params, schema
+from videossl.data import motion_store
 from videossl.data.loader import TrainBatches
 from videossl.methods.base import Method
 from videossl.models import resnet3d
@@ -31,7 +32,7 @@ class Video:
 class Store:
     """Videos in memory."""
 
-    channels = 3
+    channels, planes = 3, 1
 
     def __init__(self) -> None:
         self.videos = [Video(k % 4) for k in range(VIDEOS)]
@@ -44,6 +45,16 @@ class Store:
         if out is not None:
             out[:] = found
         return found
+
+
+class Motions(Store):
+    """Their motion, not that of the pictures."""
+
+    def __init__(self, options: schema.Motion) -> None:
+        super().__init__()
+        self.options = options
+        self.channels, self.planes = 1, motion_store.planes(options)
+        self.pixels = np.concatenate([self.pixels[..., p : p + 1] for p in range(self.planes)], 2)
 
 
 def build(name: str, seed: int = 0) -> Method:
@@ -63,4 +74,8 @@ def build(name: str, seed: int = 0) -> Method:
 
 def batches(method: Method, batch_size: int = 8) -> TrainBatches:
     """All videos, in batches."""
-    return TrainBatches(Store(), range(VIDEOS), method.requests, AUGMENT, batch_size, 0)
+    entry = method.params.motion
+    motion = None
+    if entry != schema.NO_MOTION:
+        motion = Motions(params.load(ROOT / "params.yaml").motion[entry])
+    return TrainBatches(Store(), range(VIDEOS), method.requests, AUGMENT, batch_size, 0, motion)

@@ -16,7 +16,7 @@ class Store:
     """Each pixel of a video holds its index, each frame its own in the first corner."""
 
     videos = tuple(Video(k) for k in range(11))
-    channels = 3
+    channels, planes = 3, 1
 
     def clip(self, video, frames, out=None):
         info = self.videos[video]

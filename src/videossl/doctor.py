@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from videossl import machine
-from videossl.data.augment import augment
 from videossl.data.loader import TrainBatches, batches
 from videossl.data.store import ClipStore
+from videossl.data.views import views
 from videossl.registry import BACKBONES, METHODS
 from videossl.schema import Params
 from videossl.stages import Graph, instance
@@ -96,13 +96,10 @@ def _method(
         for batch in stream:
             begin = time.perf_counter()
             moved = batch.to(where)
-            clips = [
-                augment(clip, draws, params.clip.size, host)
-                for clip, draws, host in zip(moved.clips, moved.draws, moved.host, strict=True)
-            ]
+            clips = views(moved, params.clip.size)
             optimizer.zero_grad()
             with torch.autocast(where.type, torch.bfloat16, enabled=autocast):
-                method.training_step(clips, moved.video, torch.Tensor.backward)
+                method.training_step(clips, moved.video, torch.Tensor.backward, moved.target)
             optimizer.step()
             method.after_step(0.5)
             _wait(where)

@@ -73,10 +73,10 @@ def test_rows_hold_their_videos_clips():
     for clips in batch.clips:
         assert clips.shape[:2] == (4, 3)
         for row, video in enumerate(batch.video.tolist()):
-            assert (clips[row, :, 1, 1] == video).all()
+            assert (clips[row, :, 0, 1, 1] == video).all()
             assert batch.label[row] == Store.videos[video].label
             width = Store.videos[video].width
-            assert (clips[row, :, :, width:] == 0).all()
+            assert (clips[row, :, :, :, width:] == 0).all()
 
 
 def test_a_view_is_one_draw():
@@ -89,5 +89,5 @@ def test_testing_covers_every_video_in_order():
     clip = Clip(frames=2, stride=2, size=16)
     found = kept(loader.CentralBatches(Store(), [3, 5], clip, 3, 4))
     assert torch.cat([b.video for b in found]).tolist() == [3, 3, 3, 5, 5, 5]
-    first = torch.cat([b.clips[0][:, 0, 0, 0, 0] for b in found]).tolist()
+    first = torch.cat([b.clips[0][:, 0, 0, 0, 0, 0] for b in found]).tolist()
     assert first == [0, 5, 10, 0, 6, 12]

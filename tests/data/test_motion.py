@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from videossl.data import motion, shards
 from videossl.data.building import Building, publish
-from videossl.data.motion import MotionStore
+from videossl.data.motion_store import MotionStore
 from videossl.data.store import ClipStore
 from videossl.job import Job, UserError
 from videossl.schema import Motion

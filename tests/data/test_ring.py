@@ -97,7 +97,7 @@ def test_every_row_is_filled_whoever_fills_it():
     for workers in (1, 3, 5):
         for batch in loader.batches(source(Store()), workers):
             for clips, draws in zip(batch.clips, batch.draws, strict=True):
-                assert torch.equal(clips[:, 0, 1, 1, 1].long(), batch.video)
+                assert torch.equal(clips[:, 0, 0, 1, 1, 1].long(), batch.video)
                 assert (draws[:, 2] > 0).all()  # a crop has a height
 
 

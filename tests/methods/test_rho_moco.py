@@ -15,7 +15,7 @@ from torch import nn
 from specs import PLAIN
 from videossl import losses, schema
 from videossl.job import UserError
-from videossl.methods import rho_moco
+from videossl.methods import rho, rho_moco
 from videossl.methods.base import MomentumEncoder, Queue
 from videossl.models import resnet3d
 from videossl.ranks import gather
@@ -139,7 +139,7 @@ def test_sequential_and_parallel_have_the_same_gradients_and_state(rho, name):
     batch, video = clips(max(rho, 2), dtype=torch.float64), torch.arange(5)
     sequential = filled(build(rho, name=name).double())
     parallel = copy.deepcopy(sequential)
-    parallel.params = parallel.params.model_copy(update={"mode": "parallel"})
+    parallel.mode = "parallel"
     calls = {}
     outs = []
     for method in (sequential, parallel):
@@ -168,7 +168,7 @@ def test_sequential_works_under_autocast_and_close_to_full_precision():
     base = build(3)
     cast = filled(rho_moco.build(base.params, 3, base.clip, encoder))
     full, parallel = copy.deepcopy(cast), copy.deepcopy(cast)
-    parallel.params = cast.params.model_copy(update={"mode": "parallel"})
+    parallel.mode = "parallel"
     batch, video, found = clips(3), torch.arange(5), []
     for method, enabled in ((full, False), (cast, True), (parallel, True)):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
@@ -233,9 +233,9 @@ def test_keys_of_all_clips_enter_the_queue_after_the_loss():
 
 
 def test_momentum_goes_from_its_base_to_one_along_a_cosine():
-    assert rho_moco.cosine_momentum(0.994, 0.0) == pytest.approx(0.994)
-    assert rho_moco.cosine_momentum(0.994, 0.5) == pytest.approx(0.997)
-    assert rho_moco.cosine_momentum(0.994, 1.0) == 1.0
+    assert rho.cosine_momentum(0.994, 0.0) == pytest.approx(0.994)
+    assert rho.cosine_momentum(0.994, 0.5) == pytest.approx(0.997)
+    assert rho.cosine_momentum(0.994, 1.0) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Video:
 class Store:
     """Eight videos of noise, in memory."""
 
-    channels = 3
+    channels, planes = 3, 1
 
     def __init__(self) -> None:
         self.videos = [Video(k % 2) for k in range(8)]

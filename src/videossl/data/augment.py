@@ -73,29 +73,42 @@ def _random_crop(
     return rng.uniform(0, height - h), rng.uniform(0, width - w), h, w
 
 
+def crop(clips: Tensor, draws: Tensor, size: int) -> Tensor:
+    """Crop, resize and flip only.
+
+    Args:
+        clips: (B, T, H, W, C), any type; frames smaller than the batch's are padded at the right
+            and bottom, and their crops lie inside them.
+        draws: (B, FIELDS) float32 on the same device.
+        size: height and width of the result in pixels.
+
+    Returns:
+        (B, C, T, size, size) float32, in the values of ``clips``.
+    """
+    b, t, h, w, c = clips.shape
+    # (B, H, T x C x W) and (B, S x T x C, W): each axis is resized by one batched product
+    x = clips.permute(0, 2, 1, 4, 3).reshape(b, h, t * c * w).float()
+    rows = resize_weights(draws[:, 0], draws[:, 2], h, size)
+    columns = resize_weights(draws[:, 1], draws[:, 3], w, size)
+    columns = torch.where(draws[:, 4, None, None] > 0, columns.flip(1), columns)
+    x = torch.bmm(rows, x).view(b, size * t * c, w)
+    x = torch.bmm(x, columns.transpose(1, 2)).view(b, size, t, c, size)
+    return x.permute(0, 3, 2, 1, 4)
+
+
 def augment(clips: Tensor, draws: Tensor, size: int, host: Tensor | None = None) -> Tensor:
     """Apply one draw per clip.
 
     Args:
-        clips: (B, T, H, W, 3) uint8; frames smaller than the batch's are padded at the right and
-            bottom, and their crops lie inside them.
-        draws: (B, FIELDS) float32 on the same device.
-        size: height and width of the result in pixels.
+        clips, draws, size: see ``crop``; clips have 3 channels of grey levels 0 to 255.
         host: the draws once more, on the CPU.
 
     Returns:
         (B, 3, T, size, size) float32, channels_last_3d, normalised by MEAN and STD.
     """
     host = draws.cpu() if host is None else host
-    b, t, h, w, _ = clips.shape
-    # (B, H, T x 3 x W) and (B, S x T x 3, W): each axis is resized by one batched product
-    x = clips.permute(0, 2, 1, 4, 3).reshape(b, h, t * 3 * w).float()
-    rows = resize_weights(draws[:, 0], draws[:, 2], h, size)
-    columns = resize_weights(draws[:, 1], draws[:, 3], w, size)
-    columns = torch.where(draws[:, 4, None, None] > 0, columns.flip(1), columns)
-    x = torch.bmm(rows, x).view(b, size * t * 3, w)
-    x = torch.bmm(x, columns.transpose(1, 2)).view(b, size, t, 3, size)
-    x = x.permute(0, 3, 2, 1, 4).reshape(b, 3, -1) / 255
+    b, t = clips.shape[:2]
+    x = crop(clips, draws, size).reshape(b, 3, -1) / 255
     x = _colour(x, draws).view(b, 3, t, size, size)
     # where to look is decided on the host: asking the device would wait for it
     hued = ((host[:, 8] != 0) & (host[:, 9] == 0)).nonzero()[:, 0]

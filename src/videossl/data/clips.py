@@ -7,11 +7,15 @@ frames at ``stride`` spans ``(length - 1) * stride + 1`` frames.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
+# What of a video: its frames under the whole draw; its frames under the draw's crop and flip only,
+# as grey levels 0 to 255; or its motion under crop and flip (see ``views.py``).
+Kind = Literal["augmented", "plain", "motion"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class ClipRequest:
 
     frames: Indices  # (T,)
     view: int  # clips of one video with the same view share one draw
+    kind: Kind = "augmented"
+    target: tuple[float, ...] = ()  # what the method drew for it: labels of a transform, and so on
 
 
 def span(length: int, stride: int) -> int:

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from videossl.data import ring
 from videossl.data.augment import centre, draw
-from videossl.data.clips import ClipRequest, span, uniform_starts, window
+from videossl.data.clips import ClipRequest, Kind, span, uniform_starts, window
 from videossl.data.ring import Sample
 from videossl.data.store import ClipStore
-from videossl.schema import Augment, Clip
+from videossl.schema import Augment, Clip, Motion
 
 Requests = Callable[[np.random.Generator, int], list[ClipRequest]]
 ORDER = 0x0DE2  # sets the generator of an epoch's order apart from those of its videos
@@ -31,11 +31,14 @@ ORDER = 0x0DE2  # sets the generator of an epoch's order apart from those of its
 class Batch:
     """Raw clips and what to do with them on the device; the clips last until the next batch."""
 
-    clips: list[Tensor]  # one per requested clip: (B, T, H, W, 3) uint8
+    clips: list[Tensor]  # one per requested clip: (B, T, P, H, W, C) uint8, P planes of a frame
     draws: list[Tensor]  # one per requested clip: (B, FIELDS) float32
     video: Tensor  # (B,) int64, index in the store
     label: Tensor  # (B,) int64
     host: list[Tensor]  # the draws once more, always on the CPU
+    target: Tensor  # (B, N) float32, what the requests of a row carry
+    kinds: list[Kind]  # one per requested clip
+    motion: Motion | None = None  # how clips of that kind were computed
 
     def to(self, device: torch.device) -> Batch:
         """The batch on ``device``; clips are copied asynchronously where memory is pinned."""
@@ -49,6 +52,9 @@ class Batch:
             move(self.video),
             move(self.label),
             self.host,
+            move(self.target),
+            self.kinds,
+            self.motion,
         )
 
     def split(self, parts: int) -> list[Batch]:
@@ -57,6 +63,7 @@ class Batch:
             return [self]
         columns = [[x.chunk(parts) for x in xs] for xs in (self.clips, self.draws, self.host)]
         videos, labels = self.video.chunk(parts), self.label.chunk(parts)
+        targets = self.target.chunk(parts)
         return [
             Batch(
                 [clip[part] for clip in columns[0]],
@@ -64,6 +71,9 @@ class Batch:
                 videos[part],
                 labels[part],
                 [draws[part] for draws in columns[2]],
+                targets[part],
+                self.kinds,
+                self.motion,
             )
             for part in range(parts)
         ]
@@ -77,7 +87,10 @@ def batches(source: ring.Source, workers: int = 0, pin: bool = False) -> Generat
         RuntimeError: a worker process died.
     """
     labels = np.array([video.label for video in source.store.videos], np.int64)
+    options = getattr(source.store_of("motion"), "options", None)
+    kinds: list[Kind] = []
     for filled in ring.stream(source, workers, pin):
+        kinds = kinds or [r.kind for r, _ in source.sample_of(source.steps()[0], 0)]
         draws = [torch.from_numpy(rows) for rows in filled.draws]
         yield Batch(
             [torch.from_numpy(clip) for clip in filled.clips],
@@ -85,6 +98,9 @@ def batches(source: ring.Source, workers: int = 0, pin: bool = False) -> Generat
             torch.from_numpy(filled.videos),
             torch.from_numpy(labels[filled.videos]),
             draws,
+            torch.from_numpy(filled.targets),
+            kinds,
+            options,
         )
 
 
@@ -99,8 +115,10 @@ class TrainBatches:
         augment: Augment,
         batch_size: int,
         seed: int,
+        motion: ClipStore | None = None,
     ) -> None:
         self.store, self.requests, self.augment, self.seed = store, requests, augment, seed
+        self.motion = motion
         self.videos = np.asarray(videos, dtype=np.int64)
         self.batch_size = min(batch_size, len(self.videos))
         self.steps_per_epoch = len(self.videos) // self.batch_size
@@ -114,6 +132,10 @@ class TrainBatches:
         part.reading = range(start, stop)
         part.rows = self.rows if rows is None else rows
         return part
+
+    def store_of(self, kind: Kind) -> ClipStore:
+        """The store of the motion, where there is one, or of the frames."""
+        return self.motion if kind == "motion" and self.motion is not None else self.store
 
     def steps(self) -> range:
         """The global steps to be read."""
@@ -155,6 +177,10 @@ class CentralBatches:
     ) -> None:
         self.store, self.clip, self.clips, self.batch_size = store, clip, clips, batch_size
         self.rows = np.repeat(np.asarray(videos, np.int64), clips)
+
+    def store_of(self, kind: Kind) -> ClipStore:
+        """The one store."""
+        return self.store
 
     def steps(self) -> range:
         """All batches."""

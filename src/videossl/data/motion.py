@@ -8,13 +8,11 @@ gray, 8 bit:
 - ``edges``: (H, W), the Sobel gradient's length of the flow's length, 255 is ``bound`` and more
   (MoDist, Xiao et al., 2021, section 3.3, where flow is RAFT's and the bound is 10).
 
-A folder of motion holds the videos of its clips in the same order, so that an index means the same
-video in both.
+``motion_store.py`` reads it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from videossl.data import building, isolate, shards
+from videossl.data.motion_store import SCALE, ZERO, planes
 from videossl.data.store import ClipStore
 from videossl.job import Job, UserError
 from videossl.schema import Motion
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("lmdb", "opencv-python-headless", "simplejpeg")
 SECONDS_PER_FRAME = 1.0  # a deadline, some hundred times what a frame takes
-ZERO, SCALE = 128.0, 127.0  # flow in 8 bit
 Gray = NDArray[np.uint8]  # (H, W)
 Flow = NDArray[np.float32]  # (H, W, 2): u to the right, v down, in pixels
 
@@ -81,11 +79,6 @@ def run(job: Job, params: MotionParams) -> None:
         "libraries": {name: version(name) for name in LIBRARIES},
     }
     building.publish(job.out, build.portions, [], head)
-
-
-def planes(options: Motion) -> int:
-    """Images that stand above each other in one stored image."""
-    return 2 if options.content == "flow" else 1
 
 
 def record_of(store: ClipStore, options: Motion, number: int, attempt: int) -> bytes:
@@ -148,22 +141,3 @@ def edge_image(flow: Flow, bound: float) -> Gray:
     down, right = cv2.Sobel(length, cv2.CV_32F, 0, 1), cv2.Sobel(length, cv2.CV_32F, 1, 0)
     image: Gray = np.rint(255 * np.clip(np.hypot(down, right) / bound, 0, 1)).astype(np.uint8)
     return image
-
-
-class MotionStore(ClipStore):
-    """Motion as ``run`` stored it."""
-
-    def __init__(self, path: Any) -> None:
-        super().__init__(path)
-        manifest = json.loads((self.path / shards.MANIFEST).read_text(encoding="utf-8"))
-        self.options = Motion(**manifest["motion"])
-
-    def flow(self, video: int, frames: Any) -> NDArray[np.float32]:
-        """Flow at some frames, (T, 2, H, W): u, v in pixels."""
-        images = self.clip(video, frames)  # (T, 2H, W, 1)
-        pairs = images.reshape(len(images), 2, -1, images.shape[2]).astype(np.float32)
-        return (pairs - np.float32(ZERO)) * np.float32(self.options.bound / SCALE)
-
-    def edges(self, video: int, frames: Any) -> NDArray[np.float32]:
-        """Edges at some frames, (T, H, W), in pixels per pixel, up to ``bound``."""
-        return self.clip(video, frames)[..., 0] * np.float32(self.options.bound / 255)

@@ -23,18 +23,22 @@ import torch
 from numpy.typing import NDArray
 
 from videossl.data.augment import FIELDS, Draw
-from videossl.data.clips import ClipRequest
+from videossl.data.clips import ClipRequest, Kind
 from videossl.data.store import ClipStore
 
 SLOTS = 4  # one in use, one whose copy to the device may be under way, two being filled
 Sample = list[tuple[ClipRequest, Draw]]
 Draws = NDArray[np.float32]  # (K, rows, FIELDS)
+Targets = NDArray[np.float32]  # (rows, N), of all the clips of a row
 
 
 class Source(Protocol):
     """What batches there are; every method is pure."""
 
     store: ClipStore
+
+    def store_of(self, kind: Kind) -> ClipStore:
+        """Where clips of a kind are read; its videos are those of ``store``."""
 
     def videos_of(self, step: int) -> NDArray[np.int64]:
         """The videos in the rows of a batch, (B,)."""
@@ -50,16 +54,21 @@ class Source(Protocol):
 class Filled:
     """A batch in its slot: valid until the next one is asked for."""
 
-    clips: list[NDArray[np.uint8]]  # K x (B, T, H, W, 3)
+    clips: list[NDArray[np.uint8]]  # K x (B, T, P, H, W, C): P planes of a stored frame
     draws: Draws  # (K, B, FIELDS)
+    targets: Targets
     videos: NDArray[np.int64]  # (B,)
 
 
 def shapes(source: Source, step: int) -> list[tuple[int, ...]]:
     """Shape of each clip's array in a batch: frames are padded to the batch's largest."""
     videos = [source.store.videos[int(video)] for video in source.videos_of(step)]
-    size = (max(v.height for v in videos), max(v.width for v in videos), source.store.channels)
-    return [(len(videos), len(request.frames), *size) for request, _ in source.sample_of(step, 0)]
+    size = (max(v.height for v in videos), max(v.width for v in videos))
+    found: list[tuple[int, ...]] = []
+    for request, _ in source.sample_of(step, 0):
+        store = source.store_of(request.kind)
+        found.append((len(videos), len(request.frames), store.planes, *size, store.channels))
+    return found
 
 
 def views(buffer: NDArray[np.uint8], layout: list[tuple[int, ...]]) -> list[NDArray[np.uint8]]:
@@ -72,8 +81,10 @@ def views(buffer: NDArray[np.uint8], layout: list[tuple[int, ...]]) -> list[NDAr
     return found
 
 
-def fill(source: Source, step: int, rows: range, buffer: NDArray[np.uint8]) -> Draws:
-    """Write some rows of a batch into ``buffer`` and return their draws.
+def fill(
+    source: Source, step: int, rows: range, buffer: NDArray[np.uint8]
+) -> tuple[Draws, Targets]:
+    """Write some rows of a batch into ``buffer`` and return their draws and targets.
 
     Raises:
         CorruptShard: stored bytes are damaged.
@@ -81,13 +92,19 @@ def fill(source: Source, step: int, rows: range, buffer: NDArray[np.uint8]) -> D
     clips = views(buffer, shapes(source, step))
     videos = source.videos_of(step)
     draws = np.empty((len(clips), len(rows), FIELDS), np.float32)
+    targets: list[list[float]] = []
     for place, row in enumerate(rows):
         video = int(videos[row])
         info = source.store.videos[video]
-        for k, (request, drawn) in enumerate(source.sample_of(step, row)):
+        sample = source.sample_of(step, row)
+        for k, (request, drawn) in enumerate(sample):
             draws[k, place] = drawn
-            _read(source.store, video, request, clips[k][row], info.height, info.width)
-    return draws
+            store = source.store_of(request.kind)
+            _read(store, video, request, clips[k][row], info.height, info.width)
+        targets.append([value for request, _ in sample for value in request.target])
+    return draws, np.array(targets, np.float32).reshape(
+        len(rows), len(targets[0]) if targets else 0
+    )
 
 
 def _read(
@@ -98,12 +115,16 @@ def _read(
     height: int,
     width: int,
 ) -> None:
-    if target.shape[1:3] == (height, width):
-        store.clip(video, request.frames, out=target)
+    """Read one clip into (T, P, H, W, C), padded where it is smaller."""
+    frames, planes, *most, channels = target.shape
+    if most == [height, width]:
+        whole = target.reshape(frames, planes * height, width, channels)  # a view
+        store.clip(video, request.frames, out=whole)
         return
-    target[:, :height, :width] = store.clip(video, request.frames)
-    target[:, height:] = 0
-    target[:, :height, width:] = 0
+    clip = store.clip(video, request.frames)
+    target[:, :, :height, :width] = clip.reshape(frames, planes, height, width, channels)
+    target[:, :, height:] = 0
+    target[:, :, :height, width:] = 0
 
 
 def stream(source: Source, workers: int, pin: bool) -> Iterator[Filled]:
@@ -129,8 +150,11 @@ def _capacity(source: Source) -> int:
     """Bytes of the largest possible batch."""
     first = source.steps()[0]
     videos = source.store.videos
-    size = max(v.height for v in videos) * max(v.width for v in videos) * source.store.channels
-    return sum(batch * frames * size for batch, frames, *_ in shapes(source, first))
+    size = max(v.height for v in videos) * max(v.width for v in videos)
+    return sum(
+        rows * frames * planes * channels * size
+        for rows, frames, planes, _, _, channels in shapes(source, first)
+    )
 
 
 class _Ring:
@@ -181,10 +205,11 @@ class _Ring:
     def _filled(self, step: int, slot: int) -> Filled:
         videos = self.source.videos_of(step)
         if self.workers is None:
-            draws = fill(self.source, step, range(len(videos)), self.memory[slot])
+            draws, targets = fill(self.source, step, range(len(videos)), self.memory[slot])
         else:
-            draws = self.workers.finish(step)
-        return Filled(views(self.memory[slot], shapes(self.source, step)), draws, videos)
+            draws, targets = self.workers.finish(step)
+        clips = views(self.memory[slot], shapes(self.source, step))
+        return Filled(clips, draws, targets, videos)
 
 
 def _cudart() -> Any:
@@ -206,7 +231,7 @@ class _Workers:
         context = mp.get_context("fork")
         self.pipes: list[Connection] = []
         self.processes: list[Any] = []
-        self.found: dict[int, dict[int, Draws]] = {}  # step -> worker -> its draws
+        self.found: dict[int, dict[int, tuple[Draws, Targets]]] = {}  # step -> worker -> its rows
         for number in range(count):
             ours, theirs = context.Pipe()
             inherited = [*self.pipes, ours]
@@ -230,7 +255,7 @@ class _Workers:
             except BrokenPipeError:
                 self._died(number)
 
-    def finish(self, step: int) -> Draws:
+    def finish(self, step: int) -> tuple[Draws, Targets]:
         """Wait until every worker has done its share of a batch."""
         while len(self.found[step]) < len(self.pipes):
             for pipe in wait(self.pipes):
@@ -244,7 +269,8 @@ class _Workers:
                     raise answer
                 self.found[done][number] = answer
         parts = self.found.pop(step)
-        return np.concatenate([parts[number] for number in sorted(parts)], axis=1)
+        draws, targets = zip(*(parts[number] for number in sorted(parts)), strict=True)
+        return np.concatenate(draws, axis=1), np.concatenate(targets)
 
     def _died(self, number: int) -> None:
         process = self.processes[number]

@@ -62,9 +62,15 @@ class Video:
 class ClipStore:
     """The videos in a folder of shards. Picklable; works in forked and spawned workers.
 
+    Attributes:
+        channels: of a stored frame.
+        planes: images above each other in a stored frame (see ``MotionStore``).
+
     Raises:
         UserError: the folder is not a complete output of ``decode``.
     """
+
+    planes: int = 1
 
     def __init__(self, path: Path) -> None:
         manifest = _read_manifest(path / MANIFEST)

@@ -42,26 +42,36 @@ class Method(nn.Module, ABC):
         """Which clips of a video of ``num_frames`` frames one step needs; always as many."""
 
     @abstractmethod
-    def forward(self, clips: list[Tensor], video: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The loss of one batch; a queue, where there is one, moves on.
 
         Args:
-            clips: one tensor (B, 3, T, S, S) per request, in the order of ``requests``.
+            clips: one tensor per request, in the order of ``requests``: (B, 3, T, S, S), or what
+                ``data.views`` makes of other kinds.
             video: (B,) int64, which video each row comes from.
+            target: (B, N) float32, the targets of a row's requests one after another: labels and
+                random numbers that go with the clips. Drawn there and not here, they do not depend
+                on batches or ranks.
 
         Returns:
             ``loss``, a scalar with gradient, and detached scalar metrics.
         """
 
     def training_step(
-        self, clips: list[Tensor], video: Tensor, backward: Callable[[Tensor], None]
+        self,
+        clips: list[Tensor],
+        video: Tensor,
+        backward: Callable[[Tensor], None],
+        target: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Loss and gradients of one batch; returns detached scalars, ``loss`` among them.
 
         ``backward`` adds the gradients of a scalar. A method may call it several times, to hold
         the activations of one clip only; the scalars then add up to ``loss``.
         """
-        out: dict[str, Tensor] = self(clips, video)
+        out: dict[str, Tensor] = self(clips, video, target)
         backward(out["loss"])
         return {name: value.detach() for name, value in out.items()}
 

@@ -11,66 +11,35 @@ keys of all ranks enter the queue; a video's own queue entries never serve as ne
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from videossl import losses, schema
 from videossl.data import clips as index
-from videossl.data.clips import ClipRequest
-from videossl.methods.base import Method, MomentumEncoder, Queue
+from videossl.methods.base import MomentumEncoder, Queue
+from videossl.methods.rho import SequentialRhoMethod, cosine_momentum
 from videossl.models.heads import MLP
 
 
-class RhoMoCo(Method):
+class RhoMoCo(SequentialRhoMethod):
     """The method; its clips are max(ρ, 2) views of a video, all in the same role."""
 
     def __init__(
         self, params: schema.RhoMoCo, rho: int, clip: schema.Clip, encoder: nn.Module
     ) -> None:
-        super().__init__(encoder)
-        self.params, self.rho, self.clip = params, rho, clip
-        self.span = span(params, rho, clip)
+        super().__init__(params.mode, rho, clip, encoder)
+        self.params = params
         hidden = [params.hidden] * (params.layers - 1)
         self.head = MLP([self.num_features, *hidden, params.dim], batch_norm=False)
         self.target = MomentumEncoder(encoder, self.head)
         self.queue = Queue(params.queue, params.dim)
 
-    def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
-        """ρ windows at independent times, or for ρ = 1 one window twice; each its own view."""
-        starts = [index.random_start(rng, num_frames, self.span) for _ in range(self.rho)]
-        if self.rho == 1:
-            starts = starts * 2
-        length, stride = self.clip.frames, self.clip.stride
-        return [
-            ClipRequest(index.window(num_frames, start, length, stride), view)
-            for view, start in enumerate(starts)
-        ]
-
-    def forward(self, clips: list[Tensor], video: Tensor) -> dict[str, Tensor]:
-        """See ``Method.forward``; holds the activations of all clips."""
-        parts: list[Tensor] = []
-        out = self._step(clips, video, parts.append)
-        return {**out, "loss": torch.stack(parts).sum()}
-
-    def training_step(
-        self, clips: list[Tensor], video: Tensor, backward: Callable[[Tensor], None]
-    ) -> dict[str, Tensor]:
-        """As the base class, or in ``sequential`` mode with the activations of one clip at a time.
-
-        The gradients are the same: each clip passes alone, so BN sees the same batches either way.
-        """
-        if self.params.mode == "parallel":
-            return super().training_step(clips, video, backward)
-        return self._step(clips, video, backward)
-
-    def _step(
+    def step(
         self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
-        """Hand each query's share of the loss to ``consume``; returns detached scalars."""
+        """See ``SequentialRhoMethod.step``; each clip is the query once."""
         keys = torch.stack([losses.normalize(self.target(clip)) for clip in clips], dim=1)
         negatives, mask = self.queue.keys, self.queue.mask(video)
         found: dict[str, list[Tensor]] = {"loss": [], "instance_accuracy": []}
@@ -99,11 +68,6 @@ class RhoMoCo(Method):
         if self.params.momentum_schedule == "cosine":
             momentum = cosine_momentum(momentum, progress)
         self.target.update(self.encoder, self.head, momentum)
-
-
-def cosine_momentum(base: float, progress: float) -> float:
-    """From ``base`` at the start to 1 at the end, along half a cosine."""
-    return 1 - (1 - base) * (math.cos(math.pi * progress) + 1) / 2
 
 
 def span(params: schema.RhoMoCo, rho: int, clip: schema.Clip) -> int:

@@ -71,7 +71,9 @@ class RSPNet(Method):
         stride = self.clip.stride * speed
         return ClipRequest(index.window(num_frames, start, self.clip.frames, stride), view)
 
-    def forward(self, clips: list[Tensor], video: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """See ``Method.forward``; ``clips`` are query, k+ and k-."""
         query, same, other = clips
         motion, appearance = self.heads(self.encoder(query)).unbind()  # each (B, D)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from videossl.data.augment import augment
 from videossl.data.loader import CentralBatches, batches
 from videossl.data.store import ClipStore
+from videossl.data.views import views
 from videossl.schema import Clip
 from videossl.train.device import readers
 
@@ -41,7 +41,7 @@ def per_clip(
     stream = batches(source, readers(device, threads), pin=device.type == "cuda")
     for batch in tqdm(stream, total=total, unit="batch", disable=not sys.stderr.isatty()):
         moved = batch.to(device)
-        x = augment(moved.clips[0], moved.draws[0], clip.size, moved.host[0])
+        (x,) = views(moved, clip.size)
         parts.append(module(x).float().cpu())
     module.train(training)
     out = torch.cat(parts)

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from videossl import ranks
-from videossl.data.augment import augment
 from videossl.data.loader import Batch, TrainBatches, batches
+from videossl.data.views import views
 from videossl.job import Job, Stopped, UserError
 from videossl.schema import Optimizer
 from videossl.train import checkpoint, optim, speed
@@ -220,10 +220,7 @@ class _Run:
         self.task.after_step(self.step / self.total)
 
     def _add_gradients(self, batch: Batch, parts: int) -> None:
-        clips = [
-            augment(clip, draws, self.recipe.size, host)
-            for clip, draws, host in zip(batch.clips, batch.draws, batch.host, strict=True)
-        ]
+        clips = views(batch, self.recipe.size)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             found = self.task.step(clips, batch, lambda loss: _backward(loss / parts))
         # over ranks at every step, so that any rank's checkpoint holds the sums of all

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from videossl import ranks
 from videossl.data.loader import Batch, TrainBatches
+from videossl.data.motion_store import MotionStore
 from videossl.data.store import ClipStore
 from videossl.job import Job, UserError, write_json
 from videossl.methods.base import Method, MomentumEncoder
 from videossl.models import weights
 from videossl.models.batchnorm import synchronise
-from videossl.schema import Pretrain
+from videossl.schema import NO_MOTION, Pretrain
 from videossl.train import watch
 from videossl.train.device import device
 from videossl.train.loop import Recipe, Task, fit, write_curve
@@ -41,7 +42,7 @@ class Pretraining(Task):
         self, clips: list[Tensor], batch: Batch, backward: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
         """One step of the pretext task; labels stay unused."""
-        return self.module.training_step(clips, batch.video, backward)
+        return self.module.training_step(clips, batch.video, backward, batch.target)
 
     def after_step(self, progress: float) -> None:
         """Targets and queues move on."""
@@ -100,8 +101,12 @@ def _run(job: Job, params: PretrainParams) -> None:
         )
     method = pretext.build(params.method, params.task, params.clip, encoder)
     _spread(method, spec)
+    motion = None
+    if params.method.motion != NO_MOTION:
+        motion = MotionStore(job.input("motion"))
+        motion.check(store)
     batches = TrainBatches(
-        store, videos, method.requests, spec.augment, spec.batch_size, params.seed
+        store, videos, method.requests, spec.augment, spec.batch_size, params.seed, motion
     )
     recipe = Recipe(
         params.method.optimizer,

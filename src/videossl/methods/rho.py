@@ -1,0 +1,90 @@
+"""What the ρ methods share: ρ clips of a video, each in the same role.
+
+Source: Feichtenhofer et al., "A Large-Scale Study on Unsupervised Spatiotemporal Representation
+Learning", CVPR 2021, section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from videossl import schema
+from videossl.data import clips as index
+from videossl.data.clips import ClipRequest
+from videossl.methods.base import Method
+
+
+class RhoMethod(Method):
+    """Asks for max(ρ, 2) views of a video; with ρ = 1 they show the same frames."""
+
+    def __init__(self, rho: int, clip: schema.Clip, encoder: nn.Module) -> None:
+        super().__init__(encoder)
+        self.rho, self.clip = rho, clip
+        self.span = index.span(clip.frames, clip.stride)
+
+    def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
+        """ρ windows at independent times, or for ρ = 1 one window twice; each its own view."""
+        starts = [index.random_start(rng, num_frames, self.span) for _ in range(self.rho)]
+        if self.rho == 1:
+            starts = starts * 2
+        length, stride = self.clip.frames, self.clip.stride
+        return [
+            ClipRequest(index.window(num_frames, start, length, stride), view)
+            for view, start in enumerate(starts)
+        ]
+
+
+class SequentialRhoMethod(RhoMethod):
+    """A ρ method whose loss is a mean over its clips, each of which can pass alone.
+
+    In ``sequential`` mode the activations of one clip are held at a time; in ``parallel`` mode
+    those of all. The gradients are the same: each clip passes alone, so BN sees the same batches.
+    """
+
+    def __init__(
+        self,
+        mode: Literal["sequential", "parallel"],
+        rho: int,
+        clip: schema.Clip,
+        encoder: nn.Module,
+    ) -> None:
+        super().__init__(rho, clip, encoder)
+        self.mode = mode
+
+    @abstractmethod
+    def step(
+        self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
+    ) -> dict[str, Tensor]:
+        """Hand each clip's share of the loss to ``consume``; returns detached scalars."""
+
+    def forward(
+        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """See ``Method.forward``; holds the activations of all clips."""
+        parts: list[Tensor] = []
+        out = self.step(clips, video, parts.append)
+        return {**out, "loss": torch.stack(parts).sum()}
+
+    def training_step(
+        self,
+        clips: list[Tensor],
+        video: Tensor,
+        backward: Callable[[Tensor], None],
+        target: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """As the base class, or with the activations of one clip at a time."""
+        if self.mode == "parallel":
+            return super().training_step(clips, video, backward, target)
+        return self.step(clips, video, backward)
+
+
+def cosine_momentum(base: float, progress: float) -> float:
+    """From ``base`` at the start to 1 at the end, along half a cosine."""
+    return 1 - (1 - base) * (math.cos(math.pi * progress) + 1) / 2
