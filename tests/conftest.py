@@ -17,9 +17,9 @@ def study(tmp_path: Path) -> Study:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The tiny study, run once under both engines; tests leave it as they found it."""
+    """A tiny study of few methods, run by both engines; tests leave it as they found it."""
     study = copy_study(tmp_path_factory.mktemp("tiny") / "study")
-    study.run("videossl", "configure", "configs/tiny.yaml")
+    study.shrink()
     study.commit("tiny")
     study.run("snakemake", "--cores", "all")
     study.run("dvc", "repro")

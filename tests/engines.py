@@ -99,6 +99,21 @@ def changed_dvc(status: str, graph: Graph) -> set[str]:
     return {names[name] for name in json.loads(status) if name in names}
 
 
+def changed_keys_dvc(status: str, graph: Graph) -> dict[str, set[str]]:
+    """Instance -> the keys of ``params.yaml`` that ``dvc status --json`` says have changed."""
+    names = dvc_names(graph)
+    return {
+        names[stage]: {
+            key
+            for change in changes
+            if isinstance(change, dict)
+            for key in change.get("changed deps", {}).get("params.yaml", {})
+        }
+        for stage, changes in json.loads(status).items()
+        if stage in names
+    }
+
+
 def dvc_names(graph: Graph) -> dict[str, str]:
     names = {}
     for node in graph.instances:

@@ -6,9 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
+from videossl.registry import METHODS
+
 ROOT = Path(__file__).resolve().parents[1]
+FEW = ("rspnet", "rho_moco")
 STUDY = (
     *(".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "Snakefile", "dvc.yaml"),
     *("params.yaml", "workflow", "slurm", "src", "configs"),
@@ -50,6 +54,20 @@ class Study:
         text = path.read_text()
         assert text.count(old) == 1, f"{file} has {text.count(old)} of {old!r}"
         path.write_text(text.replace(old, new))
+
+    def overlay(self, text: str) -> None:
+        """Lay YAML text over params.yaml."""
+        path = self.root / "overlay.yaml"
+        path.write_text(text)
+        self.run("videossl", "configure", path.name)
+        path.unlink()
+
+    def shrink(self, methods: Collection[str] = FEW) -> None:
+        """Make the study tiny, with some methods only: what is tested is not how many there are."""
+        self.run("videossl", "configure", "configs/tiny.yaml")
+        others = [name for name in METHODS if name not in methods]
+        if others:
+            self.overlay("methods:\n" + "".join(f"  {name}: null\n" for name in others))
 
     def commit(self, message: str) -> None:
         """Commit everything."""

@@ -25,17 +25,6 @@ data:
     missing: 0.0
     revision: 1
 """
-MOTION = """
-motion:
-  flow:
-    algorithm: dis
-    content: flow
-    step: 1
-    bound: 20.0
-    codec: raw
-    quality: 95
-    shard_megabytes: 1
-"""
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -47,18 +36,12 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def overlay(study: Study, *texts: str) -> None:
-    for text in texts:
-        (study.root / "overlay.yaml").write_text(text)
-        study.run("videossl", "configure", "overlay.yaml")
-
-
 @pytest.fixture
 def prepared(study: Study) -> Study:
     """A study whose built-in videos are written and fill many shards."""
-    overlay(study, (study.root / "configs/tiny.yaml").read_text())
-    overlay(study, "decode:\n  codec: raw\n  shard_megabytes: 1\n")
-    overlay(study, "data:\n  synthetic:\n    videos_per_class: 10\n    frames: 64\n")
+    study.shrink()
+    study.overlay("decode:\n  codec: raw\n  shard_megabytes: 1\n")
+    study.overlay("data:\n  synthetic:\n    videos_per_class: 10\n    frames: 64\n")
     study.run("videossl", "prepare", "synthetic", "--out", "made")
     return study
 
@@ -107,12 +90,12 @@ def test_decode_killed_at_twenty_random_moments_gives_the_same_bytes(prepared):
 @pytest.fixture
 def toy(study: Study) -> Study:
     """A study with a dataset on disk, of the built-in one's videos."""
-    overlay(study, (study.root / "configs/tiny.yaml").read_text())
+    study.shrink()
     study.run("videossl", "prepare", "synthetic", "--out", "made")
     videos = sorted((study.root / "made" / "UCF-101").glob("*/*"))
     for number, video in enumerate(videos[:24]):
         add(study, video, ("train", "test")[number % 2])
-    overlay(study, FOLDER)
+    study.overlay(FOLDER)
     return study
 
 
@@ -142,7 +125,7 @@ def test_a_dataset_that_grows_keeps_its_shards(toy, engine):
     more = sorted((toy.root / "made" / "UCF-101" / "Shrink").glob("*"))
     for video in more:
         add(toy, video, "train")
-    overlay(toy, FOLDER.replace("revision: 1", "revision: 2"))
+    toy.overlay(FOLDER.replace("revision: 1", "revision: 2"))
     toy.run(*command)
     after = manifest()
     assert after["shards"][: len(before["shards"])] == before["shards"]
@@ -154,7 +137,6 @@ def test_a_dataset_that_grows_keeps_its_shards(toy, engine):
 
 @pytest.mark.slow
 def test_motion_runs_in_both_engines_and_agrees(toy):
-    overlay(toy, MOTION)
     toy.run("snakemake", "--cores", "2", "--until", "motion")
     toy.run("dvc", "repro", "motion@flow")
     (made,) = (toy.root / "runs/motion/flow").iterdir()

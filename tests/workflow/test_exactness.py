@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import io
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
 import engines
 from study import ROOT
 from videossl import params
+from videossl.stages import Graph
 
 RAW = params.read(ROOT / "params.yaml")
+STUDY = params.load(ROOT / "params.yaml")
+GRAPH = Graph(STUDY)
 LEAVES = sorted(params.leaves(RAW))
 # values that no rule of thumb gives
 OTHER = {
+    "baselines.scratch.weights": "other.safetensors",
+    "clip.frames": 3,
     "clip.size": 24,
+    "clip.stride": 1,
     "data.synthetic.size": 48,
+    "decode.fps": 12.5,
     "decode.short_side": 16,
     "evaluate.finetuned.recognition.topk": [1],
     "evaluate.frozen.retrieval.topk": [1, 2],
@@ -24,50 +32,49 @@ OTHER = {
     "finetune.augment.crop_aspect": [0.9, 1.1],
     "methods.rspnet.speeds": [2, 1],
     "model.blocks": [1, 1, 1, 2],
+    "model.name": "r2plus1d",
     "pretrain.augment.crop_area": [0.3, 0.9],
     "pretrain.augment.crop_aspect": [0.9, 1.1],
-}
-CHOICES = {
-    "baselines.scratch.weights": "other.safetensors",
-    "decode.backend": "pyav",
-    "decode.fps": 12.5,
-    "decode.codec": "raw",
-    "embed.pool": "max",
-    "finetune.optimizer.name": "sgd",
-    "finetune.precision": "bfloat16",
-    "methods.rho_moco.mode": "parallel",
-    "methods.rho_moco.momentum_schedule": "constant",
-    "methods.rho_moco.optimizer.name": "sgd",
-    "methods.rho_moco.positives": "mean_of_losses",
-    "methods.rspnet.optimizer.name": "sgd",
-    "model.name": "r2plus1d",
-    "pretrain.compile": True,
-    "pretrain.precision": "bfloat16",
-    "pretrain.sync_bn": False,
     "report.baseline": "rspnet",
     "report.title": "Another title",
 }
-CHOICES |= {
-    f"{owner}.optimizer.{name}": value
-    for owner in ("finetune", "methods.rho_moco", "methods.rspnet")
-    for name, value in (("decay_norms", True), ("lr_base_size", 256))
-}
-# one value is possible, so another is an error instead
-FIXED = {
-    "data.synthetic.format",
-    "evaluate.datasets",
-    "methods.rho_moco.motion",
-    "methods.rho_moco.task",
-    "methods.rspnet.motion",
-    "methods.rspnet.task",
-    "pretrain.dataset",
-}
+# one value is possible here, for reasons beyond the type
+TIED = {"evaluate.datasets", "pretrain.dataset"}
+
+
+def options(leaf: str) -> list[Any]:
+    """The alternatives of a leaf's type."""
+    *parents, last = leaf.split(".")
+    holder = params.pick(STUDY, ".".join(parents)) if parents else STUDY
+    field = type(holder).model_fields.get(last)
+    return params._members(field.annotation) if field else []
+
+
+def allowed(leaf: str) -> list[Any]:
+    """The values that a leaf's type lists; none where it lists none."""
+    return [v for o in options(leaf) if get_origin(o) is Literal for v in get_args(o)]
+
+
+def fixed(leaf: str) -> bool:
+    """Whether another value is an error."""
+    names_an_entry = leaf.startswith("methods.") and leaf.endswith((".task", ".motion"))
+    return leaf in TIED or names_an_entry or len(allowed(leaf)) == len(options(leaf)) == 1
+
+
+FIXED = {leaf for leaf in LEAVES if fixed(leaf)}
+CHANGEABLE = sorted(set(LEAVES) - FIXED)
 
 
 def other(leaf: str, value: Any) -> Any:
     """Another possible value of a leaf."""
-    if leaf in OTHER | CHOICES:
-        return (OTHER | CHOICES)[leaf]
+    if leaf in OTHER:
+        return OTHER[leaf]
+    if isinstance(value, bool):
+        return not value
+    if choices := [v for v in allowed(leaf) if v != value]:
+        return choices[0]
+    if isinstance(value, str):
+        return 256  # "none" or a number
     if isinstance(value, int):
         return value + 1
     if isinstance(value, float):
@@ -102,20 +109,43 @@ def restored(tiny):
     path.write_text(before)
 
 
-@pytest.mark.parametrize("leaf", sorted(set(LEAVES) - FIXED))
-def test_a_leaf_touches_what_declares_it(restored, leaf):
+@pytest.mark.parametrize("leaf", CHANGEABLE)
+def test_a_leaf_touches_what_declares_it(leaf):
+    raw = copy.deepcopy(RAW)
+    put(raw, leaf, other(leaf, params.leaves(raw)[leaf]))
+    changed = Graph(params.validate(raw, "params.yaml"))
+    touched = {
+        str(node)
+        for node in changed.instances
+        if changed.fingerprint(node) != GRAPH.fingerprint(node)
+    }
+    assert touched == engines.affected(GRAPH, leaf)
+    assert engines.readers(GRAPH, leaf), f"nothing reads {leaf}"
+
+
+@pytest.mark.slow
+def test_dvc_sees_every_leaf_where_it_is_declared(restored):
+    """All leaves at once: ``dvc status`` says which keys each stage has seen change."""
     graph = engines.load(restored.root)
-    fingerprints = {str(node): graph.fingerprint(node) for node in graph.instances}
-    mutate(restored, leaf)
-    changed = engines.load(restored.root)
-    now = {str(node): changed.fingerprint(node) for node in changed.instances}
+    leaves = [leaf for leaf in CHANGEABLE if leaf in graph.raw]
+    assert len(leaves) > 100
+    for leaf in leaves:
+        mutate(restored, leaf)
+    seen = engines.changed_keys_dvc(restored.run("dvc", "status", "--json").stdout, graph)
+    for node in graph.instances:
+        assert seen.get(str(node), set()) == set(graph.keys(node)), node
 
-    touched = {name for name in now if now[name] != fingerprints[name]}
-    assert touched == engines.affected(graph, leaf)
-    assert engines.readers(graph, leaf), f"nothing reads {leaf}"
+
+def one_of_each() -> list[str]:
+    """A leaf for each set of stages that read it."""
+    found: dict[frozenset[str], str] = {}
+    for leaf in CHANGEABLE:
+        stages = frozenset(name.split("/")[0] for name in engines.readers(GRAPH, leaf))
+        found.setdefault(stages, leaf)
+    return sorted(found.values())
 
 
-@pytest.mark.parametrize("leaf", sorted(set(LEAVES) - FIXED))
+@pytest.mark.parametrize("leaf", one_of_each())
 @pytest.mark.slow
 def test_both_engines_would_rerun_what_declares_a_leaf(restored, leaf):
     graph = engines.load(restored.root)

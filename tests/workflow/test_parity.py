@@ -26,8 +26,7 @@ def test_snakemake_plans_the_graph(study):
 
 
 def test_removing_a_method_removes_its_stages_in_both_engines(study):
-    (study.root / "overlay.yaml").write_text("methods:\n  rspnet: null\n")
-    study.run("videossl", "configure", "overlay.yaml")
+    study.overlay("methods:\n  rspnet: null\n")
     graph = engines.load(study.root)
     assert not [node for node in graph.instances if "rspnet" in str(node)]
     assert engines.from_dvc(study.root, graph) == engines.declared(graph)

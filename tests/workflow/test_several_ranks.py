@@ -16,9 +16,8 @@ OVERLAY = "pretrain:\n  gpus: 2\n  epochs: 30\n"
 
 @pytest.mark.slow
 def test_two_ranks_from_the_command_line_stop_and_go_on(study):
-    study.run("videossl", "configure", "configs/tiny.yaml")
-    (study.root / "overlay.yaml").write_text(OVERLAY)
-    study.run("videossl", "configure", "overlay.yaml")
+    study.shrink()
+    study.overlay(OVERLAY)
     study.run("videossl", "prepare", "synthetic", "--out", "made")
     study.run("videossl", "decode", "synthetic", "--videos", "made", "--out", "stored")
 
@@ -46,12 +45,8 @@ def test_two_ranks_from_the_command_line_stop_and_go_on(study):
 
 @pytest.mark.slow
 def test_an_error_in_a_rank_is_shown_and_ends_the_stage(study):
-    study.run("videossl", "configure", "configs/tiny.yaml")
-    (study.root / "overlay.yaml").write_text(
-        "pretrain:\n  gpus: 2\n  batch_size: 64\n"
-        "methods:\n  rspnet:\n    queue: 64\n  rho_moco:\n    queue: 64\n"
-    )
-    study.run("videossl", "configure", "overlay.yaml")
+    study.shrink(["rspnet"])
+    study.overlay("pretrain:\n  gpus: 2\n  batch_size: 64\nmethods:\n  rspnet:\n    queue: 64\n")
     study.run("videossl", "prepare", "synthetic", "--out", "made")
     study.run("videossl", "decode", "synthetic", "--videos", "made", "--out", "stored")
     done = study.run(
