@@ -21,9 +21,10 @@ from videossl.data.store import ClipStore
 from videossl.job import Job, write_json
 from videossl.models import weights
 from videossl.models.classifier import Classifier
+from videossl.train import curve
 from videossl.train.device import device
 from videossl.train.inference import per_clip
-from videossl.train.loop import Recipe, Task, fit, write_curve
+from videossl.train.loop import Recipe, Task, fit
 
 if TYPE_CHECKING:
     from videossl.params import FinetuneParams
@@ -126,10 +127,10 @@ def run(job: Job, params: FinetuneParams) -> None:
         spec.precision,
         params.seed,
     )
-    curve = fit(job, task, batches, recipe)
+    rows = fit(job, task, batches, recipe)
     model.load_state_dict(task.best["state"])
     weights.save(model, params.model, job.out / "classifier.safetensors")
-    write_curve(curve, job.out / "curve.tsv")
+    curve.write(rows, job.out / "curve.tsv")
     counts = {"training_videos": len(training), "validation_videos": len(validation)}
     best = {"epoch": task.best["epoch"], "validation_top1": task.best["score"][0]}
     write_json(job.out / "metrics.json", {**counts, **best})

@@ -15,11 +15,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -29,7 +27,7 @@ from videossl.data.loader import Batch, TrainBatches, batches
 from videossl.data.views import views
 from videossl.job import Job, Stopped, UserError
 from videossl.schema import Optimizer
-from videossl.train import checkpoint, optim, speed
+from videossl.train import checkpoint, curve, optim, speed
 from videossl.train.device import device, keep_freed_memory, place, readers
 
 STOP_EVERY = 8  # steps after which ranks agree on stopping: it waits for the device
@@ -113,6 +111,7 @@ class _Run:
         self.sums: dict[str, Tensor] = {}  # of this epoch so far
         self.meter = speed.Meter()
         self.asked_to_stop = False
+        self.board: curve.Board | None = None
 
     # ------------------------------------------------------------------ state
 
@@ -169,6 +168,8 @@ class _Run:
         rows = ranks.rows(self.batches.batch_size, self.recipe.accumulate)
         source = self.batches.between(self.step, self.total, rows)
         saved = time.monotonic()
+        if not ranks.rank():
+            self.board = curve.Board(self.job, len(self.curve))
         try:
             with (
                 closing(batches(source, workers, pin=self.device.type == "cuda")) as stream,
@@ -188,8 +189,10 @@ class _Run:
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)
+            if self.board is not None:
+                self.board.close()
         if not ranks.rank():
-            write_curve(self.meter.rows, self.job.out / "speed.tsv")
+            curve.write(self.meter.rows, self.job.out / "speed.tsv")
         return self.curve
 
     def _must_stop(self) -> bool:
@@ -241,6 +244,8 @@ class _Run:
             name = "/".join((self.job.stage, *self.job.who.values()))
             raise UserError(f"{name}: {error}{self._fall_back()}") from None
         self.curve.append(row)
+        if self.board is not None:
+            self.board.add(row)
         self.meter.end_epoch(epoch, self.batches.batch_size)
         if not ranks.rank():
             self.save()
@@ -258,8 +263,3 @@ def _backward(loss: Tensor) -> None:
 def _progress(total: int, done: int, job: Job) -> Any:
     name = "/".join((job.stage, *job.who.values()))
     return tqdm(total=total, initial=done, desc=name, unit="step", disable=not sys.stderr.isatty())
-
-
-def write_curve(curve: list[dict[str, float]], path: Path) -> None:
-    """Write one row per epoch as tab-separated values."""
-    pd.DataFrame(curve).to_csv(path, sep="\t", index=False, float_format="%.7g")

@@ -17,9 +17,9 @@ from videossl.methods.base import Method, MomentumEncoder
 from videossl.models import weights
 from videossl.models.batchnorm import synchronise
 from videossl.schema import NO_MOTION, Pretrain
-from videossl.train import watch
+from videossl.train import curve, watch
 from videossl.train.device import device
-from videossl.train.loop import Recipe, Task, fit, write_curve
+from videossl.train.loop import Recipe, Task, fit
 
 if TYPE_CHECKING:
     from videossl.params import PretrainParams
@@ -119,12 +119,12 @@ def _run(job: Job, params: PretrainParams) -> None:
     )
     monitor = watch.neighbour_accuracy(store, videos, params.clip, spec.batch_size, job.threads)
     task = Pretraining(method, monitor, spec.monitor_epochs)
-    curve = fit(job, task, batches, recipe)
+    rows = fit(job, task, batches, recipe)
     if ranks.rank():
         return
     weights.save(method.encoder, params.model, job.out / "encoder.safetensors")
-    write_curve(curve, job.out / "curve.tsv")
-    write_json(job.out / "metrics.json", {"videos": len(videos), **curve[-1]})
+    curve.write(rows, job.out / "curve.tsv")
+    write_json(job.out / "metrics.json", {"videos": len(videos), **rows[-1]})
 
 
 def _spread(method: Method, spec: Pretrain) -> None:
