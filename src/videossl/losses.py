@@ -90,7 +90,7 @@ def ranking(positive_similarity: Tensor, negative_similarity: Tensor, margin: fl
 
 
 def instance_accuracy(
-    query: Tensor, positives: Tensor, negatives: Tensor, negative_mask: Tensor
+    query: Tensor, positives: Tensor, negatives: Tensor, negative_mask: Tensor | None
 ) -> Tensor:
     """Share of the (query, positive) pairs that are closer than the query's nearest negative.
 

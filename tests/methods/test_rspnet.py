@@ -31,6 +31,7 @@ def build(margin=0.15, frames=8, stride=1, **changes):
         "momentum": 0.9,
         "appearance_weight": 1.0,
         "motion_weight": 1.0,
+        "as_released": False,
         "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
     }
     encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
@@ -127,7 +128,8 @@ def written_out(method, batch, video):
     (same_m, same_a), (other_m, other_a) = (method.target(c).tolist() for c in (same, other))
     tau, instance, speed = method.params.temperature, 0.0, 0.0
     queue = zip(method.queue.keys.tolist(), method.queue.videos.tolist(), strict=True)
-    queue = [(k, v) for k, v in queue if v >= 0]
+    released = method.params.as_released
+    queue = [(k, None if released else v) for k, v in queue if released or v >= 0]
 
     def dot(a, b):
         return sum(x * y for x, y in zip(a, b, strict=True))
@@ -144,8 +146,9 @@ def written_out(method, batch, video):
     return (params.appearance_weight * instance + params.motion_weight * speed) / count
 
 
-def test_loss_equals_the_equations():
-    method = build(appearance_weight=0.7, motion_weight=3.0).double()
+@pytest.mark.parametrize("as_released", [False, True])
+def test_loss_equals_the_equations(as_released):
+    method = build(appearance_weight=0.7, motion_weight=3.0, as_released=as_released).double()
     filled(method, videos=0)
     method.queue.videos[40:50] = -1
     batch = [c.double() for c in clips()]
@@ -153,6 +156,15 @@ def test_loss_equals_the_equations():
     expected = written_out(copy.deepcopy(method), batch, video)
     out = method(batch, video)
     assert out["loss"].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_as_released_the_queue_is_full_of_random_keys_from_the_start():
+    method = build(as_released=True)
+    lengths = method.queue.keys.norm(dim=1)
+    torch.testing.assert_close(lengths, torch.ones(64))
+    before = method(clips(), torch.arange(6))["appearance_loss"].item()
+    assert before > math.log(65)  # chance; with an empty queue it is 0
+    assert build()(clips(), torch.arange(6))["appearance_loss"].item() == 0
 
 
 def test_chance_values():

@@ -8,7 +8,7 @@ other videos, whatever their speed.
 Where this differs from the released code: clips keep their length for any set of speeds; speeds
 are drawn per video, not per batch; the margin is in units of the cosine (their 2.0 on logits at
 temperature 0.07 is 0.14 here, and their motion weight of 1 is 1/0.07 here); a video's own queue
-entries never serve as negatives.
+entries never serve as negatives, and the queue starts empty, unless ``as_released``.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class RSPNet(Method):
         self.heads = SpeedHeads(self.num_features, params.dim)
         self.target = MomentumEncoder(encoder, self.heads)
         self.queue = Queue(params.queue, params.dim)
+        if params.as_released:
+            self.queue.keys.copy_(losses.normalize(torch.randn_like(self.queue.keys)))
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """Query in one random window; k+ and k- from the start of another, augmented alike.
@@ -84,7 +86,8 @@ class RSPNet(Method):
         changed = losses.cosine(motion, other_motion)
         speed_loss = losses.ranking(faithful, changed, self.margin)
 
-        negatives, mask = self.queue.keys, self.queue.mask(video)
+        negatives = self.queue.keys
+        mask = None if self.params.as_released else self.queue.mask(video)
         temperature = self.params.temperature
         instance_loss = torch.zeros_like(speed_loss)
         for key in (same_appearance, other_appearance):  # both speeds are positives, two terms

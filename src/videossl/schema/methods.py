@@ -40,6 +40,7 @@ class RSPNet(MethodBlock):
     momentum: Momentum
     appearance_weight: NonNegative
     motion_weight: NonNegative
+    as_released: bool
 
     @model_validator(mode="after")
     def _speeds(self) -> Self:

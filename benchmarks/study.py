@@ -1,0 +1,181 @@
+"""Run the study with several seeds, and its ablations: means, spreads and gains in points.
+
+    python benchmarks/study.py                        # seeds 0 1 2 of params.yaml, then ablations
+    python benchmarks/study.py --seeds 0 --only table --overlay configs/tiny.yaml
+
+Every method has the same budget: ``pretrain`` of params.yaml. Studies run in a folder of their own
+(``--directory``), so params.yaml and runs/ stay as they are; stages that do not read the seed run
+once, and running the script again runs nothing that is done. The seed of the built-in videos
+(data.synthetic.seed) is another one and stays the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from videossl import configure, params, stages
+
+ROOT = Path(__file__).resolve().parents[1]
+PRIMARY = {"recognition": "top1", "linear": "top1", "knn": "top1", "retrieval": "R@1"}
+RHO = ("rho_moco", "rho_byol", "rho_simclr", "rho_swav")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One change to a study, and what of some methods it is looked at by."""
+
+    name: str
+    methods: tuple[str, ...]
+    key: str
+    values: tuple[Any, ...]
+    measure: str = "linear"  # the linear probe's top-1, or a column of metrics.json of pretrain
+
+
+ABLATIONS = (
+    Ablation("clips per video", RHO, "task.rho", (1, 2)),
+    Ablation("margin of relative speed", ("rspnet",), "task.margin", (0.0, 0.15), "speed_accuracy"),
+    Ablation("temporal consistent augmentation", ("vtdl",), "task.tca.alpha", (0.0, None)),
+    Ablation(
+        "motion pathway",
+        ("modist",),
+        "task.distillation",
+        ({"motion_weight": 0.0, "cross_weight": 0.0}, None),
+    ),
+)
+
+
+def run(directory: Path, changes: list[dict[str, Any]], overlay: Path | None) -> Path:
+    """Run one study to its end; returns its params.yaml."""
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", target)
+    if overlay is not None:
+        configure.configure(overlay, target)
+    for change in changes:
+        part = directory / "change.yaml"
+        with part.open("w") as file:
+            params.yaml().dump(change, file)
+        configure.configure(part, target)
+    command = ["snakemake", "--cores", "all", "--snakefile", str(ROOT / "Snakefile")]
+    begin = time.monotonic()
+    command += ["--directory", str(directory)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.exit(done.stdout)
+    print(f"{changes}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    return target
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """``{"a": {"b": value}}`` for ``a.b``."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def table(results: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Per method and protocol: mean, spread and gain over the baseline, in points."""
+    chosen = results[results["metric"] == results["protocol"].map(PRIMARY)]
+    rows = []
+    for (dataset, protocol), group in chosen.groupby(["dataset", "protocol"], sort=False):
+        by_seed = group.pivot(index="seed", columns="method", values="value") * 100
+        for method in group["method"].unique():
+            gain = by_seed[method] - by_seed[baseline]
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "protocol": f"{protocol} {PRIMARY[protocol]}",
+                    "method": method,
+                    "mean": by_seed[method].mean(),
+                    "sd": by_seed[method].std(),
+                    "gain": gain.mean(),
+                    "least gain": gain.min(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def only(methods: tuple[str, ...]) -> dict[str, Any]:
+    """The change that leaves some methods, and the linear probe alone."""
+    whole = params.load(ROOT / "params.yaml")
+    others = [name for name in whole.methods.model_fields_set if name not in methods]
+    frozen = [name for name in whole.evaluate.frozen.model_fields_set if name != "linear"]
+    finetuned = list(whole.evaluate.finetuned.model_fields_set)
+    return {
+        "methods": dict.fromkeys(others),
+        "evaluate": {"frozen": dict.fromkeys(frozen), "finetuned": dict.fromkeys(finetuned)},
+    }
+
+
+def measured(target: Path, method: str, measure: str) -> float:
+    """What an ablation is looked at by, in per cent."""
+    if measure == "linear":
+        results = json.loads((target.parent / "runs/report/metrics.json").read_text())
+        (dataset,) = results[method]
+        return 100 * float(results[method][dataset]["linear"]["top1"])
+    graph = stages.load(target)
+    folder = target.parent / "runs" / graph.path(graph.find("pretrain", {"method": method}))
+    return 100 * float(json.loads((folder / "metrics.json").read_text())[measure])
+
+
+def ablate(directory: Path, seeds: list[int], overlay: Path | None) -> pd.DataFrame:
+    """Per ablation and method: the mean over seeds with each value, and the least difference."""
+    rows = []
+    for ablation in ABLATIONS:
+        found: dict[str, list[list[float]]] = {name: [] for name in ablation.methods}
+        for value in ablation.values:
+            change = [] if value is None else [nested(ablation.key, value)]
+            for name in ablation.methods:
+                found[name].append([])
+            for seed in seeds:
+                target = run(directory, [*change, only(ablation.methods), {"seed": seed}], overlay)
+                for name in ablation.methods:
+                    found[name][-1].append(measured(target, name, ablation.measure))
+        for name, (without, with_it) in found.items():
+            rows.append(
+                {
+                    "ablation": ablation.name,
+                    "method": name,
+                    "measure": ablation.measure,
+                    "without": sum(without) / len(seeds),
+                    "with": sum(with_it) / len(seeds),
+                    "least difference": min(b - a for a, b in zip(without, with_it, strict=True)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--overlay", type=Path)
+    parser.add_argument("--directory", type=Path, default=ROOT / "benchmarks/study")
+    parser.add_argument("--baseline", default="scratch")
+    parser.add_argument("--only", choices=("table", "ablations"))
+    args = parser.parse_args()
+    print(f"{len(args.seeds)} seeds; per cent of test videos, gains in points over {args.baseline}")
+    if args.only != "ablations":
+        results = []
+        for seed in args.seeds:
+            run(args.directory, [{"seed": seed}], args.overlay)
+            results.append(pd.read_csv(args.directory / "runs/report/results.csv"))
+        found = table(pd.concat(results), args.baseline)
+        print(found.to_string(index=False, float_format="%.1f"))
+    if args.only != "table":
+        found = ablate(args.directory, args.seeds, args.overlay)
+        print(found.to_string(index=False, float_format="%.1f"))
+
+
+if __name__ == "__main__":
+    main()
