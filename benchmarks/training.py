@@ -3,22 +3,27 @@
     python benchmarks/training.py                      # on the GPU if there is one, else on the CPU
     python benchmarks/training.py --blocks 2 2 2 2 --width 64 --frames 16 --size 112 --batch 64 \
         --precision bfloat16                           # RSPNet's published size, for a GPU
+    python benchmarks/training.py --costs              # rho_moco by clips, size and queue
 
 For every method of ``params.yaml``, on videos of the built-in dataset made and decoded here: a step
 of the loop's parts (augmentation, pretext task, optimiser, targets) against the backbone's passes
 that the step made, replayed on the same clips; both in turns within one run, medians. ``wait`` is
-the share of a step that was spent on waiting for the loader.
+the share of a step that was spent on waiting for the loader; ``peak`` the memory of the whole
+process on the CPU, what torch allocated on a GPU. Each row is measured by a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,14 +35,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from videossl import params, schema  # noqa: E402
-from videossl.data import decode, synthetic  # noqa: E402
+from videossl.data import decode, motion, synthetic  # noqa: E402
 from videossl.data.datasets import ucf101  # noqa: E402
 from videossl.data.loader import Batch, TrainBatches, batches  # noqa: E402
+from videossl.data.motion_store import MotionStore  # noqa: E402
 from videossl.data.store import ClipStore  # noqa: E402
 from videossl.data.views import views  # noqa: E402
 from videossl.job import Job  # noqa: E402
 from videossl.methods.base import Method  # noqa: E402
-from videossl.params import DecodeParams, PrepareParams  # noqa: E402
+from videossl.models.backbone import Backbone  # noqa: E402
+from videossl.params import DecodeParams, MotionParams, PrepareParams  # noqa: E402
 from videossl.registry import BACKBONES, METHODS  # noqa: E402
 from videossl.train import optim  # noqa: E402
 from videossl.train.device import device, keep_freed_memory, place, readers  # noqa: E402
@@ -57,11 +64,10 @@ class Passes:
         def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             self.seen.append((module, inputs[0].detach(), torch.is_grad_enabled()))
 
-        kind = type(method.encoder)
         return [
             module.register_forward_pre_hook(note)
             for module in method.modules()
-            if type(module) is kind
+            if isinstance(module, Backbone)
         ]
 
     def replay(self, autocast: Any) -> None:
@@ -73,8 +79,8 @@ class Passes:
                 out.sum().backward()
 
 
-def prepare(folder: Path, study: schema.Params, args: argparse.Namespace) -> ClipStore:
-    """Write and decode videos of the built-in dataset."""
+def prepare(folder: Path, study: schema.Params, args: argparse.Namespace) -> None:
+    """Write and decode videos of the built-in dataset, and compute their motion."""
     data = study.data["synthetic"].model_copy(
         update={"videos_per_class": 12, "size": args.stored, "frames": 64}
     )
@@ -88,11 +94,15 @@ def prepare(folder: Path, study: schema.Params, args: argparse.Namespace) -> Cli
     options = study.decode.model_copy(update={"short_side": args.stored})
     job = Job("decode", who, {"videos": (made,)}, stored, folder / "scratch", 2, {})
     decode.run(job, DecodeParams.model_construct(decode=options, data=data))
-    return ClipStore(stored)
+    for name, block in study.motion.items():
+        (folder / name).mkdir()
+        job = Job("motion", {}, {"shards": (stored,)}, folder / name, folder / "scratch", 2, {})
+        motion.run(job, MotionParams.model_construct(motion=block, dataset="synthetic"))
 
 
-def measure(name: str, study: schema.Params, store: ClipStore, args: argparse.Namespace) -> str:
-    """A row of the table."""
+def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
+    """A row of the table, without its name."""
+    store = ClipStore(args.folder / "stored")
     where = device()
     spec = getattr(study.methods, name)
     clip = schema.Clip(frames=args.frames, stride=args.stride, size=args.size)
@@ -107,7 +117,8 @@ def measure(name: str, study: schema.Params, store: ClipStore, args: argparse.Na
         method.encoder.compile()
     optimizer = optim.build(method, spec.optimizer)
     source = TrainBatches(
-        store, store.members(1, "train"), method.requests, study.pretrain.augment, args.batch, 0
+        *(store, store.members(1, "train"), method.requests, study.pretrain.augment, args.batch, 0),
+        motion=None if spec.motion == schema.NO_MOTION else MotionStore(args.folder / spec.motion),
     ).between(0, WARM + args.steps)
 
     def autocast() -> Any:
@@ -144,9 +155,11 @@ def measure(name: str, study: schema.Params, store: ClipStore, args: argparse.Na
     medians = {key: statistics.median(values[WARM:]) for key, values in times.items()}
     whole = medians["wait"] + medians["step"]
     clips = len(batch.clips) * source.batch_size
-    memory = torch.cuda.max_memory_allocated() / 2**20 if where.type == "cuda" else float("nan")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    if where.type == "cuda":
+        memory = torch.cuda.max_memory_allocated() / 2**20
     return (
-        f"| {name} | {1000 * medians['bare']:.0f} | {1000 * medians['step']:.0f} "
+        f"{1000 * medians['bare']:.0f} | {1000 * medians['step']:.0f} "
         f"| {medians['step'] / medians['bare']:.3f} | {medians['wait'] / whole:.1%} "
         f"| {clips / whole:.0f} | {memory:.0f} |"
     )
@@ -159,9 +172,9 @@ def clock(where: torch.device) -> float:
     return time.perf_counter()
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--blocks", type=int, nargs=4, default=[2, 2, 2, 2])
@@ -173,18 +186,52 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="videos")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--compile", action="store_true")
-    args = parser.parse_args()
+    parser.add_argument("--costs", action="store_true")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--method", help=argparse.SUPPRESS)
+    parser.add_argument("--change", default="", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def row(name: str, method: str, folder: Path, *more: str) -> None:
+    """Measure in a new process, so that its peak of memory is its own; print."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--folder", str(folder)]
+    done = subprocess.run(
+        [*command, "--method", method, *more], stdout=subprocess.PIPE, text=True, check=True
+    )
+    print(f"| {name} | {done.stdout.strip()}", flush=True)
+
+
+def main() -> None:
+    """Print the table."""
+    args = parse()
     torch.set_num_threads(args.threads)
-    if device().type == "cpu":
-        keep_freed_memory()
-    study = params.load(ROOT / "params.yaml")
+    raw = params.read(ROOT / "params.yaml")
+    if args.change:
+        key, _, value = args.change.partition("=")
+        *parents, last = key.split(".")
+        reduce(dict.__getitem__, parents, raw)[last] = int(value)
+    study = params.validate(raw, "params.yaml")
+    if args.method:
+        if device().type == "cpu":
+            keep_freed_memory()
+        print(measure(args.method, study, args))
+        return
     with tempfile.TemporaryDirectory() as folder:
-        store = prepare(Path(folder), study, args)
+        prepare(Path(folder), study, args)
         print("| method | bare, ms | step, ms | step / bare | wait | clips/s | peak, MiB |")
         print("|---|---:|---:|---:|---:|---:|---:|")
-        for name in params.dump(study.methods):
-            print(measure(name, study, store, args), flush=True)
-        store.close()
+        if not args.costs:
+            for name in params.dump(study.methods):
+                row(name, name, Path(folder))
+            return
+        for rho in (1, 2, 4, 8):
+            row(f"ρ = {rho}", "rho_moco", Path(folder), "--change", f"task.rho={rho}")
+        for size in (args.size, 2 * args.size):
+            row(f"{size} pixels", "rho_moco", Path(folder), "--size", str(size))
+        for keys in (1024, 16384, 65536):
+            change = f"methods.rho_moco.queue={keys}"
+            row(f"{keys} keys", "rho_moco", Path(folder), "--change", change)
 
 
 if __name__ == "__main__":

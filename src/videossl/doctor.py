@@ -16,11 +16,12 @@ import torch
 
 from videossl import machine
 from videossl.data.loader import TrainBatches, batches
+from videossl.data.motion_store import MotionStore
 from videossl.data.store import ClipStore
 from videossl.data.views import views
 from videossl.registry import BACKBONES, METHODS
-from videossl.schema import Params
-from videossl.stages import Graph, instance
+from videossl.schema import NO_MOTION, Params
+from videossl.stages import Graph, Instance, instance
 from videossl.train import optim
 from videossl.train.device import device, keep_freed_memory, place, readers
 
@@ -33,16 +34,16 @@ def report(graph: Graph) -> Iterator[str]:
     """Lines on the device, the versions, and, where the videos are decoded, speed and hours."""
     where = device()
     threads = machine.threads()
-    yield f"device      {_name(where)}, {threads} threads"
+    yield f"device         {_name(where)}, {threads} threads"
     precision = graph.params.pretrain.precision
     refused = where.type == "cpu" and precision == "bfloat16"
-    yield f"precision   {precision}" + (": refused on the CPU; use float32" if refused else "")
-    yield "versions    " + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    yield f"disk        {shutil.disk_usage('.').free / 1e9:.0f} GB free here"
-    shards = _shards(graph)
+    yield f"precision      {precision}" + (": refused on the CPU; use float32" if refused else "")
+    yield f"{'versions':14} " + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    yield f"disk           {shutil.disk_usage('.').free / 1e9:.0f} GB free here"
+    shards = _made(graph, instance("decode", graph.params.pretrain.dataset))
     if shards is None:
         dataset = graph.params.pretrain.dataset
-        yield f"speed       not measured: {dataset} is not decoded yet (videossl decode {dataset})"
+        yield f"speed          not measured: there are no shards yet (videossl decode {dataset})"
         return
     if refused:
         return
@@ -52,10 +53,18 @@ def report(graph: Graph) -> Iterator[str]:
     store = ClipStore(shards)
     hours = 0.0
     for name in graph.methods:
-        line, of_method = _method(graph.params, name, store, where, threads)
+        entry = getattr(graph.params.methods, name).motion
+        motion = None
+        if entry != NO_MOTION:
+            folder = _made(graph, instance("motion", entry))
+            if folder is None:
+                yield f"{name:14} not measured: there is no motion yet (videossl motion {entry})"
+                continue
+            motion = MotionStore(folder)
+        line, of_method = _method(graph.params, name, store, motion, where, threads)
         hours += of_method
         yield line
-    yield f"pretraining {hours:.2f} hours, one method after the other"
+    yield f"pretraining    {hours:.2f} hours, one method after the other"
 
 
 def _name(where: torch.device) -> str:
@@ -65,15 +74,19 @@ def _name(where: torch.device) -> str:
     return f"CPU ({platform.machine()})"
 
 
-def _shards(graph: Graph) -> Path | None:
-    """The pretraining dataset's shards, if either engine has made them."""
-    node = instance("decode", graph.params.pretrain.dataset)
+def _made(graph: Graph, node: Instance) -> Path | None:
+    """An instance's output, if either engine has made it."""
     places = (Path("runs") / graph.path(node), Path("results") / node.path)
     return next((place for place in places if place.is_dir()), None)
 
 
 def _method(
-    params: Params, name: str, store: ClipStore, where: torch.device, threads: int
+    params: Params,
+    name: str,
+    store: ClipStore,
+    motion: MotionStore | None,
+    where: torch.device,
+    threads: int,
 ) -> tuple[str, float]:
     """A line on one method's speed, and the hours of its pretraining on this device."""
     spec = getattr(params.methods, name)
@@ -86,7 +99,8 @@ def _method(
     pretrain = params.pretrain
     videos = store.members(params.split, "train")
     source = TrainBatches(
-        store, videos, method.requests, pretrain.augment, pretrain.batch_size, params.seed
+        *(store, videos, method.requests, pretrain.augment, pretrain.batch_size, params.seed),
+        motion=motion,
     )
     seconds = []
     autocast = pretrain.precision == "bfloat16"
@@ -110,7 +124,7 @@ def _method(
     steps = pretrain.epochs * source.steps_per_epoch
     hours = step * steps / 3600
     line = (
-        f"{name:11} {step:.3f} s a step, {count / step:.0f} clips/s "
+        f"{name:14} {step:.3f} s a step, {count / step:.0f} clips/s "
         f"(the loader gives {read:.0f}), {steps} steps: {hours:.2f} hours"
     )
     return line, hours

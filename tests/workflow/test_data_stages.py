@@ -158,7 +158,9 @@ def test_the_verbs_that_look_at_data(toy):
     assert "test" in done.stderr
 
     said = toy.run("videossl", "doctor").stdout
-    assert "speed       not measured: synthetic is not decoded yet" in said
+    assert (
+        "speed          not measured: there are no shards yet (videossl decode synthetic)" in said
+    )
 
     toy.run("videossl", "decode", "synthetic", "--videos", "made", "--out", "stored")
     name = json.loads((toy.root / "stored/manifest.json").read_text())["videos"][0]["name"]
