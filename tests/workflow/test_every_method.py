@@ -1,0 +1,48 @@
+"""Every method runs in both engines, with equal results, and leaves no stage when it is removed."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from study import ROOT
+from videossl import params
+from videossl.registry import METHODS
+from videossl.stages import Graph
+
+RAW = params.read(ROOT / "params.yaml")
+
+
+def test_the_study_holds_every_method():
+    assert set(RAW["methods"]) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_removing_a_method_removes_its_stages(name):
+    whole = Graph(params.validate(RAW, "params.yaml"))
+    raw = copy.deepcopy(RAW)
+    del raw["methods"][name]
+    left = Graph(params.validate(raw, "params.yaml"))
+    gone = set(whole.instances) - set(left.instances)
+    assert gone
+    assert all(name in dict(node.who).values() for node in gone)
+    assert not set(left.instances) - set(whole.instances)
+    for node in left.instances:
+        if node.stage != "aggregate":
+            assert left.fingerprint(node) == whole.fingerprint(node)
+
+
+@pytest.mark.slow
+def test_every_method_learns_the_same_weights_in_both_engines(study):
+    study.shrink(METHODS)
+    study.commit("tiny")
+    study.run("snakemake", "--cores", "2", "--until", "pretrain")
+    study.run("dvc", "repro", *(f"pretrain@{name}" for name in METHODS))
+    for name in METHODS:
+        (made,) = (study.root / "runs/pretrain" / name).iterdir()
+        files = [
+            folder / "encoder.safetensors"
+            for folder in (made, study.root / "results/pretrain" / name)
+        ]
+        assert files[0].read_bytes() == files[1].read_bytes(), name
