@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from videossl.schema.blocks import Block, Count, Momentum, NonNegative, Positive
+from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -21,11 +21,19 @@ class MethodBlock(Block):
     optimizer: Optimizer
 
 
+class TCA(Block):
+    """Temporal consistent augmentation: a static frame of a clip blended into all of it."""
+
+    alpha: Fraction
+    apply_to: Literal["anchor", "positive", "both"]
+
+
 class Tasks(Block):
     """What each pretext task is; a method names the entry it reads."""
 
     margin: Annotated[float, Field(ge=0, le=2)]
     rho: Annotated[int, Field(ge=1, le=16)]
+    tca: TCA
 
 
 class RSPNet(MethodBlock):
@@ -65,8 +73,29 @@ class RhoMoCo(MethodBlock):
     mode: Literal["sequential", "parallel"]
 
 
+class VTDL(MethodBlock):
+    """VTDL (Wang et al., arXiv 2008.02129)."""
+
+    task: Literal["tca"]
+    motion: NoMotion
+    gap: Annotated[int, Field(ge=0)]
+    least_gap: int
+    detach_negative: bool
+    dim: Count
+    temperature: Positive
+    queue: Count
+    momentum: Momentum
+
+    @model_validator(mode="after")
+    def _gaps(self) -> Self:
+        if self.least_gap > self.gap:
+            raise ValueError(f"least_gap = {self.least_gap}: allowed: <= gap, {self.gap}")
+        return self
+
+
 class Methods(Block):
     """The study's methods: an entry runs, no entry does not."""
 
     rspnet: RSPNet | None = None
     rho_moco: RhoMoCo | None = None
+    vtdl: VTDL | None = None

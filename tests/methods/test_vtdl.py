@@ -1,0 +1,471 @@
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from specs import PLAIN
+from videossl import losses, schema
+from videossl.data.clips import span
+from videossl.job import UserError
+from videossl.methods import vtdl
+from videossl.models import resnet3d
+
+EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
+BATCH = 6
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def spec(**changes):
+    params = {
+        "task": "tca",
+        "motion": "none",
+        "gap": 0,
+        "least_gap": 0,
+        "detach_negative": False,
+        "dim": 16,
+        "temperature": 0.07,
+        "queue": 64,
+        "momentum": 0.9,
+        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+    }
+    return schema.VTDL(**{**params, **changes})
+
+
+class Tiny(torch.nn.Module):
+    """A backbone where only ``requests`` matters."""
+
+    num_features = 2
+
+
+def build(alpha=0.1, apply_to="both", frames=8, stride=1, encoder=None, **changes):
+    model = schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4)
+    clip = schema.Clip(frames=frames, stride=stride, size=16)
+    tca = schema.TCA(alpha=alpha, apply_to=apply_to)
+    return vtdl.build(spec(**changes), tca, clip, encoder or resnet3d.build(model))
+
+
+def clips(batch=BATCH, frames=8, size=16):
+    return [torch.randn(batch, 3, frames, size, size) for _ in range(3)]
+
+
+def targets(missing=()):
+    """Shares and frames of two blends, and whether the negative counts."""
+    g = torch.Generator().manual_seed(3)
+    found = torch.zeros(BATCH, 5)
+    found[:, [0, 2]] = torch.rand(BATCH, 2, generator=g)
+    found[:, [1, 3]] = torch.randint(8, (BATCH, 2), generator=g).float()
+    found[:, 4] = 1
+    found[list(missing), 4] = 0
+    return found
+
+
+def filled(method, videos=1000):
+    method.queue.keys.copy_(losses.normalize(torch.randn_like(method.queue.keys)))
+    method.queue.videos.copy_(torch.arange(len(method.queue.videos)) + videos)
+    return method
+
+
+# ------------------------------------------------------------------------------------ intervals
+
+
+@EXAMPLES
+@given(
+    seed=st.integers(0, 2**32),
+    num_frames=st.integers(1, 200),
+    frames=st.integers(2, 16),
+    stride=st.integers(1, 4),
+    gap=st.integers(0, 30),
+    shrink=st.integers(0, 60),
+)
+def test_the_negative_is_another_interval_or_does_not_count(
+    seed, num_frames, frames, stride, gap, shrink
+):
+    length = span(frames, stride)
+    least = max(gap - shrink, 1 - length)
+    method = build(encoder=Tiny(), frames=frames, stride=stride, gap=gap, least_gap=least)
+    anchor, positive, negative = method.requests(np.random.default_rng(seed), num_frames)
+    assert [r.view for r in (anchor, positive, negative)] == [0, 1, 2]
+    assert [r.kind for r in (anchor, positive, negative)] == ["augmented"] * 3
+    np.testing.assert_array_equal(anchor.frames, positive.frames)
+    for r in (anchor, positive, negative):
+        assert r.frames.shape == (frames,)
+        assert r.frames.dtype == np.int64
+        assert 0 <= r.frames.min() <= r.frames.max() < num_frames
+    (counts,) = negative.target
+    assert counts == (num_frames >= 2 * length + least)
+    if counts:  # then nothing loops, and frames between the two can be read off
+        early, late = sorted((anchor.frames, negative.frames), key=lambda f: f[0])
+        assert set(np.diff(early)) == set(np.diff(late)) == {stride}
+        assert late[0] - early[-1] - 1 >= min(gap, num_frames - 2 * length) >= least
+        if least >= 0:
+            assert early[-1] < late[0]
+
+
+def test_all_pairs_of_intervals_are_equally_likely():
+    rng = np.random.default_rng(0)
+    drawn = [vtdl.intervals(rng, 20, 5, 2, 0) for _ in range(9000)]
+    assert all(apart for *_, apart in drawn)
+    pairs, counts = np.unique([pair[:2] for pair in drawn], axis=0, return_counts=True)
+    possible = [[a, b] for a in range(16) for b in range(16) if abs(a - b) >= 7]
+    assert pairs.tolist() == possible  # 90 of them: 100 expected, standard deviation 10
+    assert counts.min() > 60
+    assert counts.max() < 140
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "distance"), [(13, 8), (12, 7), (11, 6), (10, 5), (9, 4), (8, 3), (7, None)]
+)
+def test_the_gap_shrinks_as_far_as_needed_and_no_further(num_frames, distance):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        first, second, apart = vtdl.intervals(rng, num_frames, 5, 3, -2)
+        assert apart == (distance is not None)
+        assert not apart or abs(first - second) == distance
+        assert max(first, second) <= num_frames - 5
+
+
+@EXAMPLES
+@given(
+    seed=st.integers(0, 2**32),
+    alpha=st.floats(0, 1),
+    apply_to=st.sampled_from(["anchor", "positive", "both"]),
+)
+def test_blends_are_drawn_for_the_clips_they_apply_to(seed, alpha, apply_to):
+    method = build(encoder=Tiny(), alpha=alpha, apply_to=apply_to)
+    anchor, positive, negative = method.requests(np.random.default_rng(seed), 90)
+    for role, request in (("anchor", anchor), ("positive", positive)):
+        share, frame = request.target
+        assert 0 <= share <= alpha
+        assert frame in range(8)
+        if apply_to not in (role, "both"):
+            assert share == 0
+    assert negative.target == (1.0,)
+
+
+def test_shares_and_frames_are_uniform_and_independent():
+    method, rng = build(alpha=0.4), np.random.default_rng(0)
+    drawn = [[r.target for r in method.requests(rng, 90)[:2]] for _ in range(4000)]
+    for values in np.array(drawn).transpose(1, 2, 0):  # of a role: (2, draws)
+        shares, frames = values
+        np.testing.assert_allclose(
+            np.quantile(shares, [0.25, 0.5, 0.75]), [0.1, 0.2, 0.3], atol=0.02
+        )
+        assert np.bincount(frames.astype(int), minlength=8).min() > 400  # 500 expected
+    together = np.array(drawn).reshape(len(drawn), 4).T
+    assert np.abs(np.corrcoef(together) - np.eye(4)).max() < 0.06
+
+
+def test_requests_depend_on_the_generator_alone():
+    method = build()
+    a, b = (method.requests(np.random.default_rng([3, 7]), 90) for _ in range(2))
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x.frames, y.frames)
+        assert x.target == y.target
+
+
+def test_gaps_that_cannot_be():
+    with pytest.raises(ValidationError, match="least_gap = 4: allowed: <= gap, 3"):
+        spec(gap=3, least_gap=4)
+    with pytest.raises(UserError, match=r"least_gap = -8: .* 8 frames.* > -8"):
+        build(least_gap=-8)
+
+
+def test_span_is_that_of_the_closest_two_intervals():
+    clip, tca = schema.Clip(frames=8, stride=4, size=16), schema.TCA(alpha=0, apply_to="anchor")
+    assert vtdl.span(spec(gap=9, least_gap=0), tca, clip) == 58
+    assert vtdl.span(spec(gap=9, least_gap=-5), tca, clip) == 53
+
+
+# ------------------------------------------------------------------------------------ TCA
+
+
+@EXAMPLES
+@given(
+    seed=st.integers(0, 2**32),
+    order=st.integers(1, 4),
+    shares=st.lists(st.floats(0, 1), min_size=3, max_size=3),
+)
+def test_derivatives_of_any_order_scale_by_one_constant(seed, order, shares):
+    g = torch.Generator().manual_seed(seed)
+    clip = torch.randn(3, 2, 7, 4, 5, generator=g, dtype=torch.float64)
+    frame = torch.randint(7, (3,), generator=g).float()
+    share = torch.tensor(shares, dtype=torch.float64)
+    blended = vtdl.static_blend(clip, share, frame)
+    scale = (1 - share).view(3, 1, 1, 1, 1)
+    torch.testing.assert_close(
+        blended.diff(n=order, dim=2), scale * clip.diff(n=order, dim=2), rtol=1e-9, atol=1e-11
+    )
+    # not by being another clip: the frame itself stays, all move towards it
+    for row, k in enumerate(frame.long().tolist()):
+        torch.testing.assert_close(blended[row, :, k], clip[row, :, k])
+        still = clip[row, :, k : k + 1]
+        expected = (1 - shares[row]) * clip[row] + shares[row] * still
+        torch.testing.assert_close(blended[row], expected)
+
+
+def test_a_share_of_zero_changes_nothing_and_of_one_leaves_a_still():
+    clip = torch.randn(2, 3, 5, 4, 4) * 50
+    blended = vtdl.static_blend(clip, torch.tensor([0.0, 1.0]), torch.tensor([1.0, 4.0]))
+    assert torch.equal(blended[0], clip[0])
+    torch.testing.assert_close(blended[1], clip[1, :, 4:].expand(3, 5, 4, 4))
+
+
+@pytest.mark.parametrize("apply_to", ["anchor", "positive", "both"])
+def test_each_role_gets_its_own_blend_and_the_negative_none(apply_to):
+    method = filled(build(alpha=1.0, apply_to=apply_to))
+    plain = copy.deepcopy(method)
+    plain.tca = schema.TCA(alpha=0.0, apply_to="both")
+    batch, target = clips(), targets()
+    if apply_to != "both":  # as ``requests`` draws it
+        target[:, 2 if apply_to == "anchor" else 0] = 0
+    still = target.clone()
+    still[:, [0, 2]] = 0
+    blended = [
+        vtdl.static_blend(batch[0], target[:, 0], target[:, 1]),
+        vtdl.static_blend(batch[1], target[:, 2], target[:, 3]),
+        batch[2],
+    ]
+    video = torch.arange(BATCH)
+    changed = copy.deepcopy(plain)(batch, video, still)["loss"].item()
+    expected = plain(blended, video, still)["loss"].item()
+    found = method(batch, video, target)["loss"].item()
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert abs(found - changed) > 1e-4
+
+
+# ------------------------------------------------------------------------------------ loss
+
+
+def written_out(method, batch, video, target):
+    """The loss in plain numbers, from the networks' outputs."""
+    anchor, positive, negative = batch
+    anchor, positive = anchor.clone(), positive.clone()
+    for row in range(len(video)):
+        for clip, (share, frame) in zip(
+            (anchor, positive), target[row, :4].view(2, 2).tolist(), strict=True
+        ):
+            still = clip[row, :, int(frame)].clone()
+            for t in range(clip.shape[2]):
+                clip[row, :, t] = (1 - share) * clip[row, :, t] + share * still
+    q, n = (method.head(method.encoder(c)).tolist() for c in (anchor, negative))
+    k = method.target(positive).tolist()
+    queue = zip(method.queue.keys.tolist(), method.queue.videos.tolist(), strict=True)
+    queue = [(key, owner) for key, owner in queue if owner >= 0]
+
+    def term(a, b):
+        product = sum(x * y for x, y in zip(a, b, strict=True))
+        norms = math.sqrt(sum(x * x for x in a)) * math.sqrt(sum(x * x for x in b))
+        return math.exp(product / norms / method.params.temperature)
+
+    loss = 0.0
+    for b, v in enumerate(video.tolist()):
+        plus = term(q[b], k[b])
+        minus = sum(term(q[b], key) for key, owner in queue if owner != v)
+        if target[b, 4] == 1:
+            minus += term(q[b], n[b])
+        loss -= math.log(plus / (plus + minus)) / len(video)
+    return loss
+
+
+@pytest.mark.parametrize("missing", [(), (0, 4)])
+def test_loss_equals_the_equations(missing):
+    method = build(temperature=0.2).double()
+    filled(method, videos=0)
+    method.queue.videos[40:50] = -1
+    batch, target = [c.double() for c in clips()], targets(missing).double()
+    video = torch.tensor([0, 5, 63, 100, 41, 7])
+    expected = written_out(copy.deepcopy(method), batch, video, target)
+    out = method(batch, video, target)
+    assert out["loss"].item() == pytest.approx(expected, rel=1e-6)
+    assert out["temporal_negatives"].item() == pytest.approx(1 - len(missing) / BATCH)
+
+
+@pytest.mark.parametrize("missing", [(), range(BATCH)])
+def test_chance_value(missing):
+    method = filled(build())
+    for head in (method.head, method.target.head):
+        torch.nn.init.zeros_(head.weight)
+    method.target.head.bias.data.copy_(method.head.bias)
+    method.queue.keys.copy_(losses.normalize(method.head.bias.detach()).expand(64, 16))
+    out = method(clips(), torch.arange(BATCH), targets(missing))  # all embeddings are the same
+    chance = math.log(64 + 2) if not missing else math.log(64 + 1)
+    assert out["loss"].item() == pytest.approx(chance, rel=1e-5)
+
+
+def test_each_row_has_its_own_temporal_negative_unless_it_is_masked():
+    has = torch.tensor([1, 0, 1, 1, 1, 1]) > 0
+    temporal, queued, excluded = torch.randn(6, 16), torch.randn(9, 16), torch.rand(6, 9) > 0.5
+    keys, mask = vtdl.triplet_negatives(temporal, has, queued, excluded)
+    torch.testing.assert_close(keys, torch.cat([queued, temporal]))
+    assert torch.equal(mask[:, :9], excluded)
+    counts = ~mask[:, 9:]
+    assert counts.tolist() == [[a == b != 1 for b in range(6)] for a in range(6)]
+
+
+def test_what_a_masked_negative_shows_does_not_matter():
+    video, found = torch.arange(BATCH), []
+    method = filled(build()).eval()  # batch norm would couple the rows
+    batch = clips()
+    for level in (7.0, -9.0):
+        batch[2][1] = level
+        found.append(
+            [
+                copy.deepcopy(method)(batch, video, targets(missing))["loss"].item()
+                for missing in ([1], [])
+            ]
+        )
+    (masked, counted), (masked_again, counted_again) = found
+    assert masked == masked_again
+    assert counted != counted_again
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_gradient_reaches_encoder_and_head_but_no_target_and_no_queue(detach):
+    method = filled(build(detach_negative=detach))
+    batch = [c.requires_grad_() for c in clips()]
+    seen = []
+    out = method.training_step(
+        batch, torch.arange(BATCH), lambda x: seen.append(x) or x.backward(), targets()
+    )
+    assert len(seen) == 1
+    assert not any(value.requires_grad for value in out.values())
+    for name, p in [*method.encoder.named_parameters(), *method.head.named_parameters()]:
+        assert p.grad is not None, name
+        assert p.grad.abs().sum() > 0, name
+    assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
+    assert not any(b.requires_grad for b in method.queue.buffers())
+    anchor, positive, negative = batch
+    assert anchor.grad.abs().sum() > 0
+    assert positive.grad is None
+    assert (negative.grad is None) == detach
+    assert detach or negative.grad.abs().sum() > 0
+
+
+def test_a_step_brings_the_key_closer_and_sends_the_negative_away():
+    method = filled(build(alpha=0.0))
+    batch, video = clips(), torch.arange(BATCH)
+
+    def similarities():
+        with torch.no_grad():
+            q, n = (method.head(method.encoder(c)) for c in (batch[0], batch[2]))
+            near = losses.cosine(q, method.target(batch[1]))
+            return near.mean().item(), losses.cosine(q, n).mean().item()
+
+    before = similarities()
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        method.training_step(batch, video, lambda x: x.backward(), targets())
+        filled(method)
+        optimizer.step()
+    after = similarities()
+    assert after[0] - after[1] > before[0] - before[1] + 0.01
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_temporal_accuracy_compares_key_and_negative(swapped):
+    method = filled(build(alpha=0.0)).eval()
+    anchor = torch.randn(BATCH, 3, 8, 16, 16)
+    order = [anchor, anchor.flip(0) * 3, anchor] if swapped else [anchor, anchor, anchor.flip(0)]
+    method.target.encoder.eval()
+    out = method(order, torch.arange(BATCH), targets() * torch.tensor([0, 0, 0, 0, 1.0]))
+    assert out["temporal_accuracy"].item() == (0.0 if swapped else 1.0)
+    masked = method(order, torch.arange(BATCH), torch.zeros(BATCH, 5))
+    assert masked["temporal_accuracy"].item() == 1
+    assert masked["temporal_negatives"].item() == 0
+
+
+def test_queue_gets_the_keys_of_the_blended_positives():
+    method = build()
+    batch, video, target = clips(), torch.arange(BATCH) + 20, targets()
+    shown = vtdl.static_blend(batch[1], target[:, 2], target[:, 3])
+    expected = losses.normalize(copy.deepcopy(method).target(shown))
+    method(batch, video, target)
+    torch.testing.assert_close(method.queue.keys[:BATCH], expected)
+    assert method.queue.videos[:BATCH].tolist() == video.tolist()
+    assert method.queue.videos[BATCH:].eq(-1).all()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_videos_own_keys_never_push_it_away(own):
+    method = filled(build())
+    method.queue.videos[:40] = 3 if own else 4
+    batch, video = clips(), torch.full((BATCH,), 3)
+    moved = copy.deepcopy(method)
+    moved.queue.keys[:40] = losses.normalize(torch.randn(40, 16))
+    a, b = (m(batch, video, targets())["loss"].item() for m in (method, moved))
+    assert (a == b) == own
+
+
+def test_target_follows_with_constant_momentum():
+    method = build(momentum=0.75)
+    before = [p.clone() for p in method.target.parameters()]
+    online = [*method.encoder.parameters(), *method.head.parameters()]
+    for parameter in online:
+        parameter.data.add_(1.0)
+    method.after_step(0.9)
+    for old, new, target in zip(before, method.target.parameters(), online, strict=True):
+        torch.testing.assert_close(new, 0.75 * old + 0.25 * target)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_equals_cpu():
+    here = filled(build().double())
+    there = copy.deepcopy(here).cuda()
+    batch, video = [c.double() for c in clips()], torch.arange(BATCH)
+    target = targets(missing=[2])
+    a = here.training_step(batch, video, lambda x: x.backward(), target)
+    b = there.training_step(
+        [c.cuda() for c in batch], video.cuda(), lambda x: x.backward(), target.cuda()
+    )
+    for method in (here, there):
+        method.after_step(0.5)
+    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
+    state = {k: v.cpu() for k, v in there.state_dict().items()}
+    torch.testing.assert_close(state, dict(here.state_dict()))
+
+
+# ------------------------------------------------------------------------------------ learning
+
+
+def playing(video, start, frames=8, size=16):
+    """A drifting pattern per video, brighter from frame to frame: an interval can be told."""
+    g = torch.Generator().manual_seed(video)
+    texture = torch.rand(3, size, size, generator=g) * 2 - 1
+    times = range(start, start + frames)
+    return torch.stack([texture.roll(t, dims=-1) + 0.1 * t for t in times], dim=1)
+
+
+@pytest.mark.slow
+def test_tells_videos_and_intervals_of_sixteen_videos_apart():
+    method = build(queue=48)
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
+    rng = np.random.default_rng(0)
+    history = []
+    for step in range(40):
+        drawn = [method.requests(rng, 32) for _ in range(16)]
+        batch = [
+            torch.stack([playing(v, int(r[part].frames[0])) for v, r in enumerate(drawn)])
+            for part in range(3)
+        ]
+        target = torch.tensor([[x for r in row for x in r.target] for row in drawn])
+        optimizer.zero_grad()
+        out = method.training_step(batch, torch.arange(16), lambda x: x.backward(), target)
+        optimizer.step()
+        method.after_step(step / 40)
+        history.append({name: value.item() for name, value in out.items()})
+    last = {name: np.mean([h[name] for h in history[-5:]]) for name in history[0]}
+    assert last["loss"] < 0.5 * math.log(45 + 2)  # of 48 keys, 3 are a video's own
+    assert last["temporal_accuracy"] > 0.9
+    assert last["instance_accuracy"] > 0.6
