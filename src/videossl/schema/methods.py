@@ -21,11 +21,33 @@ class MethodBlock(Block):
     optimizer: Optimizer
 
 
+class Hierarchy(Block):
+    """HDC: the weights of spatial and temporal contrast at each level, shallow to deep."""
+
+    weights: Literal["fixed", "invariance"]
+    spatial: Annotated[list[NonNegative], Field(min_length=1, max_length=5)]
+    temporal: Annotated[list[NonNegative], Field(min_length=1, max_length=5)]
+
+    @model_validator(mode="after")
+    def _levels(self) -> Self:
+        if len(self.spatial) != len(self.temporal):
+            raise ValueError(
+                f"spatial = {self.spatial} and temporal = {self.temporal}: must be of equal "
+                "length, a weight for each level"
+            )
+        if not sum(self.spatial) + sum(self.temporal) > 0:
+            raise ValueError(
+                f"spatial = {self.spatial} and temporal = {self.temporal}: must hold a weight > 0"
+            )
+        return self
+
+
 class Tasks(Block):
     """What each pretext task is; a method names the entry it reads."""
 
     margin: Annotated[float, Field(ge=0, le=2)]
     rho: Annotated[int, Field(ge=1, le=16)]
+    hierarchy: Hierarchy
 
 
 class RSPNet(MethodBlock):
@@ -64,8 +86,19 @@ class RhoMoCo(MethodBlock):
     mode: Literal["sequential", "parallel"]
 
 
+class HDC(MethodBlock):
+    """HDC (Zhang and Crandall, WACV 2022)."""
+
+    task: Literal["hierarchy"]
+    motion: NoMotion
+    dim: Count
+    hidden: Count
+    temperature: Positive
+
+
 class Methods(Block):
     """The study's methods: an entry runs, no entry does not."""
 
     rspnet: RSPNet | None = None
     rho_moco: RhoMoCo | None = None
+    hdc: HDC | None = None
