@@ -261,6 +261,14 @@ def test_accuracy_counts_queries_whose_positive_is_nearest():
     assert out["similarity"].tolist() == [0.5]
 
 
+def test_a_dead_embedding_gets_a_bounded_gradient():
+    first, second = torch.randn(2, 6, 1, 8).unbind()
+    first[2] = 0
+    first.requires_grad_()
+    hdc.contrast(first, second, torch.arange(6), 0.2)["loss"].sum().backward()
+    assert 0 < first.grad[2].norm() < 1 / hdc.LEAST_NORM / 0.2
+
+
 def test_losses_are_wide_under_autocast():
     first, second = torch.randn(2, 6, 4, 8).bfloat16().unbind()
     expected = hdc.contrast(first.float(), second.float(), torch.arange(6), 0.07)["loss"]

@@ -16,9 +16,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videossl import losses, ranks, schema
+from videossl import ranks, schema
 from videossl.data import clips as index
 from videossl.data.clips import ClipRequest
 from videossl.job import UserError
@@ -27,6 +28,7 @@ from videossl.models.backbone import Backbone
 from videossl.models.heads import MLP
 
 LEAST_INVARIANCE = 1e-3  # a level whose views disagree keeps a little weight: it can come back
+LEAST_NORM = 1e-2  # of an embedding: with all ReLUs of a head off it is 0, its gradient 1 / this
 
 
 def pool_space(map_: Tensor) -> Tensor:
@@ -59,7 +61,9 @@ def contrast(first: Tensor, second: Tensor, video: Tensor, temperature: float) -
         nearest, both detached.
     """
     with torch.autocast(first.device.type, enabled=False):
-        views = losses.normalize(torch.stack([first, second], dim=1))  # (B, 2, S, D)
+        views = torch.stack([first, second], dim=1)
+        views = views if views.dtype == torch.float64 else views.float()
+        views = F.normalize(views, dim=-1, eps=LEAST_NORM)  # (B, 2, S, D)
         everyone = ranks.gather_with_gradient(views)  # (N, 2, S, D)
         negative = torch.einsum("bvsd,nwsd->bvsnw", views, everyone) / temperature
         own = video.unsqueeze(1) == ranks.gather(video)  # (B, N)
