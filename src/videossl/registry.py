@@ -10,6 +10,7 @@ METHODS = {
     "rspnet": "videossl.methods.rspnet",
     "rho_moco": "videossl.methods.rho_moco",
     "vtdl": "videossl.methods.vtdl",
+    "hdc": "videossl.methods.hdc",
 }
 
 BACKBONES = {

@@ -26,6 +26,25 @@ class TCA(Block):
 
     alpha: Fraction
     apply_to: Literal["anchor", "positive", "both"]
+class Hierarchy(Block):
+    """HDC: the weights of spatial and temporal contrast at each level, shallow to deep."""
+
+    weights: Literal["fixed", "invariance"]
+    spatial: Annotated[list[NonNegative], Field(min_length=1, max_length=5)]
+    temporal: Annotated[list[NonNegative], Field(min_length=1, max_length=5)]
+
+    @model_validator(mode="after")
+    def _levels(self) -> Self:
+        if len(self.spatial) != len(self.temporal):
+            raise ValueError(
+                f"spatial = {self.spatial} and temporal = {self.temporal}: must be of equal "
+                "length, a weight for each level"
+            )
+        if not sum(self.spatial) + sum(self.temporal) > 0:
+            raise ValueError(
+                f"spatial = {self.spatial} and temporal = {self.temporal}: must hold a weight > 0"
+            )
+        return self
 
 
 class Tasks(Block):
@@ -34,6 +53,7 @@ class Tasks(Block):
     margin: Annotated[float, Field(ge=0, le=2)]
     rho: Annotated[int, Field(ge=1, le=16)]
     tca: TCA
+    hierarchy: Hierarchy
 
 
 class RSPNet(MethodBlock):
@@ -91,6 +111,14 @@ class VTDL(MethodBlock):
         if self.least_gap > self.gap:
             raise ValueError(f"least_gap = {self.least_gap}: allowed: <= gap, {self.gap}")
         return self
+class HDC(MethodBlock):
+    """HDC (Zhang and Crandall, WACV 2022)."""
+
+    task: Literal["hierarchy"]
+    motion: NoMotion
+    dim: Count
+    hidden: Count
+    temperature: Positive
 
 
 class Methods(Block):
@@ -99,3 +127,4 @@ class Methods(Block):
     rspnet: RSPNet | None = None
     rho_moco: RhoMoCo | None = None
     vtdl: VTDL | None = None
+    hdc: HDC | None = None
