@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from videossl.schema.blocks import Block, Count, Momentum, NonNegative, Positive
+from videossl.schema.blocks import Block, Count, Fraction, Momentum, Name, NonNegative, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -21,11 +21,23 @@ class MethodBlock(Block):
     optimizer: Optimizer
 
 
+class Statistics(Block):
+    """What STS asks for."""
+
+    target: Literal["classification", "regression"]
+    motion_weight: NonNegative
+    appearance_weight: NonNegative
+    levels: Annotated[int, Field(ge=2, le=256)]
+    still: NonNegative
+    curriculum: Fraction
+
+
 class Tasks(Block):
     """What each pretext task is; a method names the entry it reads."""
 
     margin: Annotated[float, Field(ge=0, le=2)]
     rho: Annotated[int, Field(ge=1, le=16)]
+    statistics: Statistics
 
 
 class RSPNet(MethodBlock):
@@ -64,8 +76,16 @@ class RhoMoCo(MethodBlock):
     mode: Literal["sequential", "parallel"]
 
 
+class STS(MethodBlock):
+    """STS (Wang et al., TPAMI 2021)."""
+
+    task: Literal["statistics"]
+    motion: Name
+
+
 class Methods(Block):
     """The study's methods: an entry runs, no entry does not."""
 
     rspnet: RSPNet | None = None
     rho_moco: RhoMoCo | None = None
+    sts: STS | None = None
