@@ -171,10 +171,10 @@ def motion_labels(
     shown = shown.to(flow.dtype)
     change = boundary(flow) * shown[:, None, None, :, None, None]
     count = shown.sum(1).clamp(min=1)
-    frames = change.norm(dim=2).mean(dim=(-2, -1))  # (B, 2, N)
+    frames = torch.hypot(*change.unbind(2)).mean(dim=(-2, -1))  # (B, 2, N)
     mean = (change.sum(3) / count[:, None, None, None, None]).flatten(3)  # (B, 2, 2, S * S)
-    size = mean.norm(dim=2)
-    bins = orientation(mean[:, :, 0], mean[:, :, 1])  # (B, 2, S * S)
+    across, down = mean.unbind(2)
+    size, bins = torch.hypot(across, down), orientation(across, down)  # (B, 2, S * S)
     parts = F.one_hot(bins, BINS).to(size.dtype) * size[..., None]
     turned = torch.einsum("bfpk,np->bfnk", parts, masks)  # (B, 2, 28, BINS)
     sums = turned.sum(-1)
@@ -200,7 +200,7 @@ def appearance_labels(clip: Tensor, patterns: Patterns, levels: int) -> Tensor:
     pixels = clip.round().clamp(0, 255).flatten(3)  # (B, 3, T, S * S)
     code = (pixels >= 128).long()
     code = 4 * code[:, 0] + 2 * code[:, 1] + code[:, 2]  # (B, T, S * S)
-    counts = F.one_hot(code, BINS).sum(1).float()  # (B, S * S, BINS)
+    counts = F.one_hot(code, BINS).sum(1).to(patterns.masks.dtype)  # (B, S * S, BINS)
     colours = torch.einsum("bpk,np->bnk", counts, patterns.masks)  # (B, 28, BINS)
     alike = stability(pixels, patterns, levels)
     found, where = [], 0
@@ -222,10 +222,10 @@ def stability(pixels: Tensor, patterns: Patterns, levels: int) -> Tensor:
     b, _, t, _ = pixels.shape
     count = len(patterns.regions)
     place = (pixels * (levels / 256)).long() + patterns.region * levels
-    one = torch.ones((), device=pixels.device)
+    one = patterns.regions.new_ones(())
     shares = []
     for channel in place.unbind(1):  # one by one: the histograms are large
-        histogram = torch.zeros(b * t, count * levels, device=pixels.device)
+        histogram = patterns.regions.new_zeros(b * t, count * levels)
         index = channel.flatten(0, 1)
         histogram.scatter_add_(1, index, one.expand_as(index))
         per_block = patterns.regions.T @ histogram.view(b, t, count, levels)
