@@ -51,13 +51,13 @@ class Patterns(nn.Module):
     First a 4 x 4 grid, row by row; then a centre square and three rings around it, each a quarter
     of the side wider, inside to outside; then the eight triangles between the two centre lines and
     the two diagonals: left-upper, top-left, top-right, right-upper, left-lower, bottom-left,
-    bottom-right, right-lower. A pixel is in every block that holds its centre, borders included: a
-    diagonal's pixels are in both its triangles.
+    bottom-right, right-lower; last the whole frame. A pixel is in every block that holds its
+    centre, borders included: a diagonal's pixels are in both its triangles.
 
     Attributes:
-        masks: (28, size * size) float32, 1 inside.
+        masks: (29, size * size) float32, 1 inside.
         region: (size * size,) int64; pixels of a region are in the same blocks.
-        regions: (R, 28) float32, which blocks a region is in.
+        regions: (R, 29) float32, which blocks a region is in.
     """
 
     masks: Tensor
@@ -66,7 +66,8 @@ class Patterns(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        flat = torch.cat([grid(size), rings(size), triangles(size)]).flatten(1)
+        whole = torch.ones(1, size, size, dtype=torch.bool)
+        flat = torch.cat([grid(size), rings(size), triangles(size), whole]).flatten(1)
         regions, region = torch.unique(flat.T, dim=0, return_inverse=True)
         self.register_buffer("masks", flat.float(), persistent=False)
         self.register_buffer("region", region, persistent=False)
@@ -176,7 +177,7 @@ def motion_labels(
     across, down = mean.unbind(2)
     size, bins = torch.hypot(across, down), orientation(across, down)  # (B, 2, S * S)
     parts = F.one_hot(bins, BINS).to(size.dtype) * size[..., None]
-    turned = torch.einsum("bfpk,np->bfnk", parts, masks)  # (B, 2, 28, BINS)
+    turned = torch.einsum("bfpk,np->bfnk", parts, masks)  # (B, 2, 29, BINS)
     sums = turned.sum(-1)
     found, where = [], 0
     for blocks in BLOCKS:
@@ -187,7 +188,7 @@ def motion_labels(
     # (B, 6, 2): block and orientation of each pattern, of u and of v
     per_pattern = torch.stack(found, 1).view(-1, 3, 2, 2).transpose(2, 3).flatten(1)
     largest = sums[..., : BLOCKS[0]].amax(-1)
-    share = largest / size.sum(-1).clamp(min=torch.finfo(size.dtype).tiny)
+    share = largest / sums[..., -1].clamp(min=torch.finfo(sums.dtype).tiny)
     share = torch.where(largest / masks[: BLOCKS[0]].sum(1).amax() > still, share, 0)
     return torch.cat([per_pattern, winner(frames, still)], dim=1), share.amax(1)
 
@@ -198,10 +199,9 @@ def motion_labels(
 def appearance_labels(clip: Tensor, patterns: Patterns, levels: int) -> Tensor:
     """The 13 labels of appearance, (B, 13); see ``label``."""
     pixels = clip.round().clamp(0, 255).flatten(3)  # (B, 3, T, S * S)
-    code = (pixels >= 128).long()
-    code = 4 * code[:, 0] + 2 * code[:, 1] + code[:, 2]  # (B, T, S * S)
-    counts = F.one_hot(code, BINS).sum(1).to(patterns.masks.dtype)  # (B, S * S, BINS)
-    colours = torch.einsum("bpk,np->bnk", counts, patterns.masks)  # (B, 28, BINS)
+    bright = (pixels >= 128).long()
+    code = 4 * bright[:, 0] + 2 * bright[:, 1] + bright[:, 2]  # (B, T, S * S)
+    colours = histograms(code, BINS, patterns).sum(1)  # (B, 29, BINS)
     alike = stability(pixels, patterns, levels)
     found, where = [], 0
     for blocks in BLOCKS:
@@ -210,27 +210,32 @@ def appearance_labels(clip: Tensor, patterns: Patterns, levels: int) -> Tensor:
             best = winner(score, -torch.inf)
             found += [best, _of_block(colours[:, part], best)]
         where += blocks
-    return torch.stack([*found, winner(counts.sum(1), 0)], dim=1)
+    return torch.stack([*found, winner(colours[:, -1], 0)], dim=1)
 
 
 def stability(pixels: Tensor, patterns: Patterns, levels: int) -> Tensor:
     """How alike a block's colours are in all frames: 1 if all are the same, 0 if none.
 
     Of each channel's histograms of the frames, the smallest over the largest, summed over bins.
-    (B, 3, T, S * S) in whole grey levels -> (B, 28), the mean over channels.
+    (B, 3, T, S * S) in whole grey levels -> (B, 29), the mean over channels.
     """
-    b, _, t, _ = pixels.shape
-    count = len(patterns.regions)
-    place = (pixels * (levels / 256)).long() + patterns.region * levels
-    one = patterns.regions.new_ones(())
     shares = []
-    for channel in place.unbind(1):  # one by one: the histograms are large
-        histogram = patterns.regions.new_zeros(b * t, count * levels)
-        index = channel.flatten(0, 1)
-        histogram.scatter_add_(1, index, one.expand_as(index))
-        per_block = patterns.regions.T @ histogram.view(b, t, count, levels)
-        shares.append(per_block.amin(1).sum(-1) / per_block.amax(1).sum(-1))  # (B, 28)
+    for channel in (pixels * (levels / 256)).long().unbind(1):  # one by one: they are large
+        counts = histograms(channel, levels, patterns)  # (B, T, 29, levels)
+        shares.append(counts.amin(1).sum(-1) / counts.amax(1).sum(-1))
     return torch.stack(shares).mean(0)
+
+
+def histograms(values: Tensor, bins: int, patterns: Patterns) -> Tensor:
+    """How often each value is in each block: (B, T, S * S) int64 -> (B, T, 29, bins).
+
+    Regions are counted first, because they are disjoint. Whole numbers: exact in any order.
+    """
+    b, t, _ = values.shape
+    index = (values + patterns.region * bins).flatten(0, 1)
+    regions = patterns.regions.new_zeros(b * t, len(patterns.regions) * bins)
+    regions.scatter_add_(1, index, regions.new_ones(()).expand_as(index))
+    return patterns.regions.T @ regions.view(b, t, -1, bins)
 
 
 # ------------------------------------------------------------------------------------ winners
