@@ -102,6 +102,13 @@ def test_patterns_are_the_published_pixels(size):
         assert masks[20:28].sum((1, 2)).tolist() == [1596] * 8
 
 
+def test_pixels_on_a_border_are_in_both_blocks():
+    masks = Patterns(18).masks.view(29, 18, 18)  # some centres lie on the lines of grid and rings
+    assert masks[:16].sum(0).unique().tolist() == [1, 2, 4]
+    assert masks[16:20].sum(0).unique().tolist() == [1, 2]
+    assert masks[20:28].sum(0).unique().tolist() == [1, 2]
+
+
 @EXAMPLES
 @given(size=st.integers(16, 130))
 def test_patterns_of_any_size_cover_the_frame_and_are_symmetric(size):
