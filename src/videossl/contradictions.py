@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from videossl import schema
 from videossl.registry import KINDS
 
+# What a method can learn from, of those that learn from motion.
+MOTION_CONTENT = {"sts": "flow", "modist": "edges"}
+
 
 def found(params: schema.Params) -> Iterator[str]:
     """Values that are possible one by one and impossible together."""
@@ -68,6 +71,13 @@ def _motions(params: schema.Params) -> Iterator[str]:
         if wanted not in (schema.NO_MOTION, *params.motion):
             allowed = ", ".join(params.motion) or "it has none"
             yield f"methods.{name}.motion = {wanted!r}: must be an entry of motion: {allowed}"
+            continue
+        content, found = MOTION_CONTENT.get(name), getattr(params.motion.get(wanted), "content", "")
+        if content and found != content:
+            yield (
+                f"methods.{name}.motion = {wanted!r}: must be an entry of motion with content "
+                f"{content}" + (f"; it has {found}" if found else "")
+            )
 
 
 def _too_short(params: schema.Params) -> Iterator[str]:

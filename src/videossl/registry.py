@@ -11,6 +11,7 @@ METHODS = {
     "rho_moco": "videossl.methods.rho_moco",
     "vtdl": "videossl.methods.vtdl",
     "hdc": "videossl.methods.hdc",
+    "sts": "videossl.methods.sts",
 }
 
 BACKBONES = {

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Positive
+from videossl.schema.blocks import Block, Count, Fraction, Momentum, Name, NonNegative, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -45,6 +46,15 @@ class Hierarchy(Block):
                 f"spatial = {self.spatial} and temporal = {self.temporal}: must hold a weight > 0"
             )
         return self
+class Statistics(Block):
+    """What STS asks for."""
+
+    target: Literal["classification", "regression"]
+    motion_weight: NonNegative
+    appearance_weight: NonNegative
+    levels: Annotated[int, Field(ge=2, le=256)]
+    still: NonNegative
+    curriculum: Fraction
 
 
 class Tasks(Block):
@@ -54,6 +64,7 @@ class Tasks(Block):
     rho: Annotated[int, Field(ge=1, le=16)]
     tca: TCA
     hierarchy: Hierarchy
+    statistics: Statistics
 
 
 class RSPNet(MethodBlock):
@@ -119,6 +130,11 @@ class HDC(MethodBlock):
     dim: Count
     hidden: Count
     temperature: Positive
+class STS(MethodBlock):
+    """STS (Wang et al., TPAMI 2021)."""
+
+    task: Literal["statistics"]
+    motion: Name
 
 
 class Methods(Block):
@@ -128,3 +144,4 @@ class Methods(Block):
     rho_moco: RhoMoCo | None = None
     vtdl: VTDL | None = None
     hdc: HDC | None = None
+    sts: STS | None = None
