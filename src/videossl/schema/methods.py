@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from videossl.schema.blocks import Block, Count, Momentum, NonNegative, Positive
+from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -21,11 +21,39 @@ class MethodBlock(Block):
     optimizer: Optimizer
 
 
+class Sampling(Block):
+    """How clips are sampled in width, height and time, to be told by V3S."""
+
+    ratios: Annotated[list[Annotated[float, Field(ge=0.125, le=8)]], Field(min_length=1)]
+    sides: Annotated[list[Literal["none", "left", "right", "up", "down"]], Field(min_length=1)]
+    shortening: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2)]
+    rates: Annotated[list[Count], Field(min_length=1)]
+    exponents: Annotated[list[Positive], Field(min_length=1)]
+    heads: Literal["separate", "joint"]
+
+    @model_validator(mode="after")
+    def _classes(self) -> Self:
+        for key in ("ratios", "sides", "rates", "exponents"):
+            classes = getattr(self, key)
+            if len(set(classes)) != len(classes):
+                raise ValueError(f"{key} = {classes}: must differ from one another")
+        return self
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if len(self.shortening) != 2 or self.shortening[0] > self.shortening[1]:
+            raise ValueError(
+                f"shortening = {self.shortening}: must be [low, high] with low <= high <= 1"
+            )
+        return self
+
+
 class Tasks(Block):
     """What each pretext task is; a method names the entry it reads."""
 
     margin: Annotated[float, Field(ge=0, le=2)]
     rho: Annotated[int, Field(ge=1, le=16)]
+    sampling: Sampling
 
 
 class RSPNet(MethodBlock):
@@ -64,8 +92,22 @@ class RhoMoCo(MethodBlock):
     mode: Literal["sequential", "parallel"]
 
 
+class V3S(MethodBlock):
+    """V3S (Li et al., arXiv 2107.03578)."""
+
+    task: Literal["sampling"]
+    motion: NoMotion
+    clips: Annotated[int, Field(ge=1, le=16)]
+    frame_jitter: Fraction
+    scale_weight: NonNegative
+    projection_weight: NonNegative
+    rate_weight: NonNegative
+    acceleration_weight: NonNegative
+
+
 class Methods(Block):
     """The study's methods: an entry runs, no entry does not."""
 
     rspnet: RSPNet | None = None
     rho_moco: RhoMoCo | None = None
+    v3s: V3S | None = None
