@@ -165,7 +165,8 @@ class V3S(Method):
         super().__init__(encoder)
         self.params, self.task, self.clip = params, task, clip
         self.paths = [[path(clip.frames, r, e) for e in task.exponents] for r in task.rates]
-        self.zoom = zoom(task.ratios, lean(task.shortening[0]))
+        leaning = any(side != "none" for side in task.sides)
+        self.zoom = zoom(task.ratios, lean(task.shortening[0]) if leaning else 0.0)
         self.counts = [len(x) for x in (task.ratios, task.sides, task.rates, task.exponents)]
         self.weights = [
             params.scale_weight,
