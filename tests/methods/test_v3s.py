@@ -323,6 +323,18 @@ def test_without_transforms_nothing_changes():
     assert found.is_contiguous(memory_format=torch.channels_last_3d)
 
 
+def test_autocast_changes_no_place_and_no_loss():
+    method = build()
+    clips, target = torch.randn(4, 3, 8, 16, 16), targets(method, 4)
+    logits, labels = torch.randn(4, 15), target[:, :4].long()
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = method.transform(clips, target[:, 4:]), method.recognise(logits, labels)[0]
+        out = method([clips], torch.arange(4), target)
+    assert torch.equal(inside[0], method.transform(clips, target[:, 4:]))
+    assert torch.equal(inside[1], method.recognise(logits, labels)[0])
+    assert out["loss"].dtype == torch.float32
+
+
 def test_flicker_changes_frames_one_by_one():
     clips = torch.randn(2, 3, 4, 6, 6, dtype=torch.float64)
     brightness = torch.rand(2, 4, dtype=torch.float64) + 0.5

@@ -98,7 +98,8 @@ def warp(clips: Tensor, maps: Tensor) -> Tensor:
         (torch.arange(n, device=clips.device, dtype=clips.dtype) * 2 + 1) / n - 1 for n in (w, h)
     )
     places = torch.stack([x.expand(h, w), y[:, None].expand(h, w), x.new_ones(h, w)], dim=-1)
-    sampled = torch.einsum("bij,hwj->bhwi", maps.to(clips.dtype), places)
+    with torch.autocast(clips.device.type, enabled=False):  # bfloat16 places are pixels off
+        sampled = torch.einsum("bij,hwj->bhwi", maps.to(clips.dtype), places)
     grid = sampled[..., :2] / sampled[..., 2:]
     frames = clips.transpose(1, 2).reshape(b, t * c, h, w)  # all frames of a clip alike
     out = F.grid_sample(frames, grid, mode="bilinear", align_corners=False)
