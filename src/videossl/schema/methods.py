@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Positive
+from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Pair, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -26,7 +26,7 @@ class Sampling(Block):
 
     ratios: Annotated[list[Annotated[float, Field(ge=0.125, le=8)]], Field(min_length=1)]
     sides: Annotated[list[Literal["none", "left", "right", "up", "down"]], Field(min_length=1)]
-    shortening: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2)]
+    shortening: Pair
     rates: Annotated[list[Count], Field(min_length=1)]
     exponents: Annotated[list[Positive], Field(min_length=1)]
     heads: Literal["separate", "joint"]
@@ -41,7 +41,7 @@ class Sampling(Block):
 
     @model_validator(mode="after")
     def _range(self) -> Self:
-        if len(self.shortening) != 2 or self.shortening[0] > self.shortening[1]:
+        if not self.shortening[0] <= self.shortening[1] <= 1:
             raise ValueError(
                 f"shortening = {self.shortening}: must be [low, high] with low <= high <= 1"
             )
