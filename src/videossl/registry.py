@@ -12,6 +12,7 @@ METHODS = {
     "vtdl": "videossl.methods.vtdl",
     "hdc": "videossl.methods.hdc",
     "sts": "videossl.methods.sts",
+    "v3s": "videossl.methods.v3s",
 }
 
 BACKBONES = {

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Positive
 from videossl.schema.blocks import Block, Count, Fraction, Momentum, Name, NonNegative, Positive
+from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Pair, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -55,6 +56,31 @@ class Statistics(Block):
     levels: Annotated[int, Field(ge=2, le=256)]
     still: NonNegative
     curriculum: Fraction
+class Sampling(Block):
+    """How clips are sampled in width, height and time, to be told by V3S."""
+
+    ratios: Annotated[list[Annotated[float, Field(ge=0.125, le=8)]], Field(min_length=1)]
+    sides: Annotated[list[Literal["none", "left", "right", "up", "down"]], Field(min_length=1)]
+    shortening: Pair
+    rates: Annotated[list[Count], Field(min_length=1)]
+    exponents: Annotated[list[Positive], Field(min_length=1)]
+    heads: Literal["separate", "joint"]
+
+    @model_validator(mode="after")
+    def _classes(self) -> Self:
+        for key in ("ratios", "sides", "rates", "exponents"):
+            classes = getattr(self, key)
+            if len(set(classes)) != len(classes):
+                raise ValueError(f"{key} = {classes}: must differ from one another")
+        return self
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if not self.shortening[0] <= self.shortening[1] <= 1:
+            raise ValueError(
+                f"shortening = {self.shortening}: must be [low, high] with low <= high <= 1"
+            )
+        return self
 
 
 class Tasks(Block):
@@ -65,6 +91,7 @@ class Tasks(Block):
     tca: TCA
     hierarchy: Hierarchy
     statistics: Statistics
+    sampling: Sampling
 
 
 class RSPNet(MethodBlock):
@@ -135,6 +162,17 @@ class STS(MethodBlock):
 
     task: Literal["statistics"]
     motion: Name
+class V3S(MethodBlock):
+    """V3S (Li et al., arXiv 2107.03578)."""
+
+    task: Literal["sampling"]
+    motion: NoMotion
+    clips: Annotated[int, Field(ge=1, le=16)]
+    frame_jitter: Fraction
+    scale_weight: NonNegative
+    projection_weight: NonNegative
+    rate_weight: NonNegative
+    acceleration_weight: NonNegative
 
 
 class Methods(Block):
@@ -145,3 +183,4 @@ class Methods(Block):
     vtdl: VTDL | None = None
     hdc: HDC | None = None
     sts: STS | None = None
+    v3s: V3S | None = None

@@ -1,0 +1,546 @@
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from specs import PLAIN
+from videossl import schema
+from videossl.data.augment import MEAN, STD
+from videossl.methods import v3s
+from videossl.models import resnet3d
+
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+SAMPLING = {
+    "ratios": [1.0, 2.0, 0.5],
+    "sides": ["none", "left", "right", "up", "down"],
+    "shortening": [0.5, 0.7],
+    "rates": [1, 2, 4, 8],
+    "exponents": [1.0, 1.5, 0.67],
+    "heads": "separate",
+}
+CHANCE = math.log(3) + math.log(5) + math.log(4) + math.log(3)
+RATIO, SIDE, RATE, EXPONENT = range(4)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def build(frames=8, size=16, width=4, task=None, **changes):
+    params = {
+        "task": "sampling",
+        "motion": "none",
+        "clips": 1,
+        "frame_jitter": 0.0,
+        "scale_weight": 1.0,
+        "projection_weight": 1.0,
+        "rate_weight": 1.0,
+        "acceleration_weight": 1.0,
+        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+    }
+    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=width))
+    sampling = schema.Sampling(**{**SAMPLING, **(task or {})})
+    clip = schema.Clip(frames=frames, stride=4, size=size)
+    return v3s.build(schema.V3S(**{**params, **changes}), sampling, clip, encoder)
+
+
+def targets(method, batch=6, num_frames=64, seed=0):
+    rows = [
+        [x for r in method.requests(np.random.default_rng([seed, b]), num_frames) for x in r.target]
+        for b in range(batch)
+    ]
+    return torch.tensor(rows)
+
+
+# ------------------------------------------------------------------------------------ time
+
+
+def frame_numbers(length, rate, exponent):
+    """The path in plain numbers: round, then part frames that fall together."""
+    reach = (length - 1) * rate
+    found = [round(reach * (i / (length - 1)) ** exponent) for i in range(length)]
+    for i in range(1, length):
+        found[i] = max(found[i], found[i - 1] + 1)
+    found[-1] = reach
+    for i in range(length - 2, -1, -1):
+        found[i] = min(found[i], found[i + 1] - 1)
+    return found
+
+
+@EXAMPLES
+@given(
+    length=st.integers(2, 32),
+    rate=st.integers(1, 8),
+    exponent=st.floats(0.2, 5),
+)
+def test_paths_start_and_end_together_and_never_stand_still(length, rate, exponent):
+    path = v3s.path(length, rate, exponent)
+    assert path.dtype == np.int64
+    assert (path[0], path[-1]) == (0, (length - 1) * rate)
+    assert np.diff(path).min() >= 1
+    assert path.tolist() == frame_numbers(length, rate, exponent)
+
+
+def test_paths_of_the_study():
+    assert v3s.path(8, 4, 1.0).tolist() == [0, 4, 8, 12, 16, 20, 24, 28]
+    assert v3s.path(8, 4, 1.5).tolist() == [0, 2, 4, 8, 12, 17, 22, 28]
+    assert v3s.path(8, 4, 0.67).tolist() == [0, 8, 12, 16, 19, 22, 25, 28]
+    for exponent in (1.0, 1.5, 0.67):  # there is no room
+        assert v3s.path(8, 1, exponent).tolist() == list(range(8))
+
+
+def test_a_dot_moves_as_fast_as_the_rate_says():
+    method = build(task={"ratios": [1.0], "sides": ["none"], "exponents": [1.0]}, size=64)
+    video = torch.zeros(64, 64)
+    video[torch.arange(64), torch.arange(64)] = 1  # one pixel per source frame
+    seen = set()
+    for seed in range(20):
+        (request,) = method.requests(np.random.default_rng(seed), 64)
+        clip = video[torch.from_numpy(request.frames)][None, None, :, None].expand(1, 3, -1, 64, 64)
+        shown = method.transform(clip, torch.tensor([request.target[4:]]))
+        steps = shown[0, 0, :, 0].argmax(dim=1).diff().unique().tolist()
+        assert steps == [SAMPLING["rates"][int(request.target[RATE])]]
+        seen.update(steps)
+    assert seen == {1, 2, 4, 8}
+
+
+# ------------------------------------------------------------------------------------ requests
+
+
+@EXAMPLES
+@given(
+    seed=st.integers(0, 2**32),
+    num_frames=st.integers(1, 200),
+    frames=st.integers(2, 16),
+    rates=st.lists(st.integers(1, 9), min_size=1, max_size=4, unique=True),
+    clips=st.integers(1, 3),
+    jitter=st.sampled_from([0.0, 0.3]),
+)
+def test_requests_say_what_they_are(seed, num_frames, frames, rates, clips, jitter):
+    method = build(frames=frames, task={"rates": rates}, clips=clips, frame_jitter=jitter)
+    requests = method.requests(np.random.default_rng(seed), num_frames)
+    assert [r.view for r in requests] == list(range(clips))
+    for request in requests:
+        assert request.kind == "augmented"
+        ratio, side, rate, exponent, *numbers = request.target
+        rate = rates[int(rate)]
+        reach = (frames - 1) * rate
+        assert request.frames.shape == (frames,)
+        assert request.frames.min() >= 0
+        assert request.frames.max() < num_frames
+        if reach < num_frames:
+            start = request.frames[0]
+            same = [v3s.path(frames, rate, e).tolist() for e in SAMPLING["exponents"]]
+            told = len({tuple(s) for s in same}) == 3
+            assert (exponent >= 0) == told
+            expected = [same[int(exponent)]] if told else same
+            assert (request.frames - start).tolist() in expected
+        else:
+            assert rate == min(rates)  # no rate fits
+        assert SAMPLING["ratios"][int(ratio)] == numbers[0]
+        x, y = {0: (0, 0), 1: (-1, 0), 2: (1, 0), 3: (0, -1), 4: (0, 1)}[int(side)]
+        steep = max(abs(numbers[1]), abs(numbers[2]))
+        assert numbers[1:3] == [x * steep, y * steep]
+        if side:
+            assert 0.5 - 1e-9 <= (1 - steep) / (1 + steep) <= 0.7 + 1e-9
+        factors = numbers[3:]
+        assert len(factors) == (2 * frames if jitter else 0)
+        assert all(1 - jitter <= f <= 1 + jitter for f in factors)
+    assert method.paths[0][0][-1] == (frames - 1) * rates[0]
+
+
+@pytest.mark.parametrize(("num_frames", "rates"), [(64, 4), (56, 3), (29, 3), (15, 2), (5, 1)])
+def test_labels_are_balanced_over_what_fits(num_frames, rates):
+    method = build()
+    rng = np.random.default_rng(0)
+    drawn = [method.requests(rng, num_frames)[0] for _ in range(3000)]
+    labels = np.array([r.target[:4] for r in drawn])
+    for column, count in ((RATIO, 3), (SIDE, 5), (RATE, rates)):
+        values, counts = np.unique(labels[:, column], return_counts=True)
+        assert values.tolist() == list(range(count))
+        assert np.abs(counts - 3000 / count).max() < 5 * math.sqrt(3000 / count)
+    told = labels[labels[:, RATE] > 0, EXPONENT]
+    assert (labels[labels[:, RATE] == 0, EXPONENT] == -1).all()  # rate 1 has no room
+    if rates > 1:
+        values, counts = np.unique(told, return_counts=True)
+        assert values.tolist() == [0, 1, 2]
+        assert np.abs(counts - len(told) / 3).max() < 5 * math.sqrt(len(told) / 3)
+
+
+def test_labels_and_starts_say_nothing_of_one_another():
+    method = build(task={"rates": [2, 4, 8]})
+    rng = np.random.default_rng(0)
+    drawn = [method.requests(rng, 64)[0] for _ in range(4000)]
+    columns = [[*r.target[:4], r.frames[0]] for r in drawn]
+    together = np.corrcoef(np.array(columns).T) - np.eye(5)
+    assert np.abs(together).max() < 0.06
+    for rate in range(3):  # the window of the highest rate
+        starts = {int(r.frames[0]) for r in drawn if r.target[RATE] == rate}
+        assert starts == set(range(64 - 57 + 1))
+
+
+def test_clips_of_a_video_are_sampled_independently():
+    method = build(clips=2, task={"rates": [2, 4, 8]})
+    rng = np.random.default_rng(0)
+    pairs = [method.requests(rng, 64) for _ in range(3000)]
+    both = np.array([[*a.target[:4], *b.target[:4]] for a, b in pairs])
+    assert np.abs(np.corrcoef(both.T) - np.eye(8)).max() < 0.08
+
+
+def test_requests_depend_on_the_generator_alone():
+    method = build(frame_jitter=0.2)
+    (a,), (b,) = (method.requests(np.random.default_rng([3, 7]), 64) for _ in range(2))
+    assert a.target == b.target
+    np.testing.assert_array_equal(a.frames, b.frames)
+
+
+def test_span_is_that_of_the_highest_rate():
+    method = build()
+    assert v3s.span(method.params, method.task, method.clip) == 57
+
+
+# ------------------------------------------------------------------------------------ space
+
+
+def classes():
+    """Every ratio with every side, at the steepest."""
+    return [(r, s) for r in SAMPLING["ratios"] for s in SAMPLING["sides"]]
+
+
+def row(ratio, side, shortening):
+    x, y = v3s.SIDES[side]
+    return [ratio, x * v3s.lean(shortening), y * v3s.lean(shortening)]
+
+
+def corners(ratio, side, shortening, share):
+    """Of the region, in the order (-1, -1), (1, -1), (1, 1), (-1, 1) of the result."""
+    w, h = share * math.sqrt(ratio), share / math.sqrt(ratio)
+    short, long = 2 * shortening / (1 + shortening), 2 / (1 + shortening)  # mean 1
+    of = {"none": (1, 1, 1, 1)}  # left, right, upper, lower
+    of |= {"left": (short, long, 1, 1), "right": (long, short, 1, 1)}
+    of |= {"up": (1, 1, short, long), "down": (1, 1, long, short)}
+    left, right, upper, lower = of[side]
+    return [
+        (-w * upper, -h * left),
+        (w * upper, -h * right),
+        (w * lower, h * right),
+        (-w * lower, h * left),
+    ]
+
+
+def perspective(quad):
+    """The homography from the square to a quadrilateral, from its eight equations."""
+    rows, values = [], []
+    for (x, y), (u, v) in zip([(-1, -1), (1, -1), (1, 1), (-1, 1)], quad, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        values += [u, v]
+    return np.append(np.linalg.solve(np.array(rows, float), values), 1).reshape(3, 3)
+
+
+@pytest.mark.parametrize("shortening", [0.5, 0.6, 1.0])
+@pytest.mark.parametrize(("ratio", "side"), classes())
+def test_homographies_take_the_square_to_the_region(ratio, side, shortening):
+    share = v3s.zoom(SAMPLING["ratios"], v3s.lean(0.5))
+    rows = torch.tensor([row(ratio, side, shortening)], dtype=torch.float64)
+    quad = np.array(corners(ratio, side, shortening, share))
+    found = v3s.homographies(rows, share)[0].numpy()
+    np.testing.assert_allclose(found, perspective(quad), atol=1e-12)
+    assert np.abs(quad).max() <= 1 + 1e-12  # inside the clip
+    x, y = quad.T  # the area of every class is the same
+    area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+    assert area == pytest.approx(4 * share**2)
+
+
+def test_zoom_is_the_largest_that_shows_no_border():
+    share = v3s.zoom(SAMPLING["ratios"], v3s.lean(0.5))
+    reach = [np.abs(corners(r, s, 0.5, share)).max() for r, s in classes()]
+    assert max(reach) == pytest.approx(1)
+    assert v3s.zoom([1.0], 0.0) == 1
+
+
+def sampled(clip, matrix):
+    """Bilinear sampling of (S, S) in plain numbers; outside is an error."""
+    size = len(clip)
+    out = np.zeros((size, size))
+    for i in range(size):
+        for j in range(size):
+            x, y, w = matrix @ [(2 * j + 1) / size - 1, (2 * i + 1) / size - 1, 1.0]
+            column, line = ((x / w + 1) * size - 1) / 2, ((y / w + 1) * size - 1) / 2
+            c, r = min(math.floor(column), size - 2), min(math.floor(line), size - 2)
+            assert min(c, r) >= 0
+            a, b = column - c, line - r
+            upper = (1 - a) * clip[r, c] + a * clip[r, c + 1]
+            lower = (1 - a) * clip[r + 1, c] + a * clip[r + 1, c + 1]
+            out[i, j] = (1 - b) * upper + b * lower
+    return out
+
+
+@pytest.mark.parametrize(("ratio", "side"), classes())
+def test_warp_equals_plain_sampling(ratio, side):
+    size, share = 12, v3s.zoom(SAMPLING["ratios"], v3s.lean(0.5))
+    clips = torch.randn(2, 3, 2, size, size, dtype=torch.float64)
+    rows = torch.tensor([row(1.0, "none", 0.5), row(ratio, side, 0.5)], dtype=torch.float64)
+    found = v3s.warp(clips, v3s.homographies(rows, share))
+    matrix = perspective(corners(ratio, side, 0.5, share))
+    for channel in range(3):
+        for time in range(2):
+            expected = sampled(clips[1, channel, time].numpy(), matrix)
+            np.testing.assert_allclose(found[1, channel, time], expected, rtol=1e-9, atol=1e-9)
+
+
+@EXAMPLES
+@given(
+    low=st.floats(0.1, 1),
+    place=st.floats(0, 1),
+    ratio=st.floats(0.125, 8),
+    side=st.sampled_from(SAMPLING["sides"]),
+    size=st.integers(4, 32),
+)
+def test_no_border_is_ever_seen(low, place, ratio, side, size):
+    share = v3s.zoom([1.0, ratio], v3s.lean(low))
+    rows = torch.tensor([row(ratio, side, low + place * (1 - low))], dtype=torch.float64)
+    ones = torch.ones(1, 3, 2, size, size, dtype=torch.float64)  # beyond the border is zero
+    torch.testing.assert_close(v3s.warp(ones, v3s.homographies(rows, share)), ones)
+
+
+def test_no_draw_shows_a_border():
+    method = build(task={"shortening": [0.3, 0.9]}, size=32).double()
+    numbers = targets(method, 200)[:, 4:].double()
+    ones = torch.ones(200, 3, 8, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(method.transform(ones, numbers), ones, atol=1e-5, rtol=0)
+
+
+def test_a_region_beyond_the_clip_would_show():
+    rows = torch.tensor([row(2.0, "up", 0.5)])
+    ones = torch.ones(1, 3, 2, 16, 16)
+    share = 1.1 * v3s.zoom([2.0], v3s.lean(0.5))
+    assert v3s.warp(ones, v3s.homographies(rows, share)).min() < 0.9
+
+
+def test_without_transforms_nothing_changes():
+    method = build(task={"ratios": [1.0], "sides": ["none"]})
+    clips = torch.randn(4, 3, 8, 16, 16)
+    found = method.transform(clips, targets(method, 4)[:, 4:])
+    torch.testing.assert_close(found, clips)
+    assert found.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_autocast_changes_no_place_and_no_loss():
+    method = build()
+    clips, target = torch.randn(4, 3, 8, 16, 16), targets(method, 4)
+    logits, labels = torch.randn(4, 15), target[:, :4].long()
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = method.transform(clips, target[:, 4:]), method.recognise(logits, labels)[0]
+        out = method([clips], torch.arange(4), target)
+    assert torch.equal(inside[0], method.transform(clips, target[:, 4:]))
+    assert torch.equal(inside[1], method.recognise(logits, labels)[0])
+    assert out["loss"].dtype == torch.float32
+
+
+def test_flicker_changes_frames_one_by_one():
+    clips = torch.randn(2, 3, 4, 6, 6, dtype=torch.float64)
+    brightness = torch.rand(2, 4, dtype=torch.float64) + 0.5
+    contrast = torch.rand(2, 4, dtype=torch.float64) + 0.5
+    found = v3s.flicker(clips, brightness, contrast)
+    for b in range(2):
+        for t in range(4):
+            level = clips[b, :, t].numpy() * STD + MEAN
+            level = (level - level.mean()) * contrast[b, t].item() + level.mean()
+            level = np.clip(level * brightness[b, t].item(), 0, 1)
+            np.testing.assert_allclose(found[b, :, t] * STD + MEAN, level, atol=1e-12)
+
+
+def test_flicker_is_applied_where_asked_for():
+    method = build(frame_jitter=0.5, task={"ratios": [1.0], "sides": ["none"]})
+    clips = torch.zeros(3, 3, 8, 16, 16)  # gray, so contrast does nothing
+    numbers = targets(method, 3)[:, 4:]
+    found = method.transform(clips, numbers)
+    level = (found * STD + MEAN).mean(dim=(1, 3, 4))
+    torch.testing.assert_close(level, MEAN * numbers[:, 3:11])
+
+
+# ------------------------------------------------------------------------------------ loss
+
+
+def written_out(method, logits, labels):
+    """The loss of separate heads in plain numbers."""
+    total, first = 0.0, 0
+    params = method.params
+    weights = [params.scale_weight, params.projection_weight]
+    weights += [params.rate_weight, params.acceleration_weight]
+    for column, (count, weight) in enumerate(zip([3, 5, 4, 3], weights, strict=True)):
+        losses = []
+        for scores, label in zip(logits, labels[:, column].astype(int), strict=True):
+            if label >= 0:
+                some = scores[first : first + count]
+                losses.append(math.log(sum(math.exp(s) for s in some)) - some[label])
+        total += weight * sum(losses) / len(losses)
+        first += count
+    return total
+
+
+def test_loss_equals_the_equations():
+    method = build(
+        scale_weight=0.5, projection_weight=2.0, rate_weight=3.0, acceleration_weight=0.7
+    ).double()
+    clips, target = torch.randn(12, 3, 8, 16, 16).double(), targets(method, 12)
+    assert (target[:, EXPONENT] == -1).any()
+    other = copy.deepcopy(method)
+    out = method([clips], torch.arange(12), target)
+    logits = other.head(other.encoder(other.transform(clips, target[:, 4:]))).tolist()
+    expected = written_out(method, logits, target[:, :4].numpy())
+    assert out["loss"].item() == pytest.approx(expected, rel=1e-6)
+    first = 0
+    for column, count in enumerate([3, 5, 4, 3]):
+        right = [
+            int(np.argmax(scores[first : first + count])) == label
+            for scores, label in zip(logits, target[:, column].tolist(), strict=True)
+            if label >= 0
+        ]
+        name = ("scale", "projection", "rate", "acceleration")[column]
+        assert out[f"{name}_accuracy"].item() == pytest.approx(np.mean(right))
+        first += count
+
+
+@pytest.mark.parametrize("heads", ["separate", "joint"])
+def test_chance_value(heads):
+    method = build(task={"heads": heads})
+    torch.nn.init.zeros_(method.head.weight)
+    torch.nn.init.zeros_(method.head.bias)
+    out = method([torch.randn(6, 3, 8, 16, 16)], torch.arange(6), targets(method))
+    assert out["loss"].item() == pytest.approx(CHANCE, rel=1e-6)
+
+
+def test_joint_labels_are_those_of_the_product():
+    counts = [3, 5, 4, 3]
+    every = np.stack(np.unravel_index(np.arange(180), counts), axis=1)
+    labels = torch.from_numpy(every)
+    assert v3s.product(labels, counts).tolist() == list(range(180))
+    assert torch.equal(v3s.factors(torch.arange(180), counts), labels)
+    unknown = torch.tensor([[2, 4, 0, -1]])
+    assert v3s.product(unknown, counts).item() == np.ravel_multi_index((2, 4, 0, 0), counts)
+
+
+def test_joint_loss_is_of_the_product():
+    method = build(task={"heads": "joint"}).double()
+    clips, target = torch.randn(12, 3, 8, 16, 16).double(), targets(method, 12)
+    other = copy.deepcopy(method)
+    out = method([clips], torch.arange(12), target)
+    logits = other.head(other.encoder(other.transform(clips, target[:, 4:])))
+    expected = 0.0
+    for scores, row in zip(logits.tolist(), target[:, :4].numpy().clip(0), strict=True):
+        label = np.ravel_multi_index(tuple(row.astype(int)), [3, 5, 4, 3])
+        expected += math.log(sum(math.exp(s) for s in scores)) - scores[label]
+    assert out["loss"].item() == pytest.approx(expected / 12, rel=1e-6)
+
+
+def test_rows_without_room_do_not_count():
+    logits, label = torch.randn(5, 3), torch.tensor([0, -1, 2, -1, 1])
+    moved = logits.clone()
+    moved[[1, 3]] += torch.randn(2, 3)
+    loss = v3s.recognition(logits, label)
+    assert loss == v3s.recognition(moved, label)
+    known = torch.tensor([0, 2, 4])
+    expected = torch.nn.functional.cross_entropy(logits[known], label[known])
+    torch.testing.assert_close(loss, expected)
+    assert v3s.recognition(logits, torch.full((5,), -1)) == 0
+
+
+def test_clips_pass_as_rows_with_their_own_targets():
+    two, one = build(clips=2), build(clips=1)
+    one.load_state_dict(two.state_dict())
+    clips, target = [torch.randn(5, 3, 8, 16, 16) for _ in range(2)], targets(two, 5)
+    a, b = target.chunk(2, dim=1)
+    together = two(clips, torch.arange(5), target)
+    apart = one([torch.cat(clips)], torch.arange(10), torch.cat([a, b]))
+    torch.testing.assert_close(together, apart)
+
+
+def test_gradient_reaches_the_encoder_and_every_head():
+    method = build()
+    out = method.training_step(
+        [torch.randn(6, 3, 8, 16, 16)], torch.arange(6), lambda x: x.backward(), targets(method)
+    )
+    assert not any(value.requires_grad for value in out.values())
+    for name, parameter in method.encoder.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+    assert (method.head.weight.grad.abs().sum(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("off", range(4))
+def test_a_weight_switches_its_head_off(off):
+    names = ["scale_weight", "projection_weight", "rate_weight", "acceleration_weight"]
+    method = build(**{names[off]: 0.0})
+    clips = [torch.randn(6, 3, 8, 16, 16)]
+    method(clips, torch.arange(6), targets(method))["loss"].backward()
+    parts = method.head.bias.grad.split([3, 5, 4, 3])
+    assert [bool(part.abs().sum() > 0) for part in parts] == [k != off for k in range(4)]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("heads", ["separate", "joint"])
+def test_cuda_equals_cpu(heads):
+    here = build(frame_jitter=0.2, task={"heads": heads}).double()
+    there = copy.deepcopy(here).cuda()
+    clips, target = torch.randn(6, 3, 8, 16, 16).double(), targets(here)
+    video = torch.arange(6)
+    a = here.training_step([clips], video, lambda x: x.backward(), target)
+    b = there.training_step([clips.cuda()], video.cuda(), lambda x: x.backward(), target.cuda())
+    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
+    for x, y in zip(here.parameters(), there.parameters(), strict=True):
+        torch.testing.assert_close(y.grad.cpu(), x.grad)
+
+
+# ------------------------------------------------------------------------------------ parameters
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("rates", [2, 2], "rates = [2, 2]: must differ from one another"),
+        ("sides", ["up", "up"], "sides = ['up', 'up']: must differ from one another"),
+        ("shortening", [0.7, 0.5], "shortening = [0.7, 0.5]: must be [low, high]"),
+        ("shortening", [0.5, 1.1], "shortening = [0.5, 1.1]: must be [low, high]"),
+    ],
+)
+def test_impossible_sampling_is_refused(key, value, line):
+    with pytest.raises(ValueError, match="must") as caught:
+        schema.Sampling(**{**SAMPLING, key: value})
+    assert line in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------ learning
+
+
+def playing(seed, frames, size=32):
+    """A soft round spot that moves right and leaves on one side to come back on the other."""
+    rng = np.random.default_rng(seed)
+    x, y, depth = rng.uniform(-1, 1), rng.uniform(-0.4, 0.4), rng.uniform(0.5, 1)
+    axis = (torch.arange(size) + 0.5) / size * 2 - 1
+    places = (x + 0.04 * torch.from_numpy(frames) + 1) % 2 - 1
+    away = (axis[None, :] - places[:, None] + 1) % 2 - 1
+    shape = (away[:, None, :].square() + (axis[:, None] - y).square()) / 0.05
+    return (depth * torch.exp(-shape) * 4).float().expand(3, -1, -1, -1)
+
+
+@pytest.mark.slow
+def test_overfits_sixteen_videos():
+    method = build(size=32, width=8, task={"rates": [2, 4, 8]})
+    optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
+    requests = [method.requests(np.random.default_rng([1, v]), 64)[0] for v in range(16)]
+    clips = [torch.stack([playing(v, r.frames) for v, r in enumerate(requests)])]
+    target = torch.tensor([r.target for r in requests])
+    for _ in range(60):
+        optimizer.zero_grad()
+        out = method.training_step(clips, torch.arange(16), lambda x: x.backward(), target)
+        optimizer.step()
+    assert out["loss"] < 0.3 * CHANCE
+    for name in v3s.TRANSFORMS:
+        assert out[f"{name}_accuracy"] > 0.8, name
