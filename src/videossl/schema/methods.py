@@ -6,9 +6,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Positive
-from videossl.schema.blocks import Block, Count, Fraction, Momentum, Name, NonNegative, Positive
-from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Pair, Positive
+from videossl.schema.blocks import (
+    Block,
+    Count,
+    Fraction,
+    Momentum,
+    Name,
+    NonNegative,
+    Pair,
+    Positive,
+)
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -28,6 +35,8 @@ class TCA(Block):
 
     alpha: Fraction
     apply_to: Literal["anchor", "positive", "both"]
+
+
 class Hierarchy(Block):
     """HDC: the weights of spatial and temporal contrast at each level, shallow to deep."""
 
@@ -47,6 +56,8 @@ class Hierarchy(Block):
                 f"spatial = {self.spatial} and temporal = {self.temporal}: must hold a weight > 0"
             )
         return self
+
+
 class Statistics(Block):
     """What STS asks for."""
 
@@ -56,6 +67,8 @@ class Statistics(Block):
     levels: Annotated[int, Field(ge=2, le=256)]
     still: NonNegative
     curriculum: Fraction
+
+
 class Sampling(Block):
     """How clips are sampled in width, height and time, to be told by V3S."""
 
@@ -149,6 +162,8 @@ class VTDL(MethodBlock):
         if self.least_gap > self.gap:
             raise ValueError(f"least_gap = {self.least_gap}: allowed: <= gap, {self.gap}")
         return self
+
+
 class HDC(MethodBlock):
     """HDC (Zhang and Crandall, WACV 2022)."""
 
@@ -157,11 +172,15 @@ class HDC(MethodBlock):
     dim: Count
     hidden: Count
     temperature: Positive
+
+
 class STS(MethodBlock):
     """STS (Wang et al., TPAMI 2021)."""
 
     task: Literal["statistics"]
     motion: Name
+
+
 class V3S(MethodBlock):
     """V3S (Li et al., arXiv 2107.03578)."""
 
