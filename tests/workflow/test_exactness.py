@@ -31,15 +31,18 @@ OTHER = {
     "finetune.augment.crop_area": [0.3, 0.9],
     "finetune.augment.crop_aspect": [0.9, 1.1],
     "methods.rspnet.speeds": [2, 1],
+    "methods.vtdl.least_gap": -1,
     "model.blocks": [1, 1, 1, 2],
     "model.name": "r2plus1d",
     "pretrain.augment.crop_area": [0.3, 0.9],
     "pretrain.augment.crop_aspect": [0.9, 1.1],
     "report.baseline": "rspnet",
     "report.title": "Another title",
+    "task.hierarchy.spatial": [0.25, 0.75, 1.0],
+    "task.hierarchy.temporal": [0.25, 0.75, 1.0],
 }
 # one value is possible here, for reasons beyond the type
-TIED = {"evaluate.datasets", "pretrain.dataset"}
+TIED = {"evaluate.datasets", "motion.edges.content", "motion.flow.content", "pretrain.dataset"}
 
 
 def options(leaf: str) -> list[Any]:
@@ -79,7 +82,7 @@ def other(leaf: str, value: Any) -> Any:
         return value + 1
     if isinstance(value, float):
         return 0.7 * value + 0.011
-    return [0.2, 1.0]  # blur.sigma
+    return value[:-1] if len(value) > 2 else [0.2, 1.0]
 
 
 def put(raw: Any, leaf: str, value: Any) -> None:
