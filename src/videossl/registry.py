@@ -9,6 +9,8 @@ from __future__ import annotations
 METHODS = {
     "rspnet": "videossl.methods.rspnet",
     "rho_moco": "videossl.methods.rho_moco",
+    "rho_byol": "videossl.methods.rho_byol",
+    "rho_simclr": "videossl.methods.rho_simclr",
 }
 
 BACKBONES = {

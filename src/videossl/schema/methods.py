@@ -64,8 +64,38 @@ class RhoMoCo(MethodBlock):
     mode: Literal["sequential", "parallel"]
 
 
+class RhoBYOL(MethodBlock):
+    """ρBYOL (Feichtenhofer et al., CVPR 2021)."""
+
+    task: Literal["rho"]
+    motion: NoMotion
+    dim: Count
+    hidden: Count
+    layers: Annotated[int, Field(ge=1, le=8)]
+    predictor_layers: Annotated[int, Field(ge=1, le=8)]
+    batch_norm: bool
+    momentum: Momentum
+    momentum_schedule: Literal["cosine", "constant"]
+    mode: Literal["sequential", "parallel"]
+
+
+class RhoSimCLR(MethodBlock):
+    """ρSimCLR (Feichtenhofer et al., CVPR 2021)."""
+
+    task: Literal["rho"]
+    motion: NoMotion
+    dim: Count
+    hidden: Count
+    layers: Annotated[int, Field(ge=1, le=8)]
+    batch_norm: bool
+    temperature: Positive
+    mode: Literal["sequential", "parallel"]
+
+
 class Methods(Block):
     """The study's methods: an entry runs, no entry does not."""
 
     rspnet: RSPNet | None = None
     rho_moco: RhoMoCo | None = None
+    rho_byol: RhoBYOL | None = None
+    rho_simclr: RhoSimCLR | None = None
