@@ -46,9 +46,9 @@ class RhoBYOL(SequentialRhoMethod):
     ) -> None:
         super().__init__(params.mode, rho, clip, encoder)
         self.params = params
-        hidden = [params.hidden] * (params.layers - 1)
+        hidden = [params.projector_hidden] * (params.projector_layers - 1)
         self.projector = MLP([self.num_features, *hidden, params.dim], params.batch_norm)
-        hidden = [params.hidden] * (params.predictor_layers - 1)
+        hidden = [params.predictor_hidden] * (params.predictor_layers - 1)
         self.predictor = MLP([params.dim, *hidden, params.dim], params.batch_norm)
         self.target = MomentumEncoder(encoder, self.projector)
 
@@ -56,14 +56,15 @@ class RhoBYOL(SequentialRhoMethod):
         self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
         """See ``SequentialRhoMethod.step``; each clip predicts the others once."""
-        targets = torch.stack([losses.normalize(self.target(clip)) for clip in clips], dim=1)
-        total = targets.new_zeros(())
+        targets = torch.stack([self.target(clip) for clip in clips], dim=1)  # (B, ρ, D)
+        parts: list[Tensor] = []
         for i, clip in enumerate(clips):
             prediction = self.predictor(self.projector(self.encoder(clip)))  # (B, D)
             others = torch.cat([targets[:, :i], targets[:, i + 1 :]], dim=1)  # (B, P, D)
             loss = regression(prediction, others) / len(clips)
             consume(loss)
-            total = total + loss.detach()
+            parts.append(loss.detach())
+        total = torch.stack(parts).sum()
         return {"loss": total, "positive_similarity": 1 - total / 2}
 
     def after_step(self, progress: float) -> None:

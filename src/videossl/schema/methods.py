@@ -70,8 +70,9 @@ class RhoBYOL(MethodBlock):
     task: Literal["rho"]
     motion: NoMotion
     dim: Count
-    hidden: Count
-    layers: Annotated[int, Field(ge=1, le=8)]
+    projector_hidden: Count
+    projector_layers: Annotated[int, Field(ge=1, le=8)]
+    predictor_hidden: Count
     predictor_layers: Annotated[int, Field(ge=1, le=8)]
     batch_norm: bool
     momentum: Momentum
