@@ -106,8 +106,6 @@ class RhoSimCLR(RhoMethod):
             return super().training_step(clips, video, backward, target)
         with torch.no_grad():
             embeddings = torch.stack([self.embed(clip) for clip in clips], dim=1)
-        # autocast would hand the second pass the weights that it cast without gradient
-        torch.clear_autocast_cache()
         embeddings.requires_grad_()
         out = contrast(embeddings, video, self.params.temperature)
         (gradient,) = torch.autograd.grad(out["loss"], embeddings)
