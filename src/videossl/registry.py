@@ -13,6 +13,8 @@ METHODS = {
     "hdc": "videossl.methods.hdc",
     "sts": "videossl.methods.sts",
     "v3s": "videossl.methods.v3s",
+    "rho_byol": "videossl.methods.rho_byol",
+    "rho_simclr": "videossl.methods.rho_simclr",
 }
 
 BACKBONES = {

@@ -192,6 +192,33 @@ class V3S(MethodBlock):
     projection_weight: NonNegative
     rate_weight: NonNegative
     acceleration_weight: NonNegative
+class RhoBYOL(MethodBlock):
+    """ρBYOL (Feichtenhofer et al., CVPR 2021)."""
+
+    task: Literal["rho"]
+    motion: NoMotion
+    dim: Count
+    projector_hidden: Count
+    projector_layers: Annotated[int, Field(ge=1, le=8)]
+    predictor_hidden: Count
+    predictor_layers: Annotated[int, Field(ge=1, le=8)]
+    batch_norm: bool
+    momentum: Momentum
+    momentum_schedule: Literal["cosine", "constant"]
+    mode: Literal["sequential", "parallel"]
+
+
+class RhoSimCLR(MethodBlock):
+    """ρSimCLR (Feichtenhofer et al., CVPR 2021)."""
+
+    task: Literal["rho"]
+    motion: NoMotion
+    dim: Count
+    hidden: Count
+    layers: Annotated[int, Field(ge=1, le=8)]
+    batch_norm: bool
+    temperature: Positive
+    mode: Literal["sequential", "parallel"]
 
 
 class Methods(Block):
@@ -203,3 +230,5 @@ class Methods(Block):
     hdc: HDC | None = None
     sts: STS | None = None
     v3s: V3S | None = None
+    rho_byol: RhoBYOL | None = None
+    rho_simclr: RhoSimCLR | None = None
