@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from videossl.schema.blocks import Block, Count, Momentum, NonNegative, Positive
+from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -64,8 +64,27 @@ class RhoMoCo(MethodBlock):
     mode: Literal["sequential", "parallel"]
 
 
+class RhoSwAV(MethodBlock):
+    """ρSwAV (Feichtenhofer et al., CVPR 2021; SwAV is Caron et al., NeurIPS 2020)."""
+
+    task: Literal["rho"]
+    motion: NoMotion
+    dim: Count
+    hidden: Count
+    layers: Annotated[int, Field(ge=1, le=8)]
+    batch_norm: bool
+    prototypes: Annotated[int, Field(ge=2)]
+    frozen_prototypes: Fraction
+    temperature: Positive
+    epsilon: Positive
+    sinkhorn_iterations: Count
+    code_queue: Annotated[int, Field(ge=0)]
+    mode: Literal["sequential", "parallel"]
+
+
 class Methods(Block):
     """The study's methods: an entry runs, no entry does not."""
 
     rspnet: RSPNet | None = None
     rho_moco: RhoMoCo | None = None
+    rho_swav: RhoSwAV | None = None
