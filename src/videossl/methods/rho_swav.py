@@ -49,7 +49,7 @@ class RhoSwAV(SequentialRhoMethod):
         # known on the host too: reading the buffer at every step would wait for the device
         self._frozen = params.frozen_prototypes > 0
         self.register_buffer("frozen", torch.tensor(self._frozen))
-        self.register_load_state_dict_post_hook(_recall)
+        self.register_load_state_dict_post_hook(_recall)  # type: ignore[no-untyped-call]
 
     def step(
         self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
@@ -160,7 +160,7 @@ def sinkhorn(
 def swapped_prediction(scores: Tensor, codes: Tensor, temperature: float) -> Tensor:
     """Cross-entropy of a query with the codes of its other clips, mean over both and the batch.
 
-    It is the KL divergence of eq. 3 but for the codes' entropy, which has no gradient.
+    It is the divergence KL(code, query) but for the codes' entropy, which has no gradient.
 
     Args:
         scores: (B, K), similarity of the query to the prototypes.
