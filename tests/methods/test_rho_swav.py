@@ -240,6 +240,7 @@ def test_order_of_the_clips_does_not_matter():
     a = copy.deepcopy(method)(batch, video)
     b = method([batch[2], batch[0], batch[1]], video)
     torch.testing.assert_close(a, b, rtol=1e-12, atol=0)
+    assert [name for name, value in a.items() if value.requires_grad] == ["loss"]
 
 
 # ------------------------------------------------------------------------------------ gradient

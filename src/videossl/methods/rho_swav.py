@@ -92,8 +92,6 @@ class RhoSwAV(SequentialRhoMethod):
         embeddings = [self._embed(clip) for clip in clips]
         for buffer, value in zip(buffers, before, strict=True):
             buffer.copy_(value)
-        # autocast would hand the weights it cast here, without gradient, to the next pass
-        torch.clear_autocast_cache()
         return embeddings
 
     @torch.no_grad()
