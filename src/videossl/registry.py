@@ -15,6 +15,7 @@ METHODS = {
     "v3s": "videossl.methods.v3s",
     "rho_byol": "videossl.methods.rho_byol",
     "rho_simclr": "videossl.methods.rho_simclr",
+    "rho_swav": "videossl.methods.rho_swav",
 }
 
 BACKBONES = {

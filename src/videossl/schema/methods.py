@@ -16,6 +16,7 @@ from videossl.schema.blocks import (
     Pair,
     Positive,
 )
+from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -210,6 +211,8 @@ class RhoBYOL(MethodBlock):
 
 class RhoSimCLR(MethodBlock):
     """ρSimCLR (Feichtenhofer et al., CVPR 2021)."""
+class RhoSwAV(MethodBlock):
+    """ρSwAV (Feichtenhofer et al., CVPR 2021; SwAV is Caron et al., NeurIPS 2020)."""
 
     task: Literal["rho"]
     motion: NoMotion
@@ -218,6 +221,12 @@ class RhoSimCLR(MethodBlock):
     layers: Annotated[int, Field(ge=1, le=8)]
     batch_norm: bool
     temperature: Positive
+    prototypes: Annotated[int, Field(ge=2)]
+    frozen_prototypes: Fraction
+    temperature: Positive
+    epsilon: Positive
+    sinkhorn_iterations: Count
+    code_queue: Annotated[int, Field(ge=0)]
     mode: Literal["sequential", "parallel"]
 
 
@@ -232,3 +241,4 @@ class Methods(Block):
     v3s: V3S | None = None
     rho_byol: RhoBYOL | None = None
     rho_simclr: RhoSimCLR | None = None
+    rho_swav: RhoSwAV | None = None
