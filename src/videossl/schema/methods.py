@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from videossl.schema.blocks import Block, Count, Momentum, NonNegative, Positive
+from videossl.schema.blocks import Block, Count, Momentum, NonNegative, Pair, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -21,11 +21,29 @@ class MethodBlock(Block):
     optimizer: Optimizer
 
 
+class Order(Block):
+    """What order and geometry are predicted: a clip's frames, and the limits of an affine map."""
+
+    frames: Annotated[int, Field(ge=3, le=6)]
+    stride: Count
+    rotation: Annotated[float, Field(gt=0, le=180)]
+    scale: Pair
+    shear: Annotated[float, Field(gt=0, le=60)]
+    translation: Annotated[float, Field(gt=0, le=0.5)]
+
+    @model_validator(mode="after")
+    def _scale(self) -> Self:
+        if not self.scale[0] < self.scale[1]:
+            raise ValueError(f"scale = {self.scale}: must be [low, high] with low < high")
+        return self
+
+
 class Tasks(Block):
     """What each pretext task is; a method names the entry it reads."""
 
     margin: Annotated[float, Field(ge=0, le=2)]
     rho: Annotated[int, Field(ge=1, le=16)]
+    order: Order
 
 
 class RSPNet(MethodBlock):
@@ -64,8 +82,21 @@ class RhoMoCo(MethodBlock):
     mode: Literal["sequential", "parallel"]
 
 
+class OrderGeometry(MethodBlock):
+    """Order and geometry prediction (Jiao et al., ISBI 2020)."""
+
+    task: Literal["order"]
+    motion: NoMotion
+    variant: Literal["siamese", "disentangled"]
+    shared: Annotated[int, Field(ge=0, le=4)]
+    kept: Literal["order", "transform"]
+    hidden: Count
+    transform_weight: NonNegative
+
+
 class Methods(Block):
     """The study's methods: an entry runs, no entry does not."""
 
     rspnet: RSPNet | None = None
     rho_moco: RhoMoCo | None = None
+    order_geometry: OrderGeometry | None = None
