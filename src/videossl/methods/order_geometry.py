@@ -9,8 +9,11 @@ predicted from it and the original. The losses are added.
 ``disentangled`` has one network, which sees the shuffled and transformed clip and the original; one
 half of its features is for the order, the other for the map.
 
-Backbones here are 3D, where the paper's is 2D. Ranges, scaling and norm of the regression, depth of
-what is shared and the stream that is kept were not published: they are parameters.
+Backbones here are 3D, where the paper's is 2D. How a network sees original and transformed clip
+together was not published. Here they are one clip, the transformed one backwards: played the other
+way round it shows the inverse map. The head sees the difference of the features of both ways, in
+which all that does not tell a map from its inverse is gone; without this, neither task is learnt in
+the built-in study.
 """
 
 from __future__ import annotations
@@ -76,16 +79,16 @@ class OrderGeometry(Method):
         self.params, self.task, self.clip = params, task, clip
         self.span = span(params, task, clip)
         self.orders = orders(task.frames)
-        self.zoom = affine_reach(task.rotation, task.scale[0], task.shear, task.translation)
-        self.widths = [self.num_features, self.num_features]
+        widest = affine_reach(task.rotation, task.scale[0], task.shear, task.translation)
+        self.zoom = max(widest, 1.0)  # the original must fit too
+        order = transform = self.num_features
         if params.variant == "siamese":
             self.other = partner(encoder, params.shared)
         else:
-            half = self.num_features // 2
-            self.widths = [half, self.num_features - half]
-        order, transform = self.widths
-        self.order_head = MLP([order, params.hidden, len(self.orders)], batch_norm=False)
-        self.transform_head = MLP([transform, params.hidden, PARAMETERS], batch_norm=False)
+            order = self.num_features // 2
+            transform -= order
+        self.order_head = MLP([order, params.hidden, len(self.orders)], batch_norm=True)
+        self.transform_head = MLP([transform, params.hidden, PARAMETERS], batch_norm=True)
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """A window's frames shuffled, with the class; and in order, with the map's parameters."""
@@ -126,24 +129,34 @@ class OrderGeometry(Method):
         }
 
     def _siamese(self, shuffled: Tensor, original: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, C) of the shuffled clip, and of the original and the transformed clip."""
+        """What the heads see: features of the shuffled clip, and of the map."""
         streams = (self.encoder, self.other)
         first, second = streams if self.params.kept == "order" else streams[::-1]
-        return first(shuffled), second(self._pair(original, original, maps))
+        forwards, backwards = self._both_ways(second, original, original, maps)
+        return first(shuffled), forwards - backwards
 
     def _disentangled(
         self, shuffled: Tensor, original: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Both halves of the features of the original and the changed clip, (B, C/2) each."""
-        features = self.encoder(self._pair(original, shuffled, maps))
-        order, transform = features.split(self.widths, dim=1)
-        return order, transform
+        """The same from the two parts of one network's features."""
+        forwards, backwards = self._both_ways(self.encoder, original, shuffled, maps)
+        half = self.num_features // 2
+        return (forwards + backwards)[:, :half] / 2, (forwards - backwards)[:, half:]
 
-    def _pair(self, before: Tensor, after: Tensor, maps: Tensor) -> Tensor:
-        """Clips (B, 3, 2K, S, S): the one magnified alone, then the other transformed too."""
+    def _both_ways(
+        self, encoder: nn.Module, before: Tensor, after: Tensor, maps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Features (B, C) of ``before`` and then the transformed ``after``, played both ways.
+
+        ``after`` comes last frame first: its frames meet their originals in the middle, and what
+        moves in them moves there and back. So the map alone tells the two ways apart.
+        """
         identity = torch.eye(3, device=maps.device, dtype=maps.dtype).expand_as(maps)
-        parts = [warp(before, identity, self.zoom), warp(after, maps, self.zoom)]
-        return torch.cat(parts, dim=2)
+        parts = [warp(before, identity, self.zoom), warp(after, maps, self.zoom).flip(2)]
+        joined = torch.cat(parts, dim=2)  # (B, 3, 2K, S, S)
+        features = encoder(torch.cat([joined, joined.flip(2)]))
+        forwards, backwards = features.chunk(2)
+        return forwards, backwards
 
 
 def span(params: schema.OrderGeometry, task: schema.Order, clip: schema.Clip) -> int:
