@@ -180,35 +180,41 @@ def test_no_drawn_map_shows_a_border(seed, rotation, scale, shear, translation):
     maps = order_geometry.matrices(method.task, drawn.double())
     assert reach(maps).max() <= method.zoom * (1 + 1e-6)
     ones, seen = torch.ones(30, 3, 4, 8, 8), []
-    method._pairs(lambda x: seen.append(x) or torch.zeros(120, 1), ones, ones, maps.float())
-    torch.testing.assert_close(seen[0], torch.ones(120, 3, 2, 8, 8), atol=1e-4, rtol=0)
+    method._both_ways(lambda x: seen.append(x) or torch.zeros(60, 1), ones, ones, maps.float())
+    torch.testing.assert_close(seen[0], torch.ones(60, 3, 8, 8, 8), atol=1e-4, rtol=0)
 
 
-def pairs_of(method, encoder, before, after, maps):
-    """Features of one frame before another, written out; every second time the other way round."""
+def joined(method, before, after, maps):
+    """The magnified clip, then the transformed one backwards; written out frame by frame."""
     still = affine(*torch.tensor([[0.0], [1], [0]]), torch.zeros(1, 2)).expand(6, 3, 3).double()
     before, after = warp(before, still, method.zoom), warp(after, maps, method.zoom)
-    clips = []
-    for row in range(6):
-        for k in range(4):
-            pair = [before[row, :, k], after[row, :, k]]
-            clips.append(torch.stack(pair if k in (0, 2) else pair[::-1], dim=1))
-    return encoder(torch.stack(clips)).view(6, 4, -1)
+    frames = [before[:, :, k] for k in range(4)] + [after[:, :, k] for k in (3, 2, 1, 0)]
+    return torch.stack(frames, dim=2)
 
 
-def test_what_does_not_depend_on_time_cancels():
-    features = torch.randn(6, 5, 3)
-    f = features.unbind(1)
-    expected = (f[0] + f[2] + f[4]) / 3 - (f[1] + f[3]) / 2
-    torch.testing.assert_close(order_geometry.changes(features), expected)
-    method, batch = build().double(), torch.randn(6, 3, 1, 16, 16).double().expand(6, 3, 4, 16, 16)
-    identity = torch.eye(3).double().expand(6, 3, 3)
+def test_both_ways_of_a_pair():
+    method = build().double()
+    before, after = (x.double() for x in clips())
+    maps = order_geometry.matrices(method.task, torch.rand(6, 5).double())
+    seen = []
+    forwards, backwards = method._both_ways(
+        lambda x: seen.append(x) or x[:, 0, 0, :2, 3], before, after, maps
+    )
+    expected = joined(method, before, after, maps)
+    torch.testing.assert_close(seen[0], torch.cat([expected, expected.flip(2)]))
+    torch.testing.assert_close(forwards, expected[:, 0, 0, :2, 3])
+    torch.testing.assert_close(backwards, expected[:, 0, -1, :2, 3])
 
-    def blind(clips):  # sees appearance and no direction
-        return clips.abs().mean(dim=(2, 3, 4))
 
-    found = order_geometry.changes(method._pairs(blind, batch, batch, identity))
-    torch.testing.assert_close(found, torch.zeros(6, 3).double())
+def test_the_head_of_the_map_sees_nothing_of_a_map_that_changes_nothing():
+    method = build(kept="transform").double()
+    identity, seen = torch.eye(3).double().expand(6, 3, 3), []
+    batch = [x.double() for x in clips()]  # it moves, but there and back
+    method.transform_head.register_forward_pre_hook(lambda m, x: seen.append(x[0]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order_geometry, "matrices", lambda task, parameters: identity)
+        method(batch, torch.arange(6), targets().double())
+    torch.testing.assert_close(seen[0], torch.zeros_like(seen[0]))
 
 
 # ------------------------------------------------------------------------------------ loss
@@ -238,11 +244,14 @@ def test_loss_equals_the_equations(variant, kept):
         streams = (twin.encoder, twin.other)
         f, g = streams if kept == "order" else streams[::-1]
         order = f(shuffled)
-        pairs = pairs_of(twin, g, original, original, maps)
+        clip = joined(twin, original, original, maps)
+        both = g(torch.cat([clip, clip.flip(2)]))
+        transform = both[:6] - both[6:]
     else:
-        features = pairs_of(twin, twin.encoder, original, shuffled, maps)
-        order, pairs = features[:, :, :16].reshape(6, 64), features[:, :, 16:]
-    transform = (pairs[:, 0] + pairs[:, 2] - pairs[:, 1] - pairs[:, 3]) / 2
+        clip = joined(twin, original, shuffled, maps)
+        both = twin.encoder(torch.cat([clip, clip.flip(2)]))
+        order = (both[:6, :16] + both[6:, :16]) / 2
+        transform = both[:6, 16:] - both[6:, 16:]
     logits, predicted = twin.order_head(order), twin.transform_head(transform)
     expected = written_out(logits.tolist(), predicted.tolist(), target.tolist(), 0.3)
     out = method([shuffled, original], torch.arange(6), target)
@@ -341,7 +350,7 @@ def test_each_loss_reaches_its_own_stream_and_what_is_shared(kept):
 def test_halves_of_one_network_serve_one_task_each():
     method = build(variant="disentangled")
     assert not hasattr(method, "other")
-    features = torch.randn(24, 32, requires_grad=True)
+    features = torch.randn(12, 32, requires_grad=True)
     method.encoder.forward = lambda clip: features
     out = method(clips(), torch.arange(6), targets())
     (both,) = torch.autograd.grad(out["loss"], features, retain_graph=True)
