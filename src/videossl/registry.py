@@ -16,6 +16,7 @@ METHODS = {
     "rho_byol": "videossl.methods.rho_byol",
     "rho_simclr": "videossl.methods.rho_simclr",
     "rho_swav": "videossl.methods.rho_swav",
+    "order_geometry": "videossl.methods.order_geometry",
 }
 
 BACKBONES = {

@@ -3,7 +3,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from backbones import assert_contract, assert_every_parameter_learns
+from backbones import assert_contract, assert_every_parameter_learns, shapes
 from videossl import schema
 from videossl.job import UserError
 from videossl.models import inflate
@@ -11,8 +11,12 @@ from videossl.models import inflate
 TESTED = ["resnet18", "resnet50", "seresnext50_32x4d", "resnet26d", "regnety_002"]
 
 
-def build(name, weights="none"):
-    return inflate.build(schema.Inflated(name="inflated", timm=name, weights=str(weights)))
+def build(name, weights="none", output_stride=32):
+    return inflate.build(
+        schema.Inflated(
+            name="inflated", timm=name, weights=str(weights), output_stride=output_stride
+        )
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +64,36 @@ def test_a_kernel_of_three_taps_holds_a_third_of_the_2d_weights_each(tmp_path):
     assert torch.equal(shortcut.squeeze(2), flat.layer2[0].downsample[0].weight)
 
 
+@pytest.mark.parametrize("name", ["seresnext50_32x4d", "resnet26d", "regnety_002"])
+@pytest.mark.parametrize("stride", [8, 16])
+def test_a_dilated_network_has_a_larger_map_of_the_same_weights(name, stride, tmp_path):
+    flat = trained(name)
+    save_file(flat.state_dict(), tmp_path / "flat.safetensors")
+    dilated = build(name, tmp_path / "flat.safetensors", stride).eval()
+    usual = build(name, tmp_path / "flat.safetensors").eval()
+    state = dilated.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in usual.state_dict().items())
+    expected = timm.create_model(name, pretrained=False, num_classes=0, output_stride=stride).eval()
+    expected.load_state_dict(flat.state_dict())
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        for frame in dilated.forward_features(image.unsqueeze(2).expand(-1, -1, 2, -1, -1)).unbind(
+            2
+        ):
+            assert frame.shape[2:] == (64 // stride, 96 // stride)
+            torch.testing.assert_close(
+                frame, expected.forward_features(image), rtol=1e-4, atol=1e-5
+            )
+
+
+def test_the_map_of_the_ultrasound_paper():
+    net = build("seresnext50_32x4d", output_stride=8).to("meta")
+    found = shapes(net, (2, 224, 288))  # Jiao et al., ISBI 2020: 28 x 36
+    assert [shape[2:] for shape in found] == [(56, 72), (28, 36), (28, 36), (28, 36)]
+    usual = build("seresnext50_32x4d").to("meta")
+    assert shapes(usual, (2, 224, 288))[-1][2:] == (7, 9)
+
+
 def test_moving_frames_are_seen():
     net = build("resnet18").eval()
     x = torch.randn(1, 3, 4, 32, 32)
@@ -91,6 +125,11 @@ def test_every_parameter_learns(tmp_path):
 def test_other_networks_are_refused_by_name(name, message):
     with pytest.raises(UserError, match=message):
         build(name)
+
+
+def test_a_network_that_cannot_be_dilated_is_refused_by_name():
+    with pytest.raises(UserError, match=r"'vit_tiny_patch16_224': .*output_stride"):
+        build("vit_tiny_patch16_224", output_stride=16)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -18,7 +18,7 @@ MODELS = [
     schema.C3D(name="c3d", width=4),
     schema.S3DG(name="s3dg", width=8),
     schema.Slow(name="slow", depth=50, width=4),
-    schema.Inflated(name="inflated", timm="resnet10t", weights="none"),
+    schema.Inflated(name="inflated", timm="resnet10t", weights="none", output_stride=16),
 ]
 IDS = [m.name for m in MODELS]
 

@@ -8,6 +8,7 @@ Decisions: t is 1 for 1x1 convolutions and 3 for all others; nothing strides or 
 the Slow pathway; and time is padded by repeating the first and last frame instead of by zeros, so
 that the sentence above holds for every frame of the output, to rounding, and not only far from the
 clip's ends. Random weights are timm's own, inflated alike: its residual branches start at zero.
+Dilation, where ``output_stride`` asks for it, is in space only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from timm.layers.activations import Sigmoid
 from timm.layers.conv_bn_act import ConvNormAct
 from timm.layers.drop import DropPath
 from timm.layers.norm_act import BatchNormAct2d
+from timm.layers.pool2d_same import AvgPool2dSame
 from timm.layers.squeeze_excite import SEModule
 from timm.models import regnet, resnet
 from torch import Tensor, nn
@@ -116,6 +118,11 @@ def _average_pool(flat: nn.AvgPool2d) -> nn.Module:
     )
 
 
+def _padded_average_pool(flat: AvgPool2dSame) -> nn.Module:
+    """What averages before a dilated shortcut: stride 1, one row and one column of zeros added."""
+    return nn.Sequential(nn.ConstantPad3d((0, 1, 0, 1, 0, 0), 0.0), _average_pool(flat))
+
+
 def _pair(value: Any) -> tuple[int, int]:
     """A setting of a 2D layer, which is one number or two."""
     height, width = (value, value) if isinstance(value, int) else value
@@ -132,6 +139,7 @@ RULES: dict[type[nn.Module], Callable[..., nn.Module]] = {
     BatchNormAct2d: _norm_and_activation,
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _average_pool,
+    AvgPool2dSame: _padded_average_pool,
     nn.AdaptiveAvgPool2d: _global_pool,
     SEModule: SqueezeExcite,
 }
@@ -195,12 +203,18 @@ class Inflated(Backbone):
 def build(model: schema.Inflated) -> Inflated:
     """The network ``model.timm``, with the 2D weights of the file ``model.weights`` or random ones.
 
+    Below ``model.output_stride`` = 32 its last stages are dilated instead of strided, with the same
+    weights: the last at 16, the last two at 8.
+
     Raises:
         UserError: timm has no such network, it cannot be inflated, or the weights do not fit.
     """
     try:
-        flat: Any = timm.create_model(model.timm, pretrained=False, num_classes=0)
-    except RuntimeError as error:
+        dilated: dict[str, Any] = (
+            {} if model.output_stride == 32 else {"output_stride": model.output_stride}
+        )
+        flat: Any = timm.create_model(model.timm, pretrained=False, num_classes=0, **dilated)
+    except (RuntimeError, TypeError) as error:  # unknown, or a network that cannot be dilated
         raise UserError(f"model.timm = {model.timm!r}: {error}") from None
     if model.weights != "none":
         path = Path(model.weights)

@@ -17,6 +17,7 @@ from videossl.schema.blocks import (
     Positive,
 )
 from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Positive
+from videossl.schema.blocks import Block, Count, Momentum, NonNegative, Pair, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -94,6 +95,20 @@ class Sampling(Block):
             raise ValueError(
                 f"shortening = {self.shortening}: must be [low, high] with low <= high <= 1"
             )
+class Order(Block):
+    """What order and geometry are predicted: a clip's frames, and the limits of an affine map."""
+
+    frames: Annotated[int, Field(ge=3, le=6)]
+    stride: Count
+    rotation: Annotated[float, Field(gt=0, le=180)]
+    scale: Pair
+    shear: Annotated[float, Field(gt=0, le=60)]
+    translation: Annotated[float, Field(gt=0, le=0.5)]
+
+    @model_validator(mode="after")
+    def _scale(self) -> Self:
+        if not self.scale[0] < self.scale[1]:
+            raise ValueError(f"scale = {self.scale}: must be [low, high] with low < high")
         return self
 
 
@@ -106,6 +121,7 @@ class Tasks(Block):
     hierarchy: Hierarchy
     statistics: Statistics
     sampling: Sampling
+    order: Order
 
 
 class RSPNet(MethodBlock):
@@ -228,6 +244,16 @@ class RhoSwAV(MethodBlock):
     sinkhorn_iterations: Count
     code_queue: Annotated[int, Field(ge=0)]
     mode: Literal["sequential", "parallel"]
+class OrderGeometry(MethodBlock):
+    """Order and geometry prediction (Jiao et al., ISBI 2020)."""
+
+    task: Literal["order"]
+    motion: NoMotion
+    variant: Literal["siamese", "disentangled"]
+    shared: Annotated[int, Field(ge=0, le=4)]
+    kept: Literal["order", "transform"]
+    hidden: Count
+    transform_weight: NonNegative
 
 
 class Methods(Block):
@@ -242,3 +268,4 @@ class Methods(Block):
     rho_byol: RhoBYOL | None = None
     rho_simclr: RhoSimCLR | None = None
     rho_swav: RhoSwAV | None = None
+    order_geometry: OrderGeometry | None = None

@@ -45,6 +45,7 @@ class Inflated(Block):
     name: Literal["inflated"]
     timm: Annotated[str, Field(min_length=1)]
     weights: Annotated[str, Field(min_length=1)]
+    output_stride: Literal[8, 16, 32]
 
 
 Backbone = Annotated[Model | C3D | S3DG | Slow | Inflated, Field(discriminator="name")]

@@ -1,0 +1,171 @@
+"""Order + geometry: which order frames had, and which affine map a clip went through.
+
+Source: Jiao et al., "Self-supervised Representation Learning for Ultrasound Video", ISBI 2020.
+Order: the frames of a clip are shuffled, and the class of their permutation is predicted; an order
+and its reverse are one class. Geometry: a clip is transformed, and the parameters of the map are
+predicted from it and the original. The losses are added.
+
+``siamese`` has a stream for each task; the first stages are the same modules in both.
+``disentangled`` has one network, which sees the shuffled and transformed clip and the original; one
+half of its features is for the order, the other for the map.
+
+Backbones here are 3D, where the paper's is 2D. How a network sees original and transformed clip
+together was not published. Here they are one clip, the transformed one backwards: played the other
+way round it shows the inverse map. The head sees the difference of the features of both ways, in
+which all that does not tell a map from its inverse is gone; without this, neither task is learnt in
+the built-in study.
+"""
+
+from __future__ import annotations
+
+import copy
+from itertools import permutations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from videossl import schema
+from videossl.data import clips as index
+from videossl.data.clips import ClipRequest
+from videossl.methods.base import Method
+from videossl.models.heads import MLP
+from videossl.models.warp import affine, affine_reach, warp
+
+PARAMETERS = 5  # of a map: rotation, scale, shear, shift to the right, shift down
+STAGES = 4  # of every backbone
+
+
+def orders(frames: int) -> list[tuple[int, ...]]:
+    """One permutation of each class, by label: of an order and its reverse, the lower one."""
+    return [order for order in permutations(range(frames)) if order[0] < order[-1]]
+
+
+def matrices(task: schema.Order, parameters: Tensor) -> Tensor:
+    """The maps (B, 3, 3) of parameters (B, 5) in [-1, 1], which are shares of the task's limits."""
+    rotation, scale, shear = parameters[:, :3].unbind(dim=1)
+    low, high = task.scale
+    scale = (low + high) / 2 + (high - low) / 2 * scale
+    shift = task.translation * parameters[:, 3:]
+    return affine(task.rotation * rotation, scale, task.shear * shear, shift)
+
+
+def partner(encoder: nn.Module, shared: int) -> nn.Module:
+    """A copy of a backbone whose first stages are the backbone's own modules.
+
+    Args:
+        encoder: its children run in the order they are listed in, as those of all backbones do.
+        shared: how many of the four stages, with what comes before them; 0 shares nothing.
+    """
+    top = list(encoder.children())
+    parts = top if len(top) > 1 else list(top[0].children())  # an inflated network is one child
+    trained = [part for part in parts if any(True for _ in part.parameters())]
+    first = trained[: len(trained) - STAGES + shared] if shared else []
+    return copy.deepcopy(encoder, {id(part): part for part in first})
+
+
+class OrderGeometry(Method):
+    """The method; its clips are the shuffled one and the original, under one draw."""
+
+    def __init__(
+        self,
+        params: schema.OrderGeometry,
+        task: schema.Order,
+        clip: schema.Clip,
+        encoder: nn.Module,
+    ) -> None:
+        super().__init__(encoder)
+        self.params, self.task, self.clip = params, task, clip
+        self.span = span(params, task, clip)
+        self.orders = orders(task.frames)
+        widest = affine_reach(task.rotation, task.scale[0], task.shear, task.translation)
+        self.zoom = max(widest, 1.0)  # the original must fit too
+        order = transform = self.num_features
+        if params.variant == "siamese":
+            self.other = partner(encoder, params.shared)
+        else:
+            order = self.num_features // 2
+            transform -= order
+        self.order_head = MLP([order, params.hidden, len(self.orders)], batch_norm=True)
+        self.transform_head = MLP([transform, params.hidden, PARAMETERS], batch_norm=True)
+
+    def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
+        """A window's frames shuffled, with the class; and in order, with the map's parameters."""
+        label = int(rng.integers(len(self.orders)))
+        order = self.orders[label][:: 1 if rng.random() < 0.5 else -1]
+        parameters = rng.uniform(-1, 1, PARAMETERS)
+        start = index.random_start(rng, num_frames, self.span)
+        stride = self.clip.stride * self.task.stride
+        frames = index.window(num_frames, start, self.task.frames, stride)
+        return [
+            ClipRequest(frames[list(order)], view=0, target=(float(label),)),
+            ClipRequest(frames, view=0, target=tuple(parameters.tolist())),
+        ]
+
+    def forward(
+        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """See ``Method.forward``; ``target`` is the class and the map's five parameters."""
+        assert target is not None  # both requests carry one
+        shuffled, original = clips
+        label, parameters = target[:, 0].long(), target[:, 1:]
+        maps = matrices(self.task, parameters)
+        if self.params.variant == "siamese":
+            order, transform = self._siamese(shuffled, original, maps)
+        else:
+            order, transform = self._disentangled(shuffled, original, maps)
+        logits, predicted = self.order_head(order), self.transform_head(transform)
+        logits, predicted = logits.to(target.dtype), predicted.to(target.dtype)
+
+        order_loss = F.cross_entropy(logits, label)
+        transform_loss = F.smooth_l1_loss(predicted, parameters)
+        return {
+            "loss": order_loss + self.params.transform_weight * transform_loss,
+            "order_loss": order_loss.detach(),
+            "transform_loss": transform_loss.detach(),
+            "order_accuracy": (logits.argmax(dim=1) == label).float().mean(),
+            "transform_error": (predicted.detach() - parameters).abs().mean(),
+        }
+
+    def _siamese(self, shuffled: Tensor, original: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """What the heads see: features of the shuffled clip, and of the map."""
+        streams = (self.encoder, self.other)
+        first, second = streams if self.params.kept == "order" else streams[::-1]
+        forwards, backwards = self._both_ways(second, original, original, maps)
+        return first(shuffled), forwards - backwards
+
+    def _disentangled(
+        self, shuffled: Tensor, original: Tensor, maps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same from the two parts of one network's features."""
+        forwards, backwards = self._both_ways(self.encoder, original, shuffled, maps)
+        half = self.num_features // 2
+        return (forwards + backwards)[:, :half] / 2, (forwards - backwards)[:, half:]
+
+    def _both_ways(
+        self, encoder: nn.Module, before: Tensor, after: Tensor, maps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Features (B, C) of ``before`` and then the transformed ``after``, played both ways.
+
+        ``after`` comes last frame first: its frames meet their originals in the middle, and what
+        moves in them moves there and back. So the map alone tells the two ways apart.
+        """
+        identity = torch.eye(3, device=maps.device, dtype=maps.dtype).expand_as(maps)
+        parts = [warp(before, identity, self.zoom), warp(after, maps, self.zoom).flip(2)]
+        joined = torch.cat(parts, dim=2)  # (B, 3, 2K, S, S)
+        features = encoder(torch.cat([joined, joined.flip(2)]))
+        forwards, backwards = features.chunk(2)
+        return forwards, backwards
+
+
+def span(params: schema.OrderGeometry, task: schema.Order, clip: schema.Clip) -> int:
+    """Source frames of one clip, first to last."""
+    return index.span(task.frames, clip.stride * task.stride)
+
+
+def build(
+    params: schema.OrderGeometry, task: schema.Order, clip: schema.Clip, encoder: nn.Module
+) -> OrderGeometry:
+    """The method around ``encoder``."""
+    return OrderGeometry(params, task, clip, encoder)

@@ -1,0 +1,431 @@
+import copy
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from specs import PLAIN
+from videossl import schema
+from videossl.methods import order_geometry
+from videossl.models import c3d, inflate, resnet3d, s3dg, slow
+from videossl.models.warp import affine, reach, warp
+
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+TASK = {
+    "frames": 4,
+    "stride": 1,
+    "rotation": 30.0,
+    "scale": [0.8, 1.2],
+    "shear": 15.0,
+    "translation": 0.1,
+}
+BACKBONES = {
+    "r3d": lambda: resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4)),
+    "r2plus1d": lambda: resnet3d.build(schema.Model(name="r2plus1d", blocks=[1, 2, 1, 1], width=4)),
+    "c3d": lambda: c3d.build(schema.C3D(name="c3d", width=4)),
+    "s3dg": lambda: s3dg.build(schema.S3DG(name="s3dg", width=8)),
+    "slow": lambda: slow.build(schema.Slow(name="slow", depth=18, width=4)),
+    "inflated": lambda: inflate.build(
+        schema.Inflated(name="inflated", timm="regnety_002", weights="none", output_stride=16)
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def build(frames=4, stride=1, clip_stride=2, backbone="r3d", task=None, **changes):
+    params = {
+        "task": "order",
+        "motion": "none",
+        "variant": "siamese",
+        "shared": 3,
+        "kept": "order",
+        "hidden": 16,
+        "transform_weight": 1.0,
+        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+    }
+    limits = schema.Order(**{**TASK, "frames": frames, "stride": stride, **(task or {})})
+    clip = schema.Clip(frames=8, stride=clip_stride, size=16)
+    params = schema.OrderGeometry(**{**params, **changes})
+    return order_geometry.build(params, limits, clip, BACKBONES[backbone]())
+
+
+def clips(batch=6, frames=4, size=16):
+    return [torch.randn(batch, 3, frames, size, size) for _ in range(2)]
+
+
+def targets(batch=6, classes=12):
+    labels = torch.randint(classes, (batch, 1)).float()
+    return torch.cat([labels, torch.rand(batch, 5) * 2 - 1], dim=1)
+
+
+# ------------------------------------------------------------------------------------ requests
+
+
+@EXAMPLES
+@given(
+    seed=st.integers(0, 2**32),
+    num_frames=st.integers(1, 90),
+    frames=st.integers(3, 6),
+    stride=st.integers(1, 3),
+    clip_stride=st.integers(1, 4),
+)
+def test_requests_are_a_window_shuffled_and_in_order(seed, num_frames, frames, stride, clip_stride):
+    method = build(frames=frames, stride=stride, clip_stride=clip_stride)
+    shuffled, original = method.requests(np.random.default_rng(seed), num_frames)
+    step = stride * clip_stride
+    start = original.frames[0]
+    expected = [(start + i * step) % num_frames for i in range(frames)]
+    np.testing.assert_array_equal(original.frames, expected)
+    assert method.span == (frames - 1) * step + 1
+    assert (start + method.span <= num_frames) or num_frames < method.span
+    assert sorted(shuffled.frames) == sorted(original.frames)
+    assert shuffled.view == original.view  # one draw of crop and colour
+    assert shuffled.kind == original.kind == "augmented"
+    (label,), parameters = shuffled.target, original.target
+    assert label in range(math.factorial(frames) // 2)
+    assert len(parameters) == 5
+    assert all(-1 <= value <= 1 for value in parameters)
+
+
+def permutation_of(shuffled, original):
+    return tuple(original.frames.tolist().index(frame) for frame in shuffled.frames)
+
+
+def test_a_class_is_an_order_and_its_reverse_and_all_twelve_are_drawn_alike():
+    method, rng = build(), np.random.default_rng(0)
+    seen = {}
+    for _ in range(4800):
+        shuffled, original = method.requests(rng, 60)
+        order = permutation_of(shuffled, original)
+        seen.setdefault(shuffled.target[0], []).append(order)
+    assert sorted(seen) == list(range(12))
+    together = [set(orders) for orders in seen.values()]
+    for orders in together:
+        assert len(orders) == 2
+        one, other = orders
+        assert one == other[::-1]
+    assert set.union(*together) == set(permutations(range(4)))
+    counts = [orders.count(order) for orders in seen.values() for order in set(orders)]
+    assert min(counts) > 150  # 200 expected, standard deviation 14
+    assert max(counts) < 250
+
+
+@pytest.mark.parametrize(("frames", "classes"), [(3, 3), (4, 12), (5, 60), (6, 360)])
+def test_half_of_all_orders_are_classes(frames, classes):
+    found = order_geometry.orders(frames)
+    assert len(found) == classes == math.factorial(frames) // 2
+    assert len({min(order, order[::-1]) for order in found}) == classes
+    assert build(frames=frames).order_head.layers[-1].out_features == classes
+
+
+def test_parameters_are_drawn_uniformly_apart_from_the_order():
+    method, rng = build(), np.random.default_rng(0)
+    rows = [sum((r.target for r in method.requests(rng, 60)), ()) for _ in range(3000)]
+    values = np.array(rows)
+    assert np.abs(values[:, 1:].mean(axis=0)).max() < 0.04  # standard deviation 0.011
+    np.testing.assert_allclose(values[:, 1:].std(axis=0), 3**-0.5, atol=0.02)
+    apart = np.abs(np.corrcoef(values.T) - np.eye(6))
+    assert apart.max() < 0.07
+
+
+def test_requests_depend_on_the_generator_alone():
+    method = build()
+    a, b = (method.requests(np.random.default_rng([3, 7]), 90) for _ in range(2))
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x.frames, y.frames)
+        assert x.target == y.target
+
+
+# ------------------------------------------------------------------------------------ targets
+
+
+def test_the_map_of_known_parameters():
+    task = schema.Order(**TASK)
+    parameters = torch.tensor([[1, 1, -1, 0.5, -1], [0, 0, 0, 0, 0], [-1, -1, 1, 1, 1]]).double()
+    found = order_geometry.matrices(task, parameters)
+    for (angle, size, slant, right, down), matrix in zip(
+        [(30, 1.2, -15, 0.05, -0.1), (0, 1.0, 0, 0, 0), (-30, 0.8, 15, 0.1, 0.1)],
+        found,
+        strict=True,
+    ):
+        c, s = size * math.cos(math.radians(angle)), size * math.sin(math.radians(angle))
+        k = math.tan(math.radians(slant))
+        expected = [[c, c * k - s, 2 * right], [s, s * k + c, 2 * down], [0, 0, 1]]
+        torch.testing.assert_close(matrix, torch.tensor(expected).double())
+
+
+@EXAMPLES
+@given(
+    seed=st.integers(0, 2**32),
+    rotation=st.floats(1, 180),
+    scale=st.lists(st.floats(0.4, 2), min_size=2, max_size=2, unique=True).map(sorted),
+    shear=st.floats(1, 50),
+    translation=st.floats(0.01, 0.5),
+)
+def test_no_drawn_map_shows_a_border(seed, rotation, scale, shear, translation):
+    limits = {"rotation": rotation, "scale": scale, "shear": shear, "translation": translation}
+    method = build(task=limits)
+    rng = np.random.default_rng(seed)
+    drawn = torch.tensor([method.requests(rng, 60)[1].target for _ in range(30)])
+    drawn[20:] = drawn[20:].sign()  # at the limits
+    maps = order_geometry.matrices(method.task, drawn.double())
+    assert reach(maps).max() <= method.zoom * (1 + 1e-6)
+    ones, seen = torch.ones(30, 3, 4, 8, 8), []
+    method._both_ways(lambda x: seen.append(x) or torch.zeros(60, 1), ones, ones, maps.float())
+    torch.testing.assert_close(seen[0], torch.ones(60, 3, 8, 8, 8), atol=1e-4, rtol=0)
+
+
+def joined(method, before, after, maps):
+    """The magnified clip, then the transformed one backwards; written out frame by frame."""
+    still = affine(*torch.tensor([[0.0], [1], [0]]), torch.zeros(1, 2)).expand(6, 3, 3).double()
+    before, after = warp(before, still, method.zoom), warp(after, maps, method.zoom)
+    frames = [before[:, :, k] for k in range(4)] + [after[:, :, k] for k in (3, 2, 1, 0)]
+    return torch.stack(frames, dim=2)
+
+
+def test_both_ways_of_a_pair():
+    method = build().double()
+    before, after = (x.double() for x in clips())
+    maps = order_geometry.matrices(method.task, torch.rand(6, 5).double())
+    seen = []
+    forwards, backwards = method._both_ways(
+        lambda x: seen.append(x) or x[:, 0, 0, :2, 3], before, after, maps
+    )
+    expected = joined(method, before, after, maps)
+    torch.testing.assert_close(seen[0], torch.cat([expected, expected.flip(2)]))
+    torch.testing.assert_close(forwards, expected[:, 0, 0, :2, 3])
+    torch.testing.assert_close(backwards, expected[:, 0, -1, :2, 3])
+
+
+def test_the_head_of_the_map_sees_nothing_of_a_map_that_changes_nothing():
+    method = build(kept="transform").double()
+    identity, seen = torch.eye(3).double().expand(6, 3, 3), []
+    batch = [x.double() for x in clips()]  # it moves, but there and back
+    method.transform_head.register_forward_pre_hook(lambda m, x: seen.append(x[0]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order_geometry, "matrices", lambda task, parameters: identity)
+        method(batch, torch.arange(6), targets().double())
+    torch.testing.assert_close(seen[0], torch.zeros_like(seen[0]))
+
+
+# ------------------------------------------------------------------------------------ loss
+
+
+def written_out(logits, predicted, target, weight):
+    """Cross entropy and smooth L1 in plain numbers: (loss, order loss, transform loss)."""
+    order = transform = 0.0
+    for row, guess, (label, *parameters) in zip(logits, predicted, target, strict=True):
+        order += math.log(sum(math.exp(x) for x in row)) - row[int(label)]
+        for found, wanted in zip(guess, parameters, strict=True):
+            off = abs(found - wanted)
+            transform += (off**2 / 2 if off < 1 else off - 0.5) / 5
+    order, transform = order / len(target), transform / len(target)
+    return order + weight * transform, order, transform
+
+
+@pytest.mark.parametrize("variant", ["siamese", "disentangled"])
+@pytest.mark.parametrize("kept", ["order", "transform"])
+def test_loss_equals_the_equations(variant, kept):
+    method = build(variant=variant, kept=kept, transform_weight=0.3).double()
+    torch.nn.init.normal_(method.transform_head.layers[-1].bias, std=1.5)  # both sides of 1
+    (shuffled, original), target = [c.double() for c in clips()], targets().double()
+    twin = copy.deepcopy(method)
+    maps = order_geometry.matrices(twin.task, target[:, 1:])
+    if variant == "siamese":
+        streams = (twin.encoder, twin.other)
+        f, g = streams if kept == "order" else streams[::-1]
+        order = f(shuffled)
+        clip = joined(twin, original, original, maps)
+        both = g(torch.cat([clip, clip.flip(2)]))
+        transform = both[:6] - both[6:]
+    else:
+        clip = joined(twin, original, shuffled, maps)
+        both = twin.encoder(torch.cat([clip, clip.flip(2)]))
+        order = (both[:6, :16] + both[6:, :16]) / 2
+        transform = both[:6, 16:] - both[6:, 16:]
+    logits, predicted = twin.order_head(order), twin.transform_head(transform)
+    expected = written_out(logits.tolist(), predicted.tolist(), target.tolist(), 0.3)
+    out = method([shuffled, original], torch.arange(6), target)
+    for name, value in zip(("loss", "order_loss", "transform_loss"), expected, strict=True):
+        assert out[name].item() == pytest.approx(value, rel=1e-6), name
+    hits = [
+        int(np.argmax(x)) == y[0] for x, y in zip(logits.tolist(), target.tolist(), strict=True)
+    ]
+    assert out["order_accuracy"].item() == pytest.approx(np.mean(hits))
+    error = (predicted - target[:, 1:]).abs().mean().item()
+    assert out["transform_error"].item() == pytest.approx(error)
+
+
+def test_chance_values():
+    method = build()
+    for head in (method.order_head, method.transform_head):
+        torch.nn.init.zeros_(head.layers[-1].weight)
+    parameters = torch.linspace(-1, 1, 5001)[:, None].expand(-1, 5)
+    target = torch.cat([torch.zeros(5001, 1), parameters], dim=1)
+    out = method([torch.randn(5001, 3, 4, 2, 2) for _ in range(2)], torch.arange(5001), target)
+    assert out["order_loss"].item() == pytest.approx(math.log(12), rel=1e-6)
+    assert out["transform_loss"].item() == pytest.approx(1 / 6, rel=1e-3)
+    assert out["transform_error"].item() == pytest.approx(1 / 2, rel=1e-3)
+
+
+def test_losses_are_float32_under_autocast():
+    method = build()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = method(clips(), torch.arange(6), targets())
+    assert out["loss"].dtype == torch.float32
+
+
+def test_metrics_carry_no_gradient_and_one_step_calls_backward_once():
+    method, seen = build(), []
+    out = method.training_step(clips(), torch.arange(6), seen.append, targets())
+    assert len(seen) == 1
+    assert seen[0].requires_grad
+    assert not any(value.requires_grad for value in out.values())
+    out = method(clips(), torch.arange(6), targets())
+    assert [name for name, value in out.items() if value.requires_grad] == ["loss"]
+
+
+# ------------------------------------------------------------------------------------ streams
+
+
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+@pytest.mark.parametrize("shared", range(5))
+def test_the_first_stages_of_both_streams_are_one(backbone, shared):
+    encoder = BACKBONES[backbone]()
+    other = order_geometry.partner(encoder, shared)
+    x = torch.randn(2, 3, 4, 32, 32)
+    encoder.eval(), other.eval()
+    for mine, copied in zip(encoder.stages(x), other.stages(x), strict=True):
+        torch.testing.assert_close(mine, copied)  # it starts as a copy
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.1)
+    equal = [
+        torch.equal(mine, copied)
+        for mine, copied in zip(encoder.stages(x), other.stages(x), strict=True)
+    ]
+    assert equal == [True] * shared + [False] * (4 - shared)
+    both = {id(p) for p in encoder.parameters()} & {id(p) for p in other.parameters()}
+    assert bool(both) == (shared > 0)
+    buffers = {id(b) for b in encoder.buffers()} & {id(b) for b in other.buffers()}
+    assert bool(buffers) == (shared > 0)
+
+
+def gradients(method, loss):
+    out = {}
+    for name, part in method.named_children():
+        found = torch.autograd.grad(
+            loss, list(part.parameters()), retain_graph=True, allow_unused=True
+        )
+        out[name] = [g is not None and bool(g.abs().sum() > 0) for g in found]
+    return out
+
+
+@pytest.mark.parametrize("kept", ["order", "transform"])
+def test_each_loss_reaches_its_own_stream_and_what_is_shared(kept):
+    method = build(kept=kept, transform_weight=0.0)
+    target = targets()
+    alone = gradients(method, method(clips(), torch.arange(6), target)["loss"])
+    first, second = ("encoder", "other") if kept == "order" else ("other", "encoder")
+    assert all(alone[first])
+    assert all(alone["order_head"])
+    assert not any(alone["transform_head"])
+    own = {id(p) for p in getattr(method, second).layer4.parameters()}
+    for parameter, reached in zip(getattr(method, second).parameters(), alone[second], strict=True):
+        assert reached == (id(parameter) not in own)
+    method.params = method.params.model_copy(update={"transform_weight": 1.0})
+    everything = gradients(method, method(clips(), torch.arange(6), target)["loss"])
+    assert all(all(reached) for reached in everything.values())
+
+
+def test_halves_of_one_network_serve_one_task_each():
+    method = build(variant="disentangled")
+    assert not hasattr(method, "other")
+    features = torch.randn(12, 32, requires_grad=True)
+    method.encoder.forward = lambda clip: features
+    out = method(clips(), torch.arange(6), targets())
+    (both,) = torch.autograd.grad(out["loss"], features, retain_graph=True)
+    assert both.abs().sum(dim=0).min() > 0
+    method.params = method.params.model_copy(update={"transform_weight": 0.0})
+    out = method(clips(), torch.arange(6), targets())
+    (alone,) = torch.autograd.grad(out["loss"], features)
+    assert alone[:, :16].abs().sum() > 0
+    assert alone[:, 16:].abs().sum() == 0
+
+
+def test_other_rows_play_no_part_but_in_batch_norm():
+    method = build().eval()
+    batch, target = clips(), targets()
+    together = method(batch, torch.arange(6), target)["loss"]
+    halves = [
+        method([c[rows] for c in batch], torch.arange(6)[rows], target[rows])["loss"]
+        for rows in (slice(0, 3), slice(3, 6))
+    ]
+    torch.testing.assert_close(together, torch.stack(halves).mean())
+
+
+def test_a_scale_that_is_no_range_is_refused():
+    with pytest.raises(ValidationError, match=r"scale = \[1\.2, 0\.8\]: must be \[low, high\]"):
+        schema.Order(**{**TASK, "scale": [1.2, 0.8]})
+    with pytest.raises(ValidationError, match="frames"):
+        schema.Order(**{**TASK, "frames": 2})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("variant", ["siamese", "disentangled"])
+def test_cuda_equals_cpu(variant):
+    here = build(variant=variant).double()
+    there = copy.deepcopy(here).cuda()
+    batch, video, target = [c.double() for c in clips()], torch.arange(6), targets().double()
+    a = here.training_step(batch, video, lambda x: x.backward(), target)
+    b = there.training_step(
+        [c.cuda() for c in batch], video.cuda(), lambda x: x.backward(), target.cuda()
+    )
+    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
+    state = {k: v.cpu() for k, v in there.state_dict().items()}
+    torch.testing.assert_close(state, dict(here.state_dict()))
+
+
+# ------------------------------------------------------------------------------------ learning
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["siamese", "disentangled"])
+def test_overfits_sixteen_videos(variant):
+    method = build(variant=variant)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
+    generator, rng = torch.Generator().manual_seed(1), np.random.default_rng(1)
+    coarse = torch.randn(16, 3, 24, 4, 4, generator=generator)
+    videos = torch.nn.functional.interpolate(coarse, size=(24, 16, 16), mode="trilinear")
+    requests = [method.requests(rng, 24) for _ in range(16)]
+    batch = [
+        torch.stack(
+            [
+                video[:, torch.from_numpy(row[k].frames)]
+                for video, row in zip(videos, requests, strict=True)
+            ]
+        )
+        for k in range(2)
+    ]
+    target = torch.tensor([sum((r.target for r in row), ()) for row in requests])
+    history = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        out = method.training_step(batch, torch.arange(16), lambda x: x.backward(), target)
+        optimizer.step()
+        history.append({name: value.item() for name, value in out.items()})
+    last = {name: np.mean([h[name] for h in history[-3:]]) for name in history[0]}
+    assert last["order_loss"] < 0.3 * math.log(12)
+    assert last["order_accuracy"] > 0.9
+    assert last["transform_loss"] < 0.3 / 6
+    assert last["transform_error"] < 0.3
