@@ -9,6 +9,7 @@ from __future__ import annotations
 METHODS = {
     "rspnet": "videossl.methods.rspnet",
     "rho_moco": "videossl.methods.rho_moco",
+    "modist": "videossl.methods.modist",
 }
 
 BACKBONES = {

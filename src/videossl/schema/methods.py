@@ -21,11 +21,31 @@ class MethodBlock(Block):
     optimizer: Optimizer
 
 
+class Distillation(Block):
+    """MoDist's task: what the visual and the motion pathway learn from each other."""
+
+    cross_negatives: Literal["query", "key"]
+    visual_weight: NonNegative
+    motion_weight: NonNegative
+    cross_weight: NonNegative
+    threshold: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _weights(self) -> Self:
+        if self.visual_weight == 0 and self.cross_weight == 0:
+            raise ValueError(
+                "visual_weight = 0 and cross_weight = 0: one must be positive, "
+                "or nothing teaches the encoder"
+            )
+        return self
+
+
 class Tasks(Block):
     """What each pretext task is; a method names the entry it reads."""
 
     margin: Annotated[float, Field(ge=0, le=2)]
     rho: Annotated[int, Field(ge=1, le=16)]
+    distillation: Distillation
 
 
 class RSPNet(MethodBlock):
@@ -64,8 +84,28 @@ class RhoMoCo(MethodBlock):
     mode: Literal["sequential", "parallel"]
 
 
+class MoDist(MethodBlock):
+    """MoDist (Xiao et al., 2021)."""
+
+    task: Literal["distillation"]
+    motion_depth: Literal[18, 50, 101]
+    motion_width: Count
+    dim: Count
+    hidden: Count
+    temperature: Positive
+    queue: Count
+    momentum: Momentum
+
+    @model_validator(mode="after")
+    def _motion(self) -> Self:
+        if self.motion == NO_MOTION:
+            raise ValueError(f"motion = {NO_MOTION!r}: must be an entry of motion with edges")
+        return self
+
+
 class Methods(Block):
     """The study's methods: an entry runs, no entry does not."""
 
     rspnet: RSPNet | None = None
     rho_moco: RhoMoCo | None = None
+    modist: MoDist | None = None
