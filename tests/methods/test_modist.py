@@ -425,7 +425,7 @@ def test_the_motion_pathway_looks_at_each_frame_alone(depth, features):
 
 @pytest.mark.slow
 def test_overfits_sixteen_videos():
-    method = build(queue=48, motion_width=4, momentum=0.95)
+    method = build(queue=48, motion_width=4, task={"cross_negatives": "key"})
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
     texture = torch.rand(16, 3, 1, 16, 16).expand(-1, -1, 4, -1, -1) * 2 - 1
     edges = torch.rand(16, 1, 1, 16, 16).expand(-1, -1, 4, -1, -1)
