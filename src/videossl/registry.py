@@ -17,6 +17,7 @@ METHODS = {
     "rho_simclr": "videossl.methods.rho_simclr",
     "rho_swav": "videossl.methods.rho_swav",
     "order_geometry": "videossl.methods.order_geometry",
+    "modist": "videossl.methods.modist",
 }
 
 BACKBONES = {

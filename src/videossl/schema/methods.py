@@ -109,6 +109,22 @@ class Order(Block):
     def _scale(self) -> Self:
         if not self.scale[0] < self.scale[1]:
             raise ValueError(f"scale = {self.scale}: must be [low, high] with low < high")
+class Distillation(Block):
+    """MoDist's task: what the visual and the motion pathway learn from each other."""
+
+    cross_negatives: Literal["query", "key"]
+    visual_weight: NonNegative
+    motion_weight: NonNegative
+    cross_weight: NonNegative
+    threshold: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _weights(self) -> Self:
+        if self.visual_weight == 0 and self.cross_weight == 0:
+            raise ValueError(
+                "visual_weight = 0 and cross_weight = 0: one must be positive, "
+                "or nothing teaches the encoder"
+            )
         return self
 
 
@@ -122,6 +138,7 @@ class Tasks(Block):
     statistics: Statistics
     sampling: Sampling
     order: Order
+    distillation: Distillation
 
 
 class RSPNet(MethodBlock):
@@ -170,6 +187,14 @@ class VTDL(MethodBlock):
     least_gap: int
     detach_negative: bool
     dim: Count
+class MoDist(MethodBlock):
+    """MoDist (Xiao et al., 2021)."""
+
+    task: Literal["distillation"]
+    motion_depth: Literal[18, 50, 101]
+    motion_width: Count
+    dim: Count
+    hidden: Count
     temperature: Positive
     queue: Count
     momentum: Momentum
@@ -256,6 +281,12 @@ class OrderGeometry(MethodBlock):
     transform_weight: NonNegative
 
 
+    def _motion(self) -> Self:
+        if self.motion == NO_MOTION:
+            raise ValueError(f"motion = {NO_MOTION!r}: must be an entry of motion with edges")
+        return self
+
+
 class Methods(Block):
     """The study's methods: an entry runs, no entry does not."""
 
@@ -269,3 +300,4 @@ class Methods(Block):
     rho_simclr: RhoSimCLR | None = None
     rho_swav: RhoSwAV | None = None
     order_geometry: OrderGeometry | None = None
+    modist: MoDist | None = None
