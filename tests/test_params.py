@@ -46,7 +46,7 @@ def put(key: str, value: Any) -> dict[str, Any]:
         (
             "methods.byol",
             {"task": "rho"},
-            "methods.byol: no such key; allowed here: rspnet, rho_moco",
+            "methods.byol: no such key; allowed here: rspnet, vtdl, rho_moco",
         ),
         ("methods.rspnet", None, "methods.rspnet: has no value; give one or remove the key"),
         ("methods.rspnet.task", "rho", "methods.rspnet.task = 'rho': must be 'margin'"),

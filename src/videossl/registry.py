@@ -8,15 +8,15 @@ from __future__ import annotations
 
 METHODS = {
     "rspnet": "videossl.methods.rspnet",
-    "rho_moco": "videossl.methods.rho_moco",
     "vtdl": "videossl.methods.vtdl",
-    "hdc": "videossl.methods.hdc",
-    "sts": "videossl.methods.sts",
-    "v3s": "videossl.methods.v3s",
+    "rho_moco": "videossl.methods.rho_moco",
     "rho_byol": "videossl.methods.rho_byol",
     "rho_simclr": "videossl.methods.rho_simclr",
     "rho_swav": "videossl.methods.rho_swav",
+    "hdc": "videossl.methods.hdc",
+    "sts": "videossl.methods.sts",
     "order_geometry": "videossl.methods.order_geometry",
+    "v3s": "videossl.methods.v3s",
     "modist": "videossl.methods.modist",
 }
 

@@ -16,8 +16,6 @@ from videossl.schema.blocks import (
     Pair,
     Positive,
 )
-from videossl.schema.blocks import Block, Count, Fraction, Momentum, NonNegative, Positive
-from videossl.schema.blocks import Block, Count, Momentum, NonNegative, Pair, Positive
 from videossl.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
@@ -71,6 +69,23 @@ class Statistics(Block):
     curriculum: Fraction
 
 
+class Order(Block):
+    """What order and geometry are predicted: a clip's frames, and the limits of an affine map."""
+
+    frames: Annotated[int, Field(ge=3, le=6)]
+    stride: Count
+    rotation: Annotated[float, Field(gt=0, le=180)]
+    scale: Pair
+    shear: Annotated[float, Field(gt=0, le=60)]
+    translation: Annotated[float, Field(gt=0, le=0.5)]
+
+    @model_validator(mode="after")
+    def _scale(self) -> Self:
+        if not self.scale[0] < self.scale[1]:
+            raise ValueError(f"scale = {self.scale}: must be [low, high] with low < high")
+        return self
+
+
 class Sampling(Block):
     """How clips are sampled in width, height and time, to be told by V3S."""
 
@@ -95,20 +110,9 @@ class Sampling(Block):
             raise ValueError(
                 f"shortening = {self.shortening}: must be [low, high] with low <= high <= 1"
             )
-class Order(Block):
-    """What order and geometry are predicted: a clip's frames, and the limits of an affine map."""
+        return self
 
-    frames: Annotated[int, Field(ge=3, le=6)]
-    stride: Count
-    rotation: Annotated[float, Field(gt=0, le=180)]
-    scale: Pair
-    shear: Annotated[float, Field(gt=0, le=60)]
-    translation: Annotated[float, Field(gt=0, le=0.5)]
 
-    @model_validator(mode="after")
-    def _scale(self) -> Self:
-        if not self.scale[0] < self.scale[1]:
-            raise ValueError(f"scale = {self.scale}: must be [low, high] with low < high")
 class Distillation(Block):
     """MoDist's task: what the visual and the motion pathway learn from each other."""
 
@@ -136,8 +140,8 @@ class Tasks(Block):
     tca: TCA
     hierarchy: Hierarchy
     statistics: Statistics
-    sampling: Sampling
     order: Order
+    sampling: Sampling
     distillation: Distillation
 
 
@@ -162,6 +166,26 @@ class RSPNet(MethodBlock):
         return self
 
 
+class VTDL(MethodBlock):
+    """VTDL (Wang et al., arXiv 2008.02129)."""
+
+    task: Literal["tca"]
+    motion: NoMotion
+    gap: Annotated[int, Field(ge=0)]
+    least_gap: int
+    detach_negative: bool
+    dim: Count
+    temperature: Positive
+    queue: Count
+    momentum: Momentum
+
+    @model_validator(mode="after")
+    def _gaps(self) -> Self:
+        if self.least_gap > self.gap:
+            raise ValueError(f"least_gap = {self.least_gap}: allowed: <= gap, {self.gap}")
+        return self
+
+
 class RhoMoCo(MethodBlock):
     """ρMoCo (Feichtenhofer et al., CVPR 2021)."""
 
@@ -178,32 +202,51 @@ class RhoMoCo(MethodBlock):
     mode: Literal["sequential", "parallel"]
 
 
-class VTDL(MethodBlock):
-    """VTDL (Wang et al., arXiv 2008.02129)."""
+class RhoBYOL(MethodBlock):
+    """ρBYOL (Feichtenhofer et al., CVPR 2021)."""
 
-    task: Literal["tca"]
+    task: Literal["rho"]
     motion: NoMotion
-    gap: Annotated[int, Field(ge=0)]
-    least_gap: int
-    detach_negative: bool
     dim: Count
-class MoDist(MethodBlock):
-    """MoDist (Xiao et al., 2021)."""
+    projector_hidden: Count
+    projector_layers: Annotated[int, Field(ge=1, le=8)]
+    predictor_hidden: Count
+    predictor_layers: Annotated[int, Field(ge=1, le=8)]
+    batch_norm: bool
+    momentum: Momentum
+    momentum_schedule: Literal["cosine", "constant"]
+    mode: Literal["sequential", "parallel"]
 
-    task: Literal["distillation"]
-    motion_depth: Literal[18, 50, 101]
-    motion_width: Count
+
+class RhoSimCLR(MethodBlock):
+    """ρSimCLR (Feichtenhofer et al., CVPR 2021)."""
+
+    task: Literal["rho"]
+    motion: NoMotion
     dim: Count
     hidden: Count
+    layers: Annotated[int, Field(ge=1, le=8)]
+    batch_norm: bool
     temperature: Positive
-    queue: Count
-    momentum: Momentum
+    mode: Literal["sequential", "parallel"]
 
-    @model_validator(mode="after")
-    def _gaps(self) -> Self:
-        if self.least_gap > self.gap:
-            raise ValueError(f"least_gap = {self.least_gap}: allowed: <= gap, {self.gap}")
-        return self
+
+class RhoSwAV(MethodBlock):
+    """ρSwAV (Feichtenhofer et al., CVPR 2021; SwAV is Caron et al., NeurIPS 2020)."""
+
+    task: Literal["rho"]
+    motion: NoMotion
+    dim: Count
+    hidden: Count
+    layers: Annotated[int, Field(ge=1, le=8)]
+    batch_norm: bool
+    prototypes: Annotated[int, Field(ge=2)]
+    frozen_prototypes: Fraction
+    temperature: Positive
+    epsilon: Positive
+    sinkhorn_iterations: Count
+    code_queue: Annotated[int, Field(ge=0)]
+    mode: Literal["sequential", "parallel"]
 
 
 class HDC(MethodBlock):
@@ -223,52 +266,6 @@ class STS(MethodBlock):
     motion: Name
 
 
-class V3S(MethodBlock):
-    """V3S (Li et al., arXiv 2107.03578)."""
-
-    task: Literal["sampling"]
-    motion: NoMotion
-    clips: Annotated[int, Field(ge=1, le=16)]
-    frame_jitter: Fraction
-    scale_weight: NonNegative
-    projection_weight: NonNegative
-    rate_weight: NonNegative
-    acceleration_weight: NonNegative
-class RhoBYOL(MethodBlock):
-    """ρBYOL (Feichtenhofer et al., CVPR 2021)."""
-
-    task: Literal["rho"]
-    motion: NoMotion
-    dim: Count
-    projector_hidden: Count
-    projector_layers: Annotated[int, Field(ge=1, le=8)]
-    predictor_hidden: Count
-    predictor_layers: Annotated[int, Field(ge=1, le=8)]
-    batch_norm: bool
-    momentum: Momentum
-    momentum_schedule: Literal["cosine", "constant"]
-    mode: Literal["sequential", "parallel"]
-
-
-class RhoSimCLR(MethodBlock):
-    """ρSimCLR (Feichtenhofer et al., CVPR 2021)."""
-class RhoSwAV(MethodBlock):
-    """ρSwAV (Feichtenhofer et al., CVPR 2021; SwAV is Caron et al., NeurIPS 2020)."""
-
-    task: Literal["rho"]
-    motion: NoMotion
-    dim: Count
-    hidden: Count
-    layers: Annotated[int, Field(ge=1, le=8)]
-    batch_norm: bool
-    temperature: Positive
-    prototypes: Annotated[int, Field(ge=2)]
-    frozen_prototypes: Fraction
-    temperature: Positive
-    epsilon: Positive
-    sinkhorn_iterations: Count
-    code_queue: Annotated[int, Field(ge=0)]
-    mode: Literal["sequential", "parallel"]
 class OrderGeometry(MethodBlock):
     """Order and geometry prediction (Jiao et al., ISBI 2020)."""
 
@@ -281,6 +278,32 @@ class OrderGeometry(MethodBlock):
     transform_weight: NonNegative
 
 
+class V3S(MethodBlock):
+    """V3S (Li et al., arXiv 2107.03578)."""
+
+    task: Literal["sampling"]
+    motion: NoMotion
+    clips: Annotated[int, Field(ge=1, le=16)]
+    frame_jitter: Fraction
+    scale_weight: NonNegative
+    projection_weight: NonNegative
+    rate_weight: NonNegative
+    acceleration_weight: NonNegative
+
+
+class MoDist(MethodBlock):
+    """MoDist (Xiao et al., 2021)."""
+
+    task: Literal["distillation"]
+    motion_depth: Literal[18, 50, 101]
+    motion_width: Count
+    dim: Count
+    hidden: Count
+    temperature: Positive
+    queue: Count
+    momentum: Momentum
+
+    @model_validator(mode="after")
     def _motion(self) -> Self:
         if self.motion == NO_MOTION:
             raise ValueError(f"motion = {NO_MOTION!r}: must be an entry of motion with edges")
@@ -291,13 +314,13 @@ class Methods(Block):
     """The study's methods: an entry runs, no entry does not."""
 
     rspnet: RSPNet | None = None
-    rho_moco: RhoMoCo | None = None
     vtdl: VTDL | None = None
-    hdc: HDC | None = None
-    sts: STS | None = None
-    v3s: V3S | None = None
+    rho_moco: RhoMoCo | None = None
     rho_byol: RhoBYOL | None = None
     rho_simclr: RhoSimCLR | None = None
     rho_swav: RhoSwAV | None = None
+    hdc: HDC | None = None
+    sts: STS | None = None
     order_geometry: OrderGeometry | None = None
+    v3s: V3S | None = None
     modist: MoDist | None = None
