@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -142,9 +143,14 @@ READS: dict[str, type[StageParams]] = {
 
 def declared(reads: type[StageParams], **who: str) -> dict[str, str]:
     """Field -> key in ``params.yaml`` of the subset that ``reads`` declares for one instance."""
+    return {field: path.format(**who) for field, path in _paths(reads).items()}
+
+
+@cache
+def _paths(reads: type[StageParams]) -> dict[str, str]:
     hints = get_type_hints(reads, include_extras=True)
     return {
-        field: next(m.path for m in hint.__metadata__ if isinstance(m, Key)).format(**who)
+        field: next(m.path for m in hint.__metadata__ if isinstance(m, Key))
         for field, hint in hints.items()
         if field in reads.model_fields
     }

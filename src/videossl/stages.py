@@ -108,6 +108,7 @@ class Graph:
         self.encoders = [*params.baselines, *self.methods]
         self.finetuned = list(p.dump(params.evaluate.finetuned))
         self.frozen = list(p.dump(params.evaluate.frozen))
+        self._fingerprints: dict[Instance, str] = {}
 
     @cached_property
     def instances(self) -> list[Instance]:
@@ -209,12 +210,18 @@ class Graph:
 
     def leaves(self, node: Instance) -> dict[str, Any]:
         """The declared keys down to their leaves, with their values."""
-        keys = self.keys(node)
-        return {
-            leaf: value
-            for leaf, value in self.raw.items()
-            if any(leaf == key or leaf.startswith(f"{key}.") for key in keys)
-        }
+        below = (leaf for key in self.keys(node) for leaf in self._below.get(key, ()))
+        return {leaf: self.raw[leaf] for leaf in sorted(below)}
+
+    @cached_property
+    def _below(self) -> dict[str, list[str]]:
+        """Key -> the leaves that it is or holds."""
+        found: dict[str, list[str]] = {}
+        for leaf in self.raw:
+            parts = leaf.split(".")
+            for length in range(1, len(parts) + 1):
+                found.setdefault(".".join(parts[:length]), []).append(leaf)
+        return found
 
     def subset(self, node: Instance) -> p.StageParams:
         """What the stage process is handed: the declared parameters, typed, and nothing else."""
@@ -261,20 +268,15 @@ class Graph:
 
     def fingerprint(self, node: Instance) -> str:
         """12 hexadecimal digits that stand for everything that decides the instance's result."""
-        return self._fingerprints[node]
-
-    @cached_property
-    def _fingerprints(self) -> dict[Instance, str]:
-        known: dict[Instance, str] = {}
-        for node in self.instances:
+        if node not in self._fingerprints:  # a stage asks for itself and what it needs, not for all
             needs = {
-                role: [(str(i), known[i]) for i in nodes]
+                role: [(str(i), self.fingerprint(i)) for i in nodes]
                 for role, nodes in self.needs(node).items()
             }
             identity = [str(node), self.leaves(node), self.code(node), needs]
             text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
-            known[node] = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return known
+            self._fingerprints[node] = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return self._fingerprints[node]
 
     def path(self, node: Instance) -> Path:
         """Where Snakemake keeps the output, below its root: ``<stage>/<who>/<fingerprint>``."""
