@@ -223,12 +223,6 @@ def test_the_order_of_time_is_spatial_contrasts_alone():
             assert one == pytest.approx(plain)
 
 
-def test_pooling_keeps_what_it_says():
-    (map_, *_) = maps()
-    np.testing.assert_allclose(hdc.pool_space(map_)[2, 3, 1], map_[2, 1, 3].mean())
-    np.testing.assert_allclose(hdc.pool_all(map_)[2, 0, 1], map_[2, 1].mean())
-
-
 @pytest.mark.parametrize("own", [True, False])
 def test_rows_of_one_video_never_push_each_other_away(own):
     first, second = torch.randn(2, 2, 4, 8, requires_grad=True).unbind()
@@ -278,9 +272,6 @@ def test_losses_are_wide_under_autocast():
     torch.testing.assert_close(found, expected)
 
 
-# ------------------------------------------------------------------------------------ weights
-
-
 @EXAMPLES
 @given(cosines=st.lists(st.floats(-1, 1), min_size=1, max_size=5))
 def test_invariance_is_at_most_one_and_never_nothing(cosines):
@@ -318,13 +309,6 @@ def test_gradient_reaches_every_level_and_head():
     for name, parameter in method.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
-
-
-def test_a_weighted_level_trains_only_what_is_below_it():
-    method = build(lists={"spatial": [1.0, 0.0, 0.0], "temporal": [0.0, 0.0, 0.0]})
-    method(clips(count=2), torch.arange(6))["loss"].backward()
-    assert method.encoder.layer2[0].conv1[0].weight.grad.abs().sum() > 0
-    assert method.encoder.layer3[0].conv1[0].weight.grad is None
 
 
 # ------------------------------------------------------------------------------------ backbones
@@ -367,9 +351,6 @@ def test_more_levels_than_stages():
 def test_an_impossible_hierarchy_is_refused(lists, line):
     with pytest.raises(ValidationError, match=re.escape(line)):
         hierarchy(**lists)
-
-
-# ------------------------------------------------------------------------------------ devices
 
 
 @pytest.mark.gpu
