@@ -15,7 +15,7 @@ from videossl.methods import order_geometry
 from videossl.models import c3d, inflate, resnet3d, s3dg, slow
 from videossl.models.warp import affine, reach, warp
 
-EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
 TASK = {
     "frames": 4,
     "stride": 1,
@@ -55,7 +55,10 @@ def build(frames=4, stride=1, clip_stride=2, backbone="r3d", task=None, **change
     limits = schema.Order(**{**TASK, "frames": frames, "stride": stride, **(task or {})})
     clip = schema.Clip(frames=8, stride=clip_stride, size=16)
     params = schema.OrderGeometry(**{**params, **changes})
-    return order_geometry.build(params, limits, clip, BACKBONES[backbone]())
+    method = order_geometry.build(params, limits, clip, BACKBONES[backbone]())
+    for head in (method.order_head, method.transform_head):  # as if some steps were done
+        torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
+    return method
 
 
 def clips(batch=6, frames=4, size=16):
@@ -180,41 +183,48 @@ def test_no_drawn_map_shows_a_border(seed, rotation, scale, shear, translation):
     maps = order_geometry.matrices(method.task, drawn.double())
     assert reach(maps).max() <= method.zoom * (1 + 1e-6)
     ones, seen = torch.ones(30, 3, 4, 8, 8), []
-    method._both_ways(lambda x: seen.append(x) or torch.zeros(60, 1), ones, ones, maps.float())
-    torch.testing.assert_close(seen[0], torch.ones(60, 3, 8, 8, 8), atol=1e-4, rtol=0)
+    method._both_ways(lambda x: seen.append(x) or torch.zeros(60, 1), ones, maps.float())
+    torch.testing.assert_close(seen[0], torch.ones(60, 3, 4, 8, 8), atol=1e-4, rtol=0)
 
 
-def joined(method, before, after, maps):
-    """The magnified clip, then the transformed one backwards; written out frame by frame."""
+def magnified(method, clip):
+    """What the original becomes."""
     still = affine(*torch.tensor([[0.0], [1], [0]]), torch.zeros(1, 2)).expand(6, 3, 3).double()
-    before, after = warp(before, still, method.zoom), warp(after, maps, method.zoom)
-    frames = [before[:, :, k] for k in range(4)] + [after[:, :, k] for k in (3, 2, 1, 0)]
-    return torch.stack(frames, dim=2)
+    return warp(clip, still, method.zoom)
 
 
-def test_both_ways_of_a_pair():
-    method = build().double()
-    before, after = (x.double() for x in clips())
+def joined(method, clip, maps):
+    """Every second frame magnified, then the same transformed, backwards; frame by frame."""
+    before, after = magnified(method, clip), warp(clip, maps, method.zoom)
+    return torch.stack([before[:, :, 0], before[:, :, 2], after[:, :, 2], after[:, :, 0]], dim=2)
+
+
+def test_both_ways_of_a_clip():
+    method, clip = build().double(), clips()[0].double()
     maps = order_geometry.matrices(method.task, torch.rand(6, 5).double())
     seen = []
     forwards, backwards = method._both_ways(
-        lambda x: seen.append(x) or x[:, 0, 0, :2, 3], before, after, maps
+        lambda x: seen.append(x) or x[:, 0, 0, :2, 3], clip, maps
     )
-    expected = joined(method, before, after, maps)
+    expected = joined(method, clip, maps)
     torch.testing.assert_close(seen[0], torch.cat([expected, expected.flip(2)]))
     torch.testing.assert_close(forwards, expected[:, 0, 0, :2, 3])
     torch.testing.assert_close(backwards, expected[:, 0, -1, :2, 3])
 
 
-def test_the_head_of_the_map_sees_nothing_of_a_map_that_changes_nothing():
-    method = build(kept="transform").double()
+@pytest.mark.parametrize("variant", ["siamese", "disentangled"])
+def test_the_heads_see_nothing_of_what_changes_nothing(variant):
+    method = build(variant=variant).double()
     identity, seen = torch.eye(3).double().expand(6, 3, 3), []
-    batch = [x.double() for x in clips()]  # it moves, but there and back
-    method.transform_head.register_forward_pre_hook(lambda m, x: seen.append(x[0]))
+    clip = torch.randn(6, 3, 4, 16, 16).double()  # it moves
+    for head in (method.order_head, method.transform_head):
+        head.register_forward_pre_hook(lambda m, x: seen.append(x[0]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(order_geometry, "matrices", lambda task, parameters: identity)
-        method(batch, torch.arange(6), targets().double())
-    torch.testing.assert_close(seen[0], torch.zeros_like(seen[0]))
+        method([clip, clip], torch.arange(6), targets().double())  # and is in order
+    for features in seen:
+        assert features.shape == (6, 32 if variant == "siamese" else 16)
+        torch.testing.assert_close(features, torch.zeros_like(features))
 
 
 # ------------------------------------------------------------------------------------ loss
@@ -243,14 +253,15 @@ def test_loss_equals_the_equations(variant, kept):
     if variant == "siamese":
         streams = (twin.encoder, twin.other)
         f, g = streams if kept == "order" else streams[::-1]
-        order = f(shuffled)
-        clip = joined(twin, original, original, maps)
+        both = f(torch.cat([shuffled, original]))
+        order = both[:6] - both[6:]
+        clip = joined(twin, original, maps)
         both = g(torch.cat([clip, clip.flip(2)]))
         transform = both[:6] - both[6:]
     else:
-        clip = joined(twin, original, shuffled, maps)
-        both = twin.encoder(torch.cat([clip, clip.flip(2)]))
-        order = (both[:6, :16] + both[6:, :16]) / 2
+        changed = warp(shuffled, maps, twin.zoom)
+        both = twin.encoder(torch.cat([changed, magnified(twin, original)]))
+        order = both[:6, :16] - both[6:, :16]
         transform = both[:6, 16:] - both[6:, 16:]
     logits, predicted = twin.order_head(order), twin.transform_head(transform)
     expected = written_out(logits.tolist(), predicted.tolist(), target.tolist(), 0.3)
@@ -265,16 +276,16 @@ def test_loss_equals_the_equations(variant, kept):
     assert out["transform_error"].item() == pytest.approx(error)
 
 
-def test_chance_values():
-    method = build()
-    for head in (method.order_head, method.transform_head):
-        torch.nn.init.zeros_(head.layers[-1].weight)
-    parameters = torch.linspace(-1, 1, 5001)[:, None].expand(-1, 5)
-    target = torch.cat([torch.zeros(5001, 1), parameters], dim=1)
-    out = method([torch.randn(5001, 3, 4, 2, 2) for _ in range(2)], torch.arange(5001), target)
+def test_training_starts_at_chance():
+    params, task = build().params, schema.Order(**TASK)
+    clip = schema.Clip(frames=8, stride=2, size=16)
+    method = order_geometry.build(params, task, clip, BACKBONES["r3d"]())
+    parameters = torch.linspace(-1, 1, 1001)[:, None].expand(-1, 5)
+    target = torch.cat([torch.arange(1001)[:, None] % 12, parameters], dim=1)
+    out = method([torch.randn(1001, 3, 4, 2, 2) for _ in range(2)], torch.arange(1001), target)
     assert out["order_loss"].item() == pytest.approx(math.log(12), rel=1e-6)
-    assert out["transform_loss"].item() == pytest.approx(1 / 6, rel=1e-3)
-    assert out["transform_error"].item() == pytest.approx(1 / 2, rel=1e-3)
+    assert out["transform_loss"].item() == pytest.approx(1 / 6, rel=3e-3)
+    assert out["transform_error"].item() == pytest.approx(1 / 2, rel=3e-3)
 
 
 def test_losses_are_float32_under_autocast():

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import copy
 from itertools import permutations
+from typing import cast
 
 import numpy as np
 import torch
@@ -89,6 +90,8 @@ class OrderGeometry(Method):
             transform -= order
         self.order_head = MLP([order, params.hidden, len(self.orders)], batch_norm=True)
         self.transform_head = MLP([transform, params.hidden, PARAMETERS], batch_norm=True)
+        for head in (self.order_head, self.transform_head):  # both tasks start at chance
+            nn.init.zeros_(cast(nn.Linear, head.layers[-1]).weight)
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """A window's frames shuffled, with the class; and in order, with the map's parameters."""
@@ -129,34 +132,41 @@ class OrderGeometry(Method):
         }
 
     def _siamese(self, shuffled: Tensor, original: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """What the heads see: features of the shuffled clip, and of the map."""
+        """What the heads see, of the order and of the map: (B, C) each."""
         streams = (self.encoder, self.other)
         first, second = streams if self.params.kept == "order" else streams[::-1]
-        forwards, backwards = self._both_ways(second, original, original, maps)
-        return first(shuffled), forwards - backwards
+        after, before = first(torch.cat([shuffled, original])).chunk(2)
+        forwards, backwards = self._both_ways(second, original, maps)
+        return after - before, forwards - backwards
 
     def _disentangled(
         self, shuffled: Tensor, original: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The same from the two parts of one network's features."""
-        forwards, backwards = self._both_ways(self.encoder, original, shuffled, maps)
-        half = self.num_features // 2
-        return (forwards + backwards)[:, :half] / 2, (forwards - backwards)[:, half:]
+        clips = [self._warped(shuffled, maps), self._warped(original, self._identity(maps))]
+        after, before = self.encoder(torch.cat(clips)).chunk(2)
+        order, transform = (after - before).tensor_split([self.num_features // 2], dim=1)
+        return order, transform
 
-    def _both_ways(
-        self, encoder: nn.Module, before: Tensor, after: Tensor, maps: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Features (B, C) of ``before`` and then the transformed ``after``, played both ways.
+    def _both_ways(self, encoder: nn.Module, clip: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, C) of the clip and then the transformed clip as one, played both ways.
 
-        ``after`` comes last frame first: its frames meet their originals in the middle, and what
-        moves in them moves there and back. So the map alone tells the two ways apart.
+        The transformed one comes last frame first: frames meet their originals in the middle, and
+        what moves in them moves there and back. So the map alone tells the two ways apart. Every
+        second frame will do, as all go through one map.
         """
-        identity = torch.eye(3, device=maps.device, dtype=maps.dtype).expand_as(maps)
-        parts = [warp(before, identity, self.zoom), warp(after, maps, self.zoom).flip(2)]
-        joined = torch.cat(parts, dim=2)  # (B, 3, 2K, S, S)
-        features = encoder(torch.cat([joined, joined.flip(2)]))
-        forwards, backwards = features.chunk(2)
+        clip = clip[:, :, ::2]
+        still, moved = self._warped(clip, self._identity(maps)), self._warped(clip, maps)
+        joined = torch.cat([still, moved.flip(2)], dim=2)  # (B, 3, K, S, S), or K + 1 frames
+        forwards, backwards = encoder(torch.cat([joined, joined.flip(2)])).chunk(2)
         return forwards, backwards
+
+    def _warped(self, clip: Tensor, maps: Tensor) -> Tensor:
+        return warp(clip, maps, self.zoom)
+
+    @staticmethod
+    def _identity(maps: Tensor) -> Tensor:
+        return torch.eye(3, device=maps.device, dtype=maps.dtype).expand_as(maps)
 
 
 def span(params: schema.OrderGeometry, task: schema.Order, clip: schema.Clip) -> int:
