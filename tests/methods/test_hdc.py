@@ -14,6 +14,7 @@ from videossl import schema
 from videossl.job import UserError
 from videossl.methods import hdc
 from videossl.models import c3d, resnet3d
+from videossl.train import watch
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 WEIGHTS = {"spatial": [0.3, 0.5, 0.9], "temporal": [0.2, 0.7, 1.1]}
@@ -137,7 +138,6 @@ def nce(first, second, video, temperature):
 def written_out(method, batch, video):
     """(loss, mean positive cosine) of each level: spatial and temporal, in plain loops."""
     net = copy.deepcopy(method.encoder)
-    del net.stages  # the class's own again
     found = [net.stages(clip)[-method.depth :] for clip in batch]
     temperature, video = method.params.temperature, video.tolist()
     spatial, temporal = [], []
@@ -323,13 +323,13 @@ def test_levels_are_the_last_stages_of_any_backbone():
     assert method(clips(), torch.arange(6))["loss"].isfinite()
 
 
-def test_the_backbone_runs_as_a_module():
+def test_the_features_can_be_watched():
     method = build()
-    seen = []
-    method.encoder.register_forward_hook(lambda m, i, o: seen.append(o))
-    method(clips(), torch.arange(6))
-    assert [tuple(x.shape) for x in seen] == [(6, 32)] * 3
-    assert method.maps == []  # nothing is held between steps
+    features = watch.Features(method.encoder)
+    batch = clips()
+    method(batch, torch.arange(6))
+    assert features.last.shape == (6, 32)
+    torch.testing.assert_close(features.last, method.encoder(batch[2]).detach())
 
 
 def test_more_levels_than_stages():

@@ -12,7 +12,7 @@ its own; and both views of a pair are queries, as in SimCLR.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -170,22 +170,10 @@ class HDC(Method):
         adaptive = hierarchy.weights == "invariance"
         self.spatial = Contrast(params, hierarchy.spatial, adaptive, widths)
         self.temporal = Contrast(params, hierarchy.temporal, adaptive, widths)
-        self.maps: list[Tensor] = []
-        cast(Any, encoder).stages = self._keep
-
-    def _keep(self, clip: Tensor) -> list[Tensor]:
-        """The backbone's stages, kept while it runs as a module.
-
-        It has to run as one: who compiles it, or watches its features, takes that call.
-        """
-        self.maps = type(cast(Backbone, self.encoder)).stages(cast(Backbone, self.encoder), clip)
-        return self.maps
 
     def _levels(self, clip: Tensor) -> list[Tensor]:
         """(B, 3, T, S, S) -> the maps of the last stages, shallow to deep."""
-        self.encoder(clip)
-        maps, self.maps = self.maps[-self.depth :], []
-        return maps
+        return cast(Backbone, self.encoder)(clip, maps=True)[-self.depth :]
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """One window in two views, and another in a third."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, Literal, overload
 
 from torch import Tensor, nn
 
@@ -26,6 +27,20 @@ class Backbone(nn.Module, ABC):
         """The map before pooling: (B, 3, T, H, W) -> (B, num_features, T', H', W')."""
         return self.stages(x)[-1]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Global average of the map: (B, 3, T, H, W) -> (B, num_features)."""
-        return self.forward_features(x).mean(dim=(2, 3, 4))
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def __call__(self, x: Tensor, maps: Literal[True]) -> list[Tensor]: ...
+
+    def __call__(self, *args: Any, **more: Any) -> Any:
+        """As every module; here for its types."""
+        return super().__call__(*args, **more)
+
+    def forward(self, x: Tensor, maps: bool = False) -> Tensor | list[Tensor]:
+        """Global average of the map: (B, 3, T, H, W) -> (B, num_features).
+
+        With ``maps`` those of ``stages`` instead: a call of the module, unlike one of ``stages``,
+        is what hooks and the compiler see.
+        """
+        return self.stages(x) if maps else self.forward_features(x).mean(dim=(2, 3, 4))

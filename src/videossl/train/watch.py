@@ -27,8 +27,9 @@ class Features:
         encoder.register_forward_hook(self._keep)
 
     def _keep(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        if module.training and isinstance(output, Tensor):
-            self.last = output.detach()
+        if module.training:
+            pooled = output if isinstance(output, Tensor) else output[-1].mean(dim=(2, 3, 4))
+            self.last = pooled.detach()
 
     def spread(self) -> float:
         """Standard deviation of the unit features over the batch, times the root of their width.
