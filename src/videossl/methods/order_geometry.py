@@ -9,11 +9,11 @@ predicted from it and the original. The losses are added.
 ``disentangled`` has one network, which sees the shuffled and transformed clip and the original; one
 half of its features is for the order, the other for the map.
 
-Backbones here are 3D, where the paper's is 2D. How a network sees original and transformed clip
-together was not published. Here they are one clip, the transformed one backwards: played the other
-way round it shows the inverse map. The head sees the difference of the features of both ways, in
-which all that does not tell a map from its inverse is gone; without this, neither task is learnt in
-the built-in study.
+Backbones here are 3D, where the paper's is 2D. How a network gets both clips was not published.
+Here heads see differences of features, in which appearance cancels; with both clips' features side
+by side, neither task is learnt in the built-in study. Order: the shuffled clip less the original.
+Geometry: original and transformed clip as one, less the same played backwards, which shows the
+inverse map. In the disentangled variant, both: the changed clip less the original.
 """
 
 from __future__ import annotations
