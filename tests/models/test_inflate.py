@@ -64,8 +64,9 @@ def test_a_kernel_of_three_taps_holds_a_third_of_the_2d_weights_each(tmp_path):
     assert torch.equal(shortcut.squeeze(2), flat.layer2[0].downsample[0].weight)
 
 
-@pytest.mark.parametrize("name", ["seresnext50_32x4d", "resnet26d", "regnety_002"])
-@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize(
+    ("name", "stride"), [("seresnext50_32x4d", 8), ("resnet26d", 16), ("regnety_002", 8)]
+)
 def test_a_dilated_network_has_a_larger_map_of_the_same_weights(name, stride, tmp_path):
     flat = trained(name)
     save_file(flat.state_dict(), tmp_path / "flat.safetensors")
