@@ -92,11 +92,26 @@ def _too_short(params: schema.Params) -> Iterator[str]:
             f"clip.stride = {clip.stride}: {clip.frames} frames then span {longest}, longer than "
             f"every video (data.synthetic.frames = {data.frames})"
         )
-    rspnet = params.methods.rspnet
-    if rspnet is not None and params.pretrain.dataset == "synthetic":
-        reach = (clip.frames - 1) * clip.stride * max(rspnet.speeds) + 1
+    if params.pretrain.dataset != "synthetic":
+        return
+    for key, value, reach in _reaches(params):
         if reach > data.frames:
             yield (
-                f"methods.rspnet.speeds = {rspnet.speeds}: speed {max(rspnet.speeds)} spans "
-                f"{reach} frames, longer than every video (data.synthetic.frames = {data.frames})"
+                f"{key} = {value}: needs {reach} frames, more than every video has "
+                f"(data.synthetic.frames = {data.frames})"
             )
+
+
+def _reaches(params: schema.Params) -> Iterator[tuple[str, object, int]]:
+    """Keys of methods that need longer videos than a clip, their values, and the frames."""
+    clip, methods = params.clip, params.methods
+    steps = clip.frames - 1
+    if methods.rspnet is not None:
+        speeds = methods.rspnet.speeds
+        yield "methods.rspnet.speeds", speeds, steps * clip.stride * max(speeds) + 1
+    if methods.vtdl is not None:
+        gap = methods.vtdl.least_gap
+        yield "methods.vtdl.least_gap", gap, 2 * (steps * clip.stride + 1) + gap
+    if methods.v3s is not None:
+        rates = params.task.sampling.rates
+        yield "task.sampling.rates", rates, steps * max(rates) + 1

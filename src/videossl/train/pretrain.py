@@ -90,8 +90,8 @@ def _run(job: Job, params: PretrainParams) -> None:
     longest = max(store.videos[v].frames for v in videos)
     if needed > longest:
         raise UserError(
-            f"methods.{name}: a clip spans {needed} frames, and the longest training video of "
-            f"{params.pretrain.dataset} has {longest}; lower clip.stride or the speeds"
+            f"methods.{name}: needs {needed} frames of a video, and the longest training video of "
+            f"{params.pretrain.dataset} has {longest}; a lower clip.stride needs fewer"
         )
     spec = params.pretrain
     if len(videos) < spec.batch_size:
