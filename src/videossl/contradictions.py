@@ -34,12 +34,14 @@ def found(params: schema.Params) -> Iterator[str]:
     if params.report.baseline not in rows:
         yield f"report.baseline = {params.report.baseline!r}: must be a row: {', '.join(rows)}"
     for name in sorted(methods):
-        queue = getattr(getattr(params.methods, name), "queue", None)
-        if queue is not None and queue < params.pretrain.batch_size:
-            yield (
-                f"methods.{name}.queue = {queue}: must hold at least one batch "
-                f"(pretrain.batch_size = {params.pretrain.batch_size})"
-            )
+        block = getattr(params.methods, name)
+        for key in ("queue", "code_queue"):
+            size = getattr(block, key, 0)  # 0 is no queue, where the type allows it
+            if 0 < size < params.pretrain.batch_size:
+                yield (
+                    f"methods.{name}.{key} = {size}: must hold at least one batch "
+                    f"(pretrain.batch_size = {params.pretrain.batch_size})"
+                )
     yield from _too_short(params)
 
 
