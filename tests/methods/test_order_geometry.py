@@ -108,8 +108,7 @@ def test_a_class_is_an_order_and_its_reverse_and_all_twelve_are_drawn_alike():
         assert one == other[::-1]
     assert set.union(*together) == set(permutations(range(4)))
     counts = [orders.count(order) for orders in seen.values() for order in set(orders)]
-    assert min(counts) > 150  # 200 expected, standard deviation 14
-    assert max(counts) < 250
+    assert 150 < min(counts) <= max(counts) < 250  # 200 expected, standard deviation 14
 
 
 @pytest.mark.parametrize(("frames", "classes"), [(3, 3), (4, 12), (5, 60), (6, 360)])
@@ -335,10 +334,10 @@ def test_halves_of_one_network_serve_one_task_each():
 def test_other_rows_play_no_part_but_in_batch_norm():
     method = build().eval()
     batch, target = clips(), targets()
-    together = method(batch, torch.arange(6), target)["loss"]
+    video, together = torch.arange(6), method(batch, torch.arange(6), target)["loss"]
     halves = [
-        method([c[rows] for c in batch], torch.arange(6)[rows], target[rows])["loss"]
-        for rows in (slice(0, 3), slice(3, 6))
+        method([c[rows] for c in batch], video[rows], target[rows])["loss"]
+        for rows in (slice(3), slice(3, 6))
     ]
     torch.testing.assert_close(together, torch.stack(halves).mean())
 
