@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from specs import PLAIN
 from videossl import schema
 from videossl.methods import order_geometry
-from videossl.models import c3d, inflate, resnet3d, s3dg, slow
+from videossl.models import resnet3d
 from videossl.models.warp import affine, reach, warp
 
 EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
@@ -24,16 +24,6 @@ TASK = {
     "shear": 15.0,
     "translation": 0.1,
 }
-BACKBONES = {
-    "r3d": lambda: resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4)),
-    "r2plus1d": lambda: resnet3d.build(schema.Model(name="r2plus1d", blocks=[1, 2, 1, 1], width=4)),
-    "c3d": lambda: c3d.build(schema.C3D(name="c3d", width=4)),
-    "s3dg": lambda: s3dg.build(schema.S3DG(name="s3dg", width=8)),
-    "slow": lambda: slow.build(schema.Slow(name="slow", depth=18, width=4)),
-    "inflated": lambda: inflate.build(
-        schema.Inflated(name="inflated", timm="regnety_002", weights="none", output_stride=16)
-    ),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +31,11 @@ def _seed():
     torch.manual_seed(0)
 
 
-def build(frames=4, stride=1, clip_stride=2, backbone="r3d", task=None, **changes):
+def encoder():
+    return resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
+
+
+def build(frames=4, stride=1, clip_stride=2, task=None, **changes):
     params = {
         "task": "order",
         "motion": "none",
@@ -55,7 +49,7 @@ def build(frames=4, stride=1, clip_stride=2, backbone="r3d", task=None, **change
     limits = schema.Order(**{**TASK, "frames": frames, "stride": stride, **(task or {})})
     clip = schema.Clip(frames=8, stride=clip_stride, size=16)
     params = schema.OrderGeometry(**{**params, **changes})
-    method = order_geometry.build(params, limits, clip, BACKBONES[backbone]())
+    method = order_geometry.build(params, limits, clip, encoder())
     for head in (method.order_head, method.transform_head):  # as if some steps were done
         torch.nn.init.normal_(head.layers[-1].weight, std=0.3)
     return method
@@ -99,16 +93,12 @@ def test_requests_are_a_window_shuffled_and_in_order(seed, num_frames, frames, s
     assert all(-1 <= value <= 1 for value in parameters)
 
 
-def permutation_of(shuffled, original):
-    return tuple(original.frames.tolist().index(frame) for frame in shuffled.frames)
-
-
 def test_a_class_is_an_order_and_its_reverse_and_all_twelve_are_drawn_alike():
     method, rng = build(), np.random.default_rng(0)
     seen = {}
     for _ in range(4800):
         shuffled, original = method.requests(rng, 60)
-        order = permutation_of(shuffled, original)
+        order = tuple(original.frames.tolist().index(frame) for frame in shuffled.frames)
         seen.setdefault(shuffled.target[0], []).append(order)
     assert sorted(seen) == list(range(12))
     together = [set(orders) for orders in seen.values()]
@@ -118,8 +108,7 @@ def test_a_class_is_an_order_and_its_reverse_and_all_twelve_are_drawn_alike():
         assert one == other[::-1]
     assert set.union(*together) == set(permutations(range(4)))
     counts = [orders.count(order) for orders in seen.values() for order in set(orders)]
-    assert min(counts) > 150  # 200 expected, standard deviation 14
-    assert max(counts) < 250
+    assert 150 < min(counts) <= max(counts) < 250  # 200 expected, standard deviation 14
 
 
 @pytest.mark.parametrize(("frames", "classes"), [(3, 3), (4, 12), (5, 60), (6, 360)])
@@ -138,14 +127,6 @@ def test_parameters_are_drawn_uniformly_apart_from_the_order():
     np.testing.assert_allclose(values[:, 1:].std(axis=0), 3**-0.5, atol=0.02)
     apart = np.abs(np.corrcoef(values.T) - np.eye(6))
     assert apart.max() < 0.07
-
-
-def test_requests_depend_on_the_generator_alone():
-    method = build()
-    a, b = (method.requests(np.random.default_rng([3, 7]), 90) for _ in range(2))
-    for x, y in zip(a, b, strict=True):
-        np.testing.assert_array_equal(x.frames, y.frames)
-        assert x.target == y.target
 
 
 # ------------------------------------------------------------------------------------ targets
@@ -279,7 +260,7 @@ def test_loss_equals_the_equations(variant, kept):
 def test_training_starts_at_chance():
     params, task = build().params, schema.Order(**TASK)
     clip = schema.Clip(frames=8, stride=2, size=16)
-    method = order_geometry.build(params, task, clip, BACKBONES["r3d"]())
+    method = order_geometry.build(params, task, clip, encoder())
     parameters = torch.linspace(-1, 1, 1001)[:, None].expand(-1, 5)
     target = torch.cat([torch.arange(1001)[:, None] % 12, parameters], dim=1)
     out = method([torch.randn(1001, 3, 4, 2, 2) for _ in range(2)], torch.arange(1001), target)
@@ -306,29 +287,6 @@ def test_metrics_carry_no_gradient_and_one_step_calls_backward_once():
 
 
 # ------------------------------------------------------------------------------------ streams
-
-
-@pytest.mark.parametrize("backbone", sorted(BACKBONES))
-@pytest.mark.parametrize("shared", range(5))
-def test_the_first_stages_of_both_streams_are_one(backbone, shared):
-    encoder = BACKBONES[backbone]()
-    other = order_geometry.partner(encoder, shared)
-    x = torch.randn(2, 3, 4, 32, 32)
-    encoder.eval(), other.eval()
-    for mine, copied in zip(encoder.stages(x), other.stages(x), strict=True):
-        torch.testing.assert_close(mine, copied)  # it starts as a copy
-    with torch.no_grad():
-        for parameter in encoder.parameters():
-            parameter.add_(0.1)
-    equal = [
-        torch.equal(mine, copied)
-        for mine, copied in zip(encoder.stages(x), other.stages(x), strict=True)
-    ]
-    assert equal == [True] * shared + [False] * (4 - shared)
-    both = {id(p) for p in encoder.parameters()} & {id(p) for p in other.parameters()}
-    assert bool(both) == (shared > 0)
-    buffers = {id(b) for b in encoder.buffers()} & {id(b) for b in other.buffers()}
-    assert bool(buffers) == (shared > 0)
 
 
 def gradients(method, loss):
@@ -376,10 +334,10 @@ def test_halves_of_one_network_serve_one_task_each():
 def test_other_rows_play_no_part_but_in_batch_norm():
     method = build().eval()
     batch, target = clips(), targets()
-    together = method(batch, torch.arange(6), target)["loss"]
+    video, together = torch.arange(6), method(batch, torch.arange(6), target)["loss"]
     halves = [
-        method([c[rows] for c in batch], torch.arange(6)[rows], target[rows])["loss"]
-        for rows in (slice(0, 3), slice(3, 6))
+        method([c[rows] for c in batch], video[rows], target[rows])["loss"]
+        for rows in (slice(3), slice(3, 6))
     ]
     torch.testing.assert_close(together, torch.stack(halves).mean())
 
