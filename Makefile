@@ -29,11 +29,14 @@ lint: setup
 	mypy
 	snakemake --lint
 
+# each process of pytest computes in one thread, as there are as many as cores
+PYTEST = OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadgroup
+
 test: setup
-	python -m pytest -m "not slow and not gpu and not slurm"
+	$(PYTEST) -m "not slow and not gpu and not slurm"
 
 test-slow: setup
-	python -m pytest -m "slow and not gpu and not slurm"
+	$(PYTEST) -m "slow and not gpu and not slurm"
 
 clean:
 	rm -rf runs results logs scratch .snakemake

@@ -9,6 +9,13 @@ import pytest
 from study import Study, copy_study
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the tiny study run in one process: it takes minutes to make."""
+    for item in items:
+        if "tiny" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("tiny"))
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     """A fresh study, nothing run yet."""

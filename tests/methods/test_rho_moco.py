@@ -367,7 +367,8 @@ def test_gather_without_ranks_is_the_tensor_without_gradient():
 # ------------------------------------------------------------------------------------ learning
 
 
-@pytest.mark.parametrize("rho", [1, 2, 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("rho", [1, 3])
 def test_overfits_sixteen_videos(rho):
     method = build(rho, queue=48 * rho, temperature=0.2)
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
