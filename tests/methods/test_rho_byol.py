@@ -1,11 +1,8 @@
 import copy
 import math
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from specs import PLAIN
@@ -14,7 +11,6 @@ from videossl.methods import rho_byol
 from videossl.models import resnet3d
 from videossl.models.batchnorm import GlobalBatchNorm, synchronise
 
-EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 MODES = ["sequential", "parallel"]
 
 
@@ -64,30 +60,6 @@ def online(method):
 
 def gradients(method):
     return {name: parameter.grad.clone() for name, parameter in online(method)}
-
-
-# ------------------------------------------------------------------------------------ requests
-
-
-@EXAMPLES
-@given(
-    seed=st.integers(0, 2**32),
-    num_frames=st.integers(1, 300),
-    rho=st.integers(1, 6),
-    stride=st.integers(1, 8),
-)
-def test_requests_are_rho_windows_each_with_its_own_view(seed, num_frames, rho, stride):
-    method = build(rho=rho, stride=stride)
-    assert method.span == rho_byol.span(method.params, rho, method.clip) == 7 * stride + 1
-    requests = method.requests(np.random.default_rng(seed), num_frames)
-    assert [r.view for r in requests] == list(range(max(rho, 2)))
-    for r in requests:
-        assert r.frames.shape == (8,)
-        assert 0 <= r.frames.min() <= r.frames.max() < num_frames
-        if num_frames >= method.span:
-            assert np.diff(r.frames).tolist() == [stride] * 7
-    if rho == 1:
-        np.testing.assert_array_equal(requests[0].frames, requests[1].frames)
 
 
 # ------------------------------------------------------------------------------------ loss

@@ -65,38 +65,6 @@ def gradients(method):
     return {name: parameter.grad.clone() for name, parameter in online}
 
 
-# ------------------------------------------------------------------------------------ requests
-
-
-@EXAMPLES
-@given(
-    seed=st.integers(0, 2**32),
-    num_frames=st.integers(1, 300),
-    rho=st.integers(1, 6),
-    stride=st.integers(1, 8),
-)
-def test_requests_are_rho_windows_each_with_its_own_view(seed, num_frames, rho, stride):
-    method = build(rho=rho, stride=stride)
-    requests = method.requests(np.random.default_rng(seed), num_frames)
-    assert [r.view for r in requests] == list(range(max(rho, 2)))
-    for r in requests:
-        assert r.frames.shape == (8,)
-        assert 0 <= r.frames.min() <= r.frames.max() < num_frames
-        if num_frames >= method.span:
-            assert np.diff(r.frames).tolist() == [stride] * 7
-    if rho == 1:
-        np.testing.assert_array_equal(requests[0].frames, requests[1].frames)
-
-
-def test_times_of_the_clips_are_independent():
-    rng, method = np.random.default_rng(0), build(rho=3)
-    starts = np.array([[r.frames[0] for r in method.requests(rng, 200)] for _ in range(2000)])
-    correlation = np.corrcoef(starts.T)
-    assert np.abs(correlation - np.eye(3)).max() < 0.08
-    assert starts.min() == 0
-    assert starts.max() == 200 - method.span
-
-
 # ------------------------------------------------------------------------------------ loss
 
 

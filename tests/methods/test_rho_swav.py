@@ -71,32 +71,6 @@ def gradients(method):
     return {name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None}
 
 
-# ------------------------------------------------------------------------------------ requests
-
-
-@EXAMPLES
-@given(
-    seed=st.integers(0, 2**32),
-    num_frames=st.integers(1, 300),
-    rho=st.integers(1, 6),
-    stride=st.integers(1, 8),
-)
-def test_requests_are_rho_windows_each_with_its_own_view(seed, num_frames, rho, stride):
-    method = build(rho=rho, stride=stride)
-    requests = method.requests(np.random.default_rng(seed), num_frames)
-    assert [r.view for r in requests] == list(range(max(rho, 2)))
-    assert rho_swav.span(method.params, rho, method.clip) == 7 * stride + 1
-    for r in requests:
-        assert r.kind == "augmented"
-        assert r.target == ()
-        assert r.frames.shape == (8,)
-        assert 0 <= r.frames.min() <= r.frames.max() < num_frames
-        if num_frames > 7 * stride:
-            assert np.diff(r.frames).tolist() == [stride] * 7
-    if rho == 1:
-        np.testing.assert_array_equal(requests[0].frames, requests[1].frames)
-
-
 # ------------------------------------------------------------------------------------ Sinkhorn
 
 
