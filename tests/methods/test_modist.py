@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from specs import PLAIN
-from videossl import losses, ranks, schema
+from videossl import losses, schema
 from videossl.methods import modist
 from videossl.models import resnet3d
-from videossl.models.motion_net import MotionNet
 
 EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 TASK = {
@@ -232,46 +231,6 @@ def test_similarities_are_those_of_the_moving_rows():
 # ------------------------------------------------------------------------------------ stillness
 
 
-def parts(batch=8, keys=10, dim=4):
-    x = [torch.randn(batch, dim, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    return x[0], x[1], torch.randn(keys, dim, dtype=torch.float64), torch.rand(batch, keys) < 0.3
-
-
-@pytest.mark.parametrize("pattern", [[1, 0, 1, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0, 0, 1]])
-def test_rows_that_are_left_out_have_no_part_and_no_gradient(pattern):
-    query, key, bank, mask = parts()
-    kept = torch.tensor(pattern).bool()
-    loss = modist.contrast(query, key, bank, mask, 0.1, kept)
-    alone = losses.info_nce(query[kept], key[kept].unsqueeze(1), bank, 0.1, mask[kept])
-    assert loss.item() == pytest.approx(alone.item(), rel=1e-9)
-    loss.backward()
-    for x in (query, key):
-        assert x.grad[~kept].abs().sum() == 0
-        assert x.grad[kept].abs().sum(1).min() > 0
-
-
-def test_no_moving_row_is_no_loss():
-    query, key, bank, mask = parts()
-    loss = modist.contrast(query, key, bank, mask, 0.1, torch.zeros(8, dtype=torch.bool))
-    loss.backward()
-    assert loss.item() == 0
-    assert query.grad.abs().sum() == 0
-
-
-@pytest.mark.parametrize("pattern", [[1, 0, 1, 1, 0, 0, 1, 0], [0] * 8, [0, 0, 0, 0, 0, 0, 0, 1]])
-def test_the_mean_over_moving_rows_is_that_of_all_ranks(pattern, monkeypatch):
-    query, key, bank, mask = parts()
-    kept = torch.tensor(pattern).bool()
-    whole = modist.contrast(query, key, bank, mask, 0.1, kept)
-    monkeypatch.setattr(ranks, "world", lambda: 2)
-    monkeypatch.setattr(ranks, "total", lambda x: kept.float().sum())
-    halves = [
-        modist.contrast(query[rows], key[rows], bank, mask[rows], 0.1, kept[rows]).item()
-        for rows in (slice(0, 4), slice(4, 8))
-    ]
-    assert np.mean(halves) == pytest.approx(whole.item(), rel=1e-9)
-
-
 def test_the_threshold_is_on_the_mean_of_each_motion_clip():
     method = build(task={"threshold": 0.25})
     batch = clips(4)
@@ -395,27 +354,6 @@ def test_an_encoder_that_nothing_teaches_is_refused():
 def test_it_needs_motion():
     with pytest.raises(ValidationError, match="motion = 'none': must be an entry of motion"):
         build(motion="none")
-
-
-# ------------------------------------------------------------------------------------ pathway
-
-
-@pytest.mark.parametrize(("depth", "features"), [(18, 16), (50, 64)])
-def test_the_motion_pathway_looks_at_each_frame_alone(depth, features):
-    net = MotionNet(depth, 2).eval()
-    convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv3d)]
-    shortcuts = 3 if depth == 18 else 4
-    assert len(convolutions) == depth - 1 + shortcuts  # all of its layers but the classifier
-    assert all(c.kernel_size[0] == c.stride[0] == 1 for c in convolutions)
-    clip = torch.rand(2, 1, 5, 40, 48)
-    maps = net.stages(clip)
-    assert [tuple(m.shape[2:]) for m in maps] == [(5, 10, 12), (5, 5, 6), (5, 3, 3), (5, 2, 2)]
-    assert [m.shape[1] for m in maps] == net.stage_features
-    assert net(clip).shape == (2, net.num_features) == (2, features)
-    for t in range(5):
-        torch.testing.assert_close(
-            net.stages(clip[:, :, t : t + 1])[-1][:, :, 0], maps[-1][:, :, t]
-        )
 
 
 # ------------------------------------------------------------------------------------ learning

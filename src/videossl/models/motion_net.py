@@ -1,7 +1,7 @@
 """A 2D residual network over the frames of a motion clip: MoDist's motion pathway.
 
 Source: Xiao et al., "MoDist: Motion Distillation for Self-supervised Video Representation
-Learning", 2021 (arXiv 2106.09703), section 3.3: a residual network whose temporal kernels are all
+Learning", 2021 (arXiv 2106.09703): a residual network whose temporal kernels are all
 1, with an eighth of the visual pathway's channels. Published is depth 50 on 16 frames at stride 4;
 its stem, 1x7x7, strides time by 2 and so never sees every other frame. Here nothing strides time,
 and the clip holds the frames that are seen.
