@@ -20,11 +20,6 @@ EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 WEIGHTS = {"spatial": [0.3, 0.5, 0.9], "temporal": [0.2, 0.7, 1.1]}
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def hierarchy(weights="fixed", **lists):
     return schema.Hierarchy(weights=weights, **{**WEIGHTS, **lists})
 

@@ -27,11 +27,6 @@ LOSSES = ("visual", "motion", "cross")
 STILL = (1, 4)  # rows of `clips` whose motion query, or key, hardly moves
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def build(frames=4, stride=1, task=None, **changes):
     params = {
         "task": "distillation",

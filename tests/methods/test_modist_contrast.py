@@ -8,11 +8,6 @@ from videossl import losses, ranks
 from videossl.methods import modist
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def parts(batch=8, keys=10, dim=4):
     x = [torch.randn(batch, dim, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     return x[0], x[1], torch.randn(keys, dim, dtype=torch.float64), torch.rand(batch, keys) < 0.3

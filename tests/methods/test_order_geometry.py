@@ -26,11 +26,6 @@ TASK = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def encoder():
     return resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
 

@@ -14,11 +14,6 @@ from videossl.models.batchnorm import GlobalBatchNorm, synchronise
 MODES = ["sequential", "parallel"]
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def build(rho=2, frames=8, stride=1, name="r3d", **changes):
     params = {
         "task": "rho",

@@ -21,11 +21,6 @@ EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 MODES = ["sequential", "parallel"]
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def build(rho=2, frames=8, stride=1, name="r3d", **changes):
     params = {
         "task": "rho",

@@ -15,11 +15,6 @@ from videossl.models import resnet3d
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def build(margin=0.15, frames=8, stride=1, **changes):
     params = {
         "task": "margin",

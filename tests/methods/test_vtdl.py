@@ -15,11 +15,6 @@ from videossl.models import resnet3d
 BATCH = 6
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def spec(**changes):
     params = {
         "task": "tca",
