@@ -9,6 +9,7 @@ import pytest
 from study import Study, copy_study
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the tiny study run in one process: it takes minutes to make."""
     for item in items:

@@ -17,15 +17,7 @@ from videossl.registry import METHODS
 VIDEOS, FRAMES, SIDE = 16, 24, 24
 CLIP = schema.Clip(frames=4, stride=2, size=16)
 SGD = schema.Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4, **PLAIN)
-SMALL = {
-    "dim": 8,
-    "hidden": 8,
-    "projector_hidden": 8,
-    "predictor_hidden": 8,
-    "queue": 24,
-    "code_queue": 24,
-    "layers": 2,
-}
+SMALL = {"dim": 8, "hidden": 8, "queue": 24, "code_queue": 24, "layers": 2}
 
 
 class Video:

@@ -37,7 +37,7 @@ def test_a_method_without_code_is_named_by_both_engines(study):
     for command in (["snakemake", "-n"], ["dvc", "repro"]):
         done = study.run(*command, check=False)
         assert done.returncode != 0
-        assert "methods.byol: no such key; allowed here: rspnet, rho_moco" in (
+        assert "methods.byol: no such key; allowed here: rspnet, vtdl, rho_moco" in (
             done.stdout + done.stderr
         )
 

@@ -53,7 +53,7 @@ def put(key: str, value: Any) -> dict[str, Any]:
         (
             "methods.rspnet.speeds",
             [1, 99],
-            "methods.rspnet.speeds = [1, 99]: speed 99 spans",
+            "methods.rspnet.speeds = [1, 99]: needs 2773 frames, more than every video has",
         ),
         ("methods.rspnet.speeds", [2, 2], "speeds = [2, 2]: must differ from one another"),
         ("methods.rho_moco.queue", 4, "methods.rho_moco.queue = 4: must hold at least one batch"),

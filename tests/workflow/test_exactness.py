@@ -31,6 +31,7 @@ OTHER = {
     "finetune.augment.crop_area": [0.3, 0.9],
     "finetune.augment.crop_aspect": [0.9, 1.1],
     "methods.rspnet.speeds": [2, 1],
+    "methods.rho_swav.code_queue": 64,
     "methods.vtdl.least_gap": -1,
     "model.blocks": [1, 1, 1, 2],
     "model.name": "r2plus1d",
