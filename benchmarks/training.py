@@ -96,7 +96,8 @@ def prepare(folder: Path, study: schema.Params, args: argparse.Namespace) -> Non
     decode.run(job, DecodeParams.model_construct(decode=options, data=data))
     for name, block in study.motion.items():
         (folder / name).mkdir()
-        job = Job("motion", {}, {"shards": (stored,)}, folder / name, folder / "scratch", 2, {})
+        scratch = folder / f"scratch-{name}"  # its own: stages resume what they find there
+        job = Job("motion", {}, {"shards": (stored,)}, folder / name, scratch, 2, {})
         motion.run(job, MotionParams.model_construct(motion=block, dataset="synthetic"))
 
 
@@ -186,7 +187,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32, help="videos")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--costs", action="store_true")
+    parser.add_argument("--costs", action="store_true", help="what one method's cost depends on")
+    parser.add_argument("--methods", nargs="+", help="all where not given")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--method", help=argparse.SUPPRESS)
     parser.add_argument("--change", default="", help=argparse.SUPPRESS)
@@ -222,7 +224,7 @@ def main() -> None:
         print("| method | bare, ms | step, ms | step / bare | wait | clips/s | peak, MiB |")
         print("|---|---:|---:|---:|---:|---:|---:|")
         if not args.costs:
-            for name in params.dump(study.methods):
+            for name in args.methods or params.dump(study.methods):
                 row(name, name, Path(folder))
             return
         for rho in (1, 2, 4, 8):

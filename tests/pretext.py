@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -57,13 +61,12 @@ class Motions(Store):
         self.pixels = np.concatenate([self.pixels[..., p : p + 1] for p in range(self.planes)], 2)
 
 
-def build(name: str, seed: int = 0) -> Method:
-    """A method with its parameters of params.yaml, but small."""
-    from importlib import import_module
-
+def build(name: str, seed: int = 0, changes: Mapping[str, Any] | None = None) -> Method:
+    """A method with its parameters of params.yaml, but small and with ``changes``."""
     raw = params.read(ROOT / "params.yaml")
     block = raw["methods"][name]
     block |= {key: value for key, value in SMALL.items() if key in block}
+    block |= changes or {}
     study = params.validate(raw | {"pretrain": raw["pretrain"] | {"batch_size": 8}}, "params.yaml")
     spec = getattr(study.methods, name)
     torch.manual_seed(seed)

@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from specs import AUGMENT
 from videossl.data import augment as aug
+from videossl.data import resize
 
 
 def plain(height: int, width: int, **values: float) -> torch.Tensor:
@@ -46,16 +47,27 @@ def shown(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("top", "left", "side", "size"), [(0, 0, 40, 16), (8, 4, 24, 24), (3, 5, 20, 32)]
 )
-def test_crop_and_resize_equal_torchs_antialiased_bilinear(top, left, side, size):
+@pytest.mark.parametrize("flip", [0, 1])
+def test_crop_and_resize_equal_torchs_antialiased_bilinear(top, left, side, size, flip):
     clip = picture(40, 48)
-    draw = plain(side, side, y=top, x=left)
-    expected = F.interpolate(
-        clip[0].permute(0, 3, 1, 2).float()[:, :, top : top + side, left : left + side] / 255,
-        (size, size),
-        mode="bilinear",
-        antialias=True,
-    )
-    torch.testing.assert_close(shown(aug.augment(clip, draw, size)), expected, atol=2e-4, rtol=0)
+    draw = plain(side, side, y=top, x=left, flip=flip)
+    frames = clip[0].permute(0, 3, 1, 2)[:, :, top : top + side, left : left + side]
+    expected = F.interpolate(frames.float(), (size, size), mode="bilinear", antialias=True)
+    expected = expected.flip(-1) if flip else expected
+    exact = resize.crop(clip.float(), draw, size)[0].transpose(0, 1)  # as on a GPU
+    torch.testing.assert_close(exact, expected, atol=0.05, rtol=0)
+    rounded = resize.crop(clip, draw, size)[0].transpose(0, 1)
+    torch.testing.assert_close(rounded, expected, atol=1.01, rtol=0)  # rounded once per axis
+    assert torch.equal(rounded, rounded.round())
+    assert torch.equal(shown(aug.augment(clip, draw, size)).mul(255).round(), rounded)
+
+
+def test_padding_below_and_beside_smaller_frames_is_never_seen():
+    clip = torch.full((1, 2, 40, 48, 3), 255, dtype=torch.uint8)
+    clip[:, :, :30, :36] = 90
+    for frames in (clip, clip.float()):
+        out = resize.crop(frames, plain(30, 36), 20)
+        torch.testing.assert_close(out, torch.full_like(out, 90), atol=1e-3, rtol=0)
 
 
 def test_flip_mirrors():
@@ -144,18 +156,19 @@ def test_a_draw_is_the_same_for_all_frames_and_each_clip_has_its_own():
 def test_draws_stay_in_their_ranges(seed, height, width):
     found = aug.draw(np.random.default_rng(seed), AUGMENT, height, width)
     y, x, h, w = found[:4]
+    assert found[:4].tolist() == [int(value) for value in found[:4]]
     assert min(y, x) >= 0
-    assert h > 0
-    assert w > 0
-    assert y + h <= height * (1 + 1e-6)
-    assert x + w <= width * (1 + 1e-6)
+    assert min(h, w) >= 1
+    assert y + h <= height
+    assert x + w <= width
     assert ((found[5:8] >= 0.6 - 1e-6) & (found[5:8] <= 1.4 + 1e-6)).all()
     assert abs(found[8]) <= 0.1 + 1e-6
     assert sorted(found[11:14]) == [0, 1, 2]
     if 0.75 <= width / height <= 1.333:
-        assert h * w >= 0.3 * height * width * 0.99
+        assert (h + 0.5) * (w + 0.5) >= 0.3 * height * width
 
 
 def test_testing_takes_the_central_square():
     assert aug.centre(40, 60)[:4].tolist() == [0, 10, 40, 40]
     assert aug.centre(60, 40)[:4].tolist() == [10, 0, 40, 40]
+    assert aug.centre(41, 30)[:4].tolist() == [5, 0, 30, 30]

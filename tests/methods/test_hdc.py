@@ -348,20 +348,6 @@ def test_an_impossible_hierarchy_is_refused(lists, line):
         hierarchy(**lists)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("weights", ["fixed", "invariance"])
-def test_cuda_equals_cpu(weights):
-    here = build(weights).double()
-    there = copy.deepcopy(here).cuda()
-    batch, video = [c.double() for c in clips()], torch.arange(6)
-    a = here.training_step(batch, video, lambda x: x.backward())
-    b = there.training_step([c.cuda() for c in batch], video.cuda(), lambda x: x.backward())
-    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
-    for (name, p), q in zip(here.named_parameters(), there.parameters(), strict=True):
-        torch.testing.assert_close(q.grad.cpu(), p.grad, msg=name)
-
-
 # ------------------------------------------------------------------------------------ learning
 
 

@@ -323,21 +323,6 @@ def test_without_the_losses_of_motion_it_is_momentum_contrast_on_frames():
     alone.after_step(0.5)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_equals_cpu():
-    here = filled(build().double())
-    there = copy.deepcopy(here).cuda()
-    batch, video = [c.double() for c in clips(still=STILL)], torch.arange(6)
-    a = here.training_step(batch, video, lambda x: x.backward())
-    b = there.training_step([c.cuda() for c in batch], video.cuda(), lambda x: x.backward())
-    for method in (here, there):
-        method.after_step(0.5)
-    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
-    state = {k: v.cpu() for k, v in there.state_dict().items()}
-    torch.testing.assert_close(state, dict(here.state_dict()))
-
-
 # ------------------------------------------------------------------------------------ parameters
 
 

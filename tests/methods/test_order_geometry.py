@@ -344,22 +344,6 @@ def test_a_scale_that_is_no_range_is_refused():
         schema.Order(**{**TASK, "frames": 2})
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("variant", ["siamese", "disentangled"])
-def test_cuda_equals_cpu(variant):
-    here = build(variant=variant).double()
-    there = copy.deepcopy(here).cuda()
-    batch, video, target = [c.double() for c in clips()], torch.arange(6), targets().double()
-    a = here.training_step(batch, video, lambda x: x.backward(), target)
-    b = there.training_step(
-        [c.cuda() for c in batch], video.cuda(), lambda x: x.backward(), target.cuda()
-    )
-    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
-    state = {k: v.cpu() for k, v in there.state_dict().items()}
-    torch.testing.assert_close(state, dict(here.state_dict()))
-
-
 # ------------------------------------------------------------------------------------ learning
 
 

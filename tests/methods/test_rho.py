@@ -4,6 +4,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -25,12 +26,11 @@ class Encoder(nn.Linear):
         super().__init__(4, 4)
 
 
-def build(name, rho, stride=1):
+def build(name, rho, stride=1, **changes):
     clip = schema.Clip(frames=8, stride=stride, size=16)
     module = import_module(METHODS[name])
-    spec = getattr(STUDY.methods, name).model_copy(
-        update={"dim": 4, "hidden": 4, "projector_hidden": 4, "predictor_hidden": 4}
-    )
+    small = {"dim": 4, "hidden": 4, "projector_hidden": 4, "predictor_hidden": 4}
+    spec = getattr(STUDY.methods, name).model_copy(update=small | changes)
     return module.build(spec, rho, clip, Encoder()), module.span(spec, rho, clip)
 
 
@@ -65,3 +65,21 @@ def test_times_of_the_clips_are_independent(name):
     assert np.abs(correlation - np.eye(3)).max() < 0.08
     assert starts.min() == 0
     assert starts.max() == 200 - span
+
+
+@pytest.mark.parametrize(
+    ("schedule", "progress", "momentum"),
+    [("constant", 0.5, 0.8), ("cosine", 0.5, 0.9), ("cosine", 0.0, 0.8), ("cosine", 1.0, 1.0)],
+)
+@pytest.mark.parametrize("name", ["rho_moco", "rho_byol"])
+def test_targets_follow_with_a_momentum_that_goes_to_one(name, schedule, progress, momentum):
+    method, _ = build(name, 2, momentum=0.8, momentum_schedule=schedule)
+    before = [p.clone() for p in method.target.parameters()]
+    for parameter in method.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(1.0)
+    method.after_step(progress)
+    head = method.head if name == "rho_moco" else method.projector
+    followed = [*method.encoder.parameters(), *head.parameters()]
+    for old, new, goal in zip(before, method.target.parameters(), followed, strict=True):
+        torch.testing.assert_close(new, momentum * old + (1 - momentum) * goal)

@@ -266,37 +266,6 @@ def test_batch_norm_of_the_heads_is_synchronised_with_that_of_the_backbone():
         assert sum(isinstance(m, GlobalBatchNorm) for m in head.modules()) == 1
 
 
-@pytest.mark.parametrize(
-    ("schedule", "progress", "momentum"),
-    [("constant", 0.5, 0.8), ("cosine", 0.5, 0.9), ("cosine", 0.0, 0.8), ("cosine", 1.0, 1.0)],
-)
-def test_target_moves_by_the_formula(schedule, progress, momentum):
-    method = build(momentum=0.8, momentum_schedule=schedule)
-    before = [p.clone() for p in method.target.parameters()]
-    for _, parameter in online(method):
-        parameter.data.add_(1.0)
-    method.after_step(progress)
-    followed = [*method.encoder.parameters(), *method.projector.parameters()]
-    for old, new, goal in zip(before, method.target.parameters(), followed, strict=True):
-        torch.testing.assert_close(new, momentum * old + (1 - momentum) * goal)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_equals_cpu(mode):
-    here = apart(build(3, mode=mode).double())
-    there = copy.deepcopy(here).cuda()
-    batch, video = clips(3), torch.arange(5)
-    a = here.training_step(batch, video, lambda x: x.backward())
-    b = there.training_step([c.cuda() for c in batch], video.cuda(), lambda x: x.backward())
-    for method in (here, there):
-        method.after_step(0.5)
-    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
-    state = {k: v.cpu() for k, v in there.state_dict().items()}
-    torch.testing.assert_close(state, dict(here.state_dict()))
-
-
 # ------------------------------------------------------------------------------------ learning
 
 

@@ -174,22 +174,6 @@ def test_sequential_works_under_autocast_and_close_to_full_precision():
     torch.testing.assert_close(narrow, together, rtol=0.05, atol=0.02 * wide.abs().max().item())
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_equals_cpu(mode):
-    here = filled(build(3, mode=mode, code_queue=64).double())
-    there = copy.deepcopy(here).cuda()
-    batch, video = clips(3, dtype=torch.float64), torch.arange(5)
-    a = here.training_step(batch, video, backward)
-    b = there.training_step([c.cuda() for c in batch], video.cuda(), backward)
-    for method in (here, there):
-        method.after_step(0.5)
-    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
-    state = {k: v.cpu() for k, v in there.state_dict().items()}
-    torch.testing.assert_close(state, dict(here.state_dict()))
-
-
 # ------------------------------------------------------------------------------------ learning
 
 

@@ -272,29 +272,6 @@ def test_progress_is_state():
 # ------------------------------------------------------------------------------------ learning
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_equals_cpu():
-    here = build(curriculum=0.5).double()
-    there = copy.deepcopy(here).cuda()
-    clips, shown = noise()
-    clips = [clip.double() for clip in clips]
-    a = here.training_step(clips, torch.arange(6), lambda x: x.backward(), shown)
-    b = there.training_step(
-        [clip.cuda() for clip in clips],
-        torch.arange(6).cuda(),
-        lambda x: x.backward(),
-        shown.cuda(),
-    )
-    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
-    for ours, theirs in zip(here.parameters(), there.parameters(), strict=True):
-        torch.testing.assert_close(theirs.grad.cpu(), ours.grad)
-    found = labels.label(clips[2], shown, clips[1], here.patterns, 256, 1e-4)
-    cuda = [x.cuda() for x in (clips[2], shown, clips[1])]
-    again = labels.label(*cuda, there.patterns, 256, 1e-4)
-    assert torch.equal(found.values, again.values.cpu())
-
-
 def sprites(videos, size=SIZE, frames=T):
     """A bright square per video that jumps on a dark ground, with its flow."""
     rng = np.random.default_rng(0)

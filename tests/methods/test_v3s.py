@@ -280,21 +280,6 @@ def test_a_weight_switches_its_head_off(off):
     assert [bool(part.abs().sum() > 0) for part in parts] == [k != off for k in range(4)]
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("heads", ["separate", "joint"])
-def test_cuda_equals_cpu(heads):
-    here = build(frame_jitter=0.2, task={"heads": heads}).double()
-    there = copy.deepcopy(here).cuda()
-    clips, target = torch.randn(6, 3, 8, 16, 16).double(), targets(here)
-    video = torch.arange(6)
-    a = here.training_step([clips], video, lambda x: x.backward(), target)
-    b = there.training_step([clips.cuda()], video.cuda(), lambda x: x.backward(), target.cuda())
-    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
-    for x, y in zip(here.parameters(), there.parameters(), strict=True):
-        torch.testing.assert_close(y.grad.cpu(), x.grad)
-
-
 # ------------------------------------------------------------------------------------ parameters
 
 

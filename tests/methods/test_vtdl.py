@@ -271,24 +271,6 @@ def test_target_follows_with_constant_momentum():
         torch.testing.assert_close(new, 0.75 * old + 0.25 * target)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_equals_cpu():
-    here = filled(build().double())
-    there = copy.deepcopy(here).cuda()
-    batch, video = [c.double() for c in clips()], torch.arange(BATCH)
-    target = targets(missing=[2])
-    a = here.training_step(batch, video, lambda x: x.backward(), target)
-    b = there.training_step(
-        [c.cuda() for c in batch], video.cuda(), lambda x: x.backward(), target.cuda()
-    )
-    for method in (here, there):
-        method.after_step(0.5)
-    torch.testing.assert_close({k: v.cpu() for k, v in b.items()}, a)
-    state = {k: v.cpu() for k, v in there.state_dict().items()}
-    torch.testing.assert_close(state, dict(here.state_dict()))
-
-
 # ------------------------------------------------------------------------------------ learning
 
 

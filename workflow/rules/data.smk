@@ -21,6 +21,7 @@ rule motion:
         directory("runs/motion/{motion}/{fp}"),
     log:
         "logs/motion/{motion}/{fp}.log",
+    priority: 20  # pretraining waits for it
     threads: 2
     resources:
         mem_mb=4000,

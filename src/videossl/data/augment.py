@@ -3,7 +3,7 @@
 ``draw`` runs in the loader and is pure; ``augment`` applies the draws of a batch as a few dense
 operations. A draw is one row of floats, so that a batch of draws is one array:
 
-    y, x, height, width      the crop in source pixels
+    y, x, height, width      the crop in source pixels, whole numbers
     flip                     1 mirrors left and right
     brightness, contrast, saturation    factors
     hue                      turns, -0.5 to 0.5
@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from videossl.data.resize import crop
 from videossl.schema import Augment
 
 FIELDS = 14
@@ -51,7 +52,7 @@ def centre(height: int, width: int) -> Draw:
     """The deterministic draw of testing: the largest centred square, nothing else."""
     side = min(height, width)
     out = np.zeros(FIELDS, np.float32)
-    out[0:4] = ((height - side) / 2, (width - side) / 2, side, side)
+    out[0:4] = ((height - side) // 2, (width - side) // 2, side, side)
     out[5:8] = 1.0
     out[11:14] = (0, 1, 2)
     return out
@@ -59,7 +60,7 @@ def centre(height: int, width: int) -> Draw:
 
 def _random_crop(
     rng: np.random.Generator, spec: Augment, height: int, width: int
-) -> tuple[float, float, float, float]:
+) -> tuple[int, int, int, int]:
     """A box of random area and log-uniform aspect ("Inception crop"); clipped if none fits."""
     low, high = np.log(spec.crop_aspect)
     smallest, largest = spec.crop_area
@@ -69,38 +70,16 @@ def _random_crop(
         w, h = math.sqrt(area * aspect), math.sqrt(area / aspect)
         if w <= width and h <= height:
             break
-    w, h = min(w, width), min(h, height)
-    return rng.uniform(0, height - h), rng.uniform(0, width - w), h, w
-
-
-def crop(clips: Tensor, draws: Tensor, size: int) -> Tensor:
-    """Crop, resize and flip only.
-
-    Args:
-        clips: (B, T, H, W, C), any type; frames smaller than the batch's are padded at the right
-            and bottom, and their crops lie inside them.
-        draws: (B, FIELDS) float32 on the same device.
-        size: height and width of the result in pixels.
-
-    Returns:
-        (B, C, T, size, size) float32, in the values of ``clips``.
-    """
-    b, t, h, w, c = clips.shape
-    # (B, H, T x C x W) and (B, S x T x C, W): each axis is resized by one batched product
-    x = clips.permute(0, 2, 1, 4, 3).reshape(b, h, t * c * w).float()
-    rows = resize_weights(draws[:, 0], draws[:, 2], h, size)
-    columns = resize_weights(draws[:, 1], draws[:, 3], w, size)
-    columns = torch.where(draws[:, 4, None, None] > 0, columns.flip(1), columns)
-    x = torch.bmm(rows, x).view(b, size * t * c, w)
-    x = torch.bmm(x, columns.transpose(1, 2)).view(b, size, t, c, size)
-    return x.permute(0, 3, 2, 1, 4)
+    rows, columns = max(1, min(round(h), height)), max(1, min(round(w), width))
+    y, x = rng.integers(0, (height - rows, width - columns), endpoint=True)
+    return int(y), int(x), rows, columns
 
 
 def augment(clips: Tensor, draws: Tensor, size: int, host: Tensor | None = None) -> Tensor:
     """Apply one draw per clip.
 
     Args:
-        clips, draws, size: see ``crop``; clips have 3 channels of grey levels 0 to 255.
+        clips, draws, size: see ``crop``; clips are uint8 with 3 channels.
         host: the draws once more, on the CPU.
 
     Returns:
@@ -108,36 +87,14 @@ def augment(clips: Tensor, draws: Tensor, size: int, host: Tensor | None = None)
     """
     host = draws.cpu() if host is None else host
     b, t = clips.shape[:2]
-    x = crop(clips, draws, size).reshape(b, 3, -1) / 255
+    x = crop(clips, draws, size).contiguous().view(b, 3, -1).mul_(1 / 255)
     x = _colour(x, draws).view(b, 3, t, size, size)
     # where to look is decided on the host: asking the device would wait for it
     hued = ((host[:, 8] != 0) & (host[:, 9] == 0)).nonzero()[:, 0]
     blurred = host[:, 10].nonzero()[:, 0]
     x = _hue(x, draws[:, 8], hued.to(x.device, non_blocking=True))
     x = _blur(x, draws[:, 10], blurred.to(x.device, non_blocking=True))
-    return ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last_3d)
-
-
-def resize_weights(start: Tensor, extent: Tensor, n_in: int, n_out: int) -> Tensor:
-    """Rows of weights that crop and resize one axis, bilinear with antialiasing.
-
-    Args:
-        start, extent: (B,) crop in input pixels.
-
-    Returns:
-        (B, n_out, n_in): each output pixel's triangle filter, widened when the crop shrinks; the
-        same as ``interpolate(mode="bilinear", antialias=True)`` of the cropped image.
-    """
-    scale = (extent / n_out)[:, None, None]
-    radius = scale.clamp(min=1)
-    out = torch.arange(n_out, device=start.device, dtype=torch.float32)[None, :, None]
-    pixel = torch.arange(n_in, device=start.device, dtype=torch.float32)[None, None, :] + 0.5
-    centres = start[:, None, None] + (out + 0.5) * scale
-    weights = (1 - (pixel - centres).abs() / radius).clamp(min=0)
-    # pixels outside the crop do not bleed in
-    inside = (pixel > start[:, None, None]) & (pixel < (start + extent)[:, None, None])
-    weights = weights * inside
-    return weights / weights.sum(-1, keepdim=True).clamp(min=1e-6)
+    return x.sub_(MEAN).div_(STD).contiguous(memory_format=torch.channels_last_3d)
 
 
 def _colour(x: Tensor, draws: Tensor) -> Tensor:
@@ -161,7 +118,7 @@ def _colour(x: Tensor, draws: Tensor) -> Tensor:
         offset = offset + shift[:, :, None]
     gray = draws[:, 9, None, None]
     final = gray * to_gray + (1 - gray) * eye
-    return torch.baddbmm(final @ offset, final @ matrix, x).clamp(0, 1)
+    return torch.baddbmm(final @ offset, final @ matrix, x).clamp_(0, 1)
 
 
 def _hue(x: Tensor, turns: Tensor, chosen: Tensor) -> Tensor:

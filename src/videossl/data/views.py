@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from videossl.data.augment import augment, crop
+from videossl.data.augment import augment
 from videossl.data.loader import Batch
 from videossl.data.motion_store import SCALE, ZERO
+from videossl.data.resize import crop
 from videossl.schema import Motion
 
 

@@ -20,7 +20,7 @@ from videossl.data import clips as index
 from videossl.data.clips import ClipRequest
 from videossl.methods.base import Method, MomentumEncoder, Queue
 from videossl.models.heads import MLP
-from videossl.models.motion_net import MotionNet
+from videossl.models.slow import FRAMEWISE, Slow
 
 
 def scale(kept: Tensor) -> Tensor:
@@ -61,6 +61,10 @@ def contrast(
 class MoDist(Method):
     """The method; its clips are query and key of frames, then query and key of flow edges.
 
+    The published motion pathway has 50 layers, an eighth of the visual one's channels and 16
+    frames at stride 4; its stem, 1x7x7, strides time by 2 and so never sees every other frame.
+    Here nothing strides time, and the clip holds the frames that are seen.
+
     Every clip is its own random window of the video under its own crop: nothing synchronises the
     two kinds. Without the losses that read motion there is no motion pathway, and what is left is
     momentum contrast on the two visual clips.
@@ -81,9 +85,10 @@ class MoDist(Method):
         self.queue = Queue(params.queue, params.dim)
         self.two = task.motion_weight > 0 or task.cross_weight > 0
         if self.two:
-            self.motion = MotionNet(params.motion_depth, params.motion_width)
-            width = self.motion.num_features
-            self.motion_head = MLP([width, params.hidden, params.dim], batch_norm=False)
+            self.motion = Slow(params.motion_depth, params.motion_width, 1, FRAMEWISE)
+            self.motion_head = MLP(
+                [self.motion.num_features, params.hidden, params.dim], batch_norm=False
+            )
             self.motion_target = MomentumEncoder(self.motion, self.motion_head)
             self.motion_queue = Queue(params.queue, params.dim)
 

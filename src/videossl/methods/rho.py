@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,10 +23,12 @@ from videossl.methods.base import Method
 class RhoMethod(Method):
     """Asks for max(ρ, 2) views of a video; with ρ = 1 they show the same frames."""
 
-    def __init__(self, rho: int, clip: schema.Clip, encoder: nn.Module) -> None:
+    def __init__(
+        self, params: schema.RhoBlock, rho: int, clip: schema.Clip, encoder: nn.Module
+    ) -> None:
         super().__init__(encoder)
-        self.rho, self.clip = rho, clip
-        self.span = index.span(clip.frames, clip.stride)
+        self.mode, self.rho, self.clip = params.mode, rho, clip
+        self.span = span(params, rho, clip)
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """ρ windows at independent times, or for ρ = 1 one window twice; each its own view."""
@@ -47,16 +48,6 @@ class SequentialRhoMethod(RhoMethod):
     In ``sequential`` mode the activations of one clip are held at a time; in ``parallel`` mode
     those of all. The gradients are the same: each clip passes alone, so BN sees the same batches.
     """
-
-    def __init__(
-        self,
-        mode: Literal["sequential", "parallel"],
-        rho: int,
-        clip: schema.Clip,
-        encoder: nn.Module,
-    ) -> None:
-        super().__init__(rho, clip, encoder)
-        self.mode = mode
 
     @abstractmethod
     def step(
@@ -85,6 +76,13 @@ class SequentialRhoMethod(RhoMethod):
         return self.step(clips, video, backward)
 
 
-def cosine_momentum(base: float, progress: float) -> float:
-    """From ``base`` at the start to 1 at the end, along half a cosine."""
-    return 1 - (1 - base) * (math.cos(math.pi * progress) + 1) / 2
+def momentum(params: schema.RhoMoCo | schema.RhoBYOL, progress: float) -> float:
+    """The target's momentum: constant, or from its base to 1 along half a cosine."""
+    if params.momentum_schedule == "constant":
+        return params.momentum
+    return 1 - (1 - params.momentum) * (math.cos(math.pi * progress) + 1) / 2
+
+
+def span(params: schema.RhoBlock, rho: int, clip: schema.Clip) -> int:
+    """Source frames of one clip, first to last."""
+    return index.span(clip.frames, clip.stride)

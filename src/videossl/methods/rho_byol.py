@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from videossl import losses, schema
-from videossl.data import clips as index
 from videossl.methods.base import MomentumEncoder
-from videossl.methods.rho import SequentialRhoMethod, cosine_momentum
+from videossl.methods.rho import SequentialRhoMethod, momentum
+from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
 
 
@@ -44,7 +44,7 @@ class RhoBYOL(SequentialRhoMethod):
     def __init__(
         self, params: schema.RhoBYOL, rho: int, clip: schema.Clip, encoder: nn.Module
     ) -> None:
-        super().__init__(params.mode, rho, clip, encoder)
+        super().__init__(params, rho, clip, encoder)
         self.params = params
         hidden = [params.projector_hidden] * (params.projector_layers - 1)
         self.projector = MLP([self.num_features, *hidden, params.dim], params.batch_norm)
@@ -69,15 +69,7 @@ class RhoBYOL(SequentialRhoMethod):
 
     def after_step(self, progress: float) -> None:
         """Move the target towards the online networks, on the cosine schedule less and less."""
-        momentum = self.params.momentum
-        if self.params.momentum_schedule == "cosine":
-            momentum = cosine_momentum(momentum, progress)
-        self.target.update(self.encoder, self.projector, momentum)
-
-
-def span(params: schema.RhoBYOL, rho: int, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return index.span(clip.frames, clip.stride)
+        self.target.update(self.encoder, self.projector, momentum(self.params, progress))
 
 
 def build(params: schema.RhoBYOL, rho: int, clip: schema.Clip, encoder: nn.Module) -> RhoBYOL:

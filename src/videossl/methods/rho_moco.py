@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from videossl import losses, schema
-from videossl.data import clips as index
 from videossl.methods.base import MomentumEncoder, Queue
-from videossl.methods.rho import SequentialRhoMethod, cosine_momentum
+from videossl.methods.rho import SequentialRhoMethod, momentum
+from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
 
 
@@ -29,7 +29,7 @@ class RhoMoCo(SequentialRhoMethod):
     def __init__(
         self, params: schema.RhoMoCo, rho: int, clip: schema.Clip, encoder: nn.Module
     ) -> None:
-        super().__init__(params.mode, rho, clip, encoder)
+        super().__init__(params, rho, clip, encoder)
         self.params = params
         hidden = [params.hidden] * (params.layers - 1)
         self.head = MLP([self.num_features, *hidden, params.dim], batch_norm=False)
@@ -64,15 +64,7 @@ class RhoMoCo(SequentialRhoMethod):
 
     def after_step(self, progress: float) -> None:
         """Move the target towards the online networks, on the cosine schedule less and less."""
-        momentum = self.params.momentum
-        if self.params.momentum_schedule == "cosine":
-            momentum = cosine_momentum(momentum, progress)
-        self.target.update(self.encoder, self.head, momentum)
-
-
-def span(params: schema.RhoMoCo, rho: int, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return index.span(clip.frames, clip.stride)
+        self.target.update(self.encoder, self.head, momentum(self.params, progress))
 
 
 def build(params: schema.RhoMoCo, rho: int, clip: schema.Clip, encoder: nn.Module) -> RhoMoCo:

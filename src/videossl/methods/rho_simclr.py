@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from videossl import losses, ranks, schema
-from videossl.data import clips as index
 from videossl.methods.rho import RhoMethod
+from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
 
 
@@ -78,7 +78,7 @@ class RhoSimCLR(RhoMethod):
     def __init__(
         self, params: schema.RhoSimCLR, rho: int, clip: schema.Clip, encoder: nn.Module
     ) -> None:
-        super().__init__(rho, clip, encoder)
+        super().__init__(params, rho, clip, encoder)
         self.params = params
         hidden = [params.hidden] * (params.layers - 1)
         self.head = MLP([self.num_features, *hidden, params.dim], params.batch_norm)
@@ -102,7 +102,7 @@ class RhoSimCLR(RhoMethod):
         target: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """As the base class, or with the activations of one clip at a time."""
-        if self.params.mode == "parallel":
+        if self.mode == "parallel":
             return super().training_step(clips, video, backward, target)
         with torch.no_grad():
             embeddings = torch.stack([self.embed(clip) for clip in clips], dim=1)
@@ -116,11 +116,6 @@ class RhoSimCLR(RhoMethod):
                 # its value is a share of the loss, as ``Method.training_step`` promises
                 backward(share + (out["loss"] / len(clips) - share.detach()))
         return out
-
-
-def span(params: schema.RhoSimCLR, rho: int, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return index.span(clip.frames, clip.stride)
 
 
 def build(params: schema.RhoSimCLR, rho: int, clip: schema.Clip, encoder: nn.Module) -> RhoSimCLR:

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from videossl import losses, ranks, schema
-from videossl.data import clips as index
 from videossl.methods.base import Queue
 from videossl.methods.rho import SequentialRhoMethod
+from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
 
 
@@ -40,7 +40,7 @@ class RhoSwAV(SequentialRhoMethod):
     def __init__(
         self, params: schema.RhoSwAV, rho: int, clip: schema.Clip, encoder: nn.Module
     ) -> None:
-        super().__init__(params.mode, rho, clip, encoder)
+        super().__init__(params, rho, clip, encoder)
         self.params = params
         hidden = [params.hidden] * (params.layers - 1)
         self.head = MLP([self.num_features, *hidden, params.dim], params.batch_norm)
@@ -170,11 +170,6 @@ def swapped_prediction(scores: Tensor, codes: Tensor, temperature: float) -> Ten
     """
     logs = (scores / temperature).log_softmax(dim=1)
     return -(codes.mean(dim=1) * logs).sum(dim=1).mean()
-
-
-def span(params: schema.RhoSwAV, rho: int, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return index.span(clip.frames, clip.stride)
 
 
 def build(params: schema.RhoSwAV, rho: int, clip: schema.Clip, encoder: nn.Module) -> RhoSwAV:

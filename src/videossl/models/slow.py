@@ -10,6 +10,7 @@ not say, PySlowFast's basic blocks inflate the same convolution).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -19,7 +20,9 @@ from videossl.models.backbone import Backbone
 from videossl.models.initialization import he_normal
 
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-TEMPORAL = (1, 1, 3, 3)  # temporal kernel of a block's first convolution, per stage
+# temporal kernel of a block's first convolution, per stage
+TEMPORAL = (1, 1, 3, 3)
+FRAMEWISE = (1, 1, 1, 1)
 
 
 class Residual(nn.Module):
@@ -78,12 +81,20 @@ class Slow(Backbone):
     Attributes:
         num_features: channels of the last stage: 32 * width, or 8 * width for depth 18.
         stage_features: channels of the maps that ``stages`` gives.
+
+    Args:
+        depth: 18, 50 or 101 layers.
+        width: channels of the stem.
+        channels: of the clip.
+        temporal: temporal kernel per stage; with ``FRAMEWISE`` no frame sees another.
     """
 
-    def __init__(self, depth: int, width: int) -> None:
+    def __init__(
+        self, depth: int, width: int, channels: int = 3, temporal: Sequence[int] = TEMPORAL
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv3d(3, width, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False),
+            nn.Conv3d(channels, width, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False),
             nn.BatchNorm3d(width),
             nn.ReLU(inplace=True),
             nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
@@ -93,14 +104,14 @@ class Slow(Backbone):
         self.num_features = self.stage_features[-1]
         stages = []
         for i, (before, planes) in enumerate(pairwise([width, *self.stage_features])):
-            first = block(before, planes, TEMPORAL[i], 1 if i == 0 else 2)
-            rest = (block(planes, planes, TEMPORAL[i], 1) for _ in range(BLOCKS[depth][i] - 1))
+            first = block(before, planes, temporal[i], 1 if i == 0 else 2)
+            rest = (block(planes, planes, temporal[i], 1) for _ in range(BLOCKS[depth][i] - 1))
             stages.append(nn.Sequential(first, *rest))
         self.stage2, self.stage3, self.stage4, self.stage5 = stages
         he_normal(self)
 
     def stages(self, x: Tensor) -> list[Tensor]:
-        """The maps of stages 2 to 5: (B, 3, T, H, W) -> (B, C, T, H/4, W/4) and so on."""
+        """The maps of stages 2 to 5: (B, channels, T, H, W) -> (B, C, T, H/4, W/4) and so on."""
         maps: list[Tensor] = []
         x = self.stem(x)
         for stage in (self.stage2, self.stage3, self.stage4, self.stage5):

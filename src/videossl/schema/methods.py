@@ -186,12 +186,18 @@ class VTDL(MethodBlock):
         return self
 
 
-class RhoMoCo(MethodBlock):
-    """ρMoCo (Feichtenhofer et al., CVPR 2021)."""
+class RhoBlock(MethodBlock):
+    """What the four ρ methods (Feichtenhofer et al., CVPR 2021) share."""
 
     task: Literal["rho"]
     motion: NoMotion
     dim: Count
+    mode: Literal["sequential", "parallel"]
+
+
+class RhoMoCo(RhoBlock):
+    """ρMoCo (Feichtenhofer et al., CVPR 2021)."""
+
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     temperature: Positive
@@ -199,15 +205,11 @@ class RhoMoCo(MethodBlock):
     momentum: Momentum
     momentum_schedule: Literal["cosine", "constant"]
     positives: Literal["sum_in_log", "mean_of_losses"]
-    mode: Literal["sequential", "parallel"]
 
 
-class RhoBYOL(MethodBlock):
+class RhoBYOL(RhoBlock):
     """ρBYOL (Feichtenhofer et al., CVPR 2021)."""
 
-    task: Literal["rho"]
-    motion: NoMotion
-    dim: Count
     projector_hidden: Count
     projector_layers: Annotated[int, Field(ge=1, le=8)]
     predictor_hidden: Count
@@ -215,28 +217,20 @@ class RhoBYOL(MethodBlock):
     batch_norm: bool
     momentum: Momentum
     momentum_schedule: Literal["cosine", "constant"]
-    mode: Literal["sequential", "parallel"]
 
 
-class RhoSimCLR(MethodBlock):
+class RhoSimCLR(RhoBlock):
     """ρSimCLR (Feichtenhofer et al., CVPR 2021)."""
 
-    task: Literal["rho"]
-    motion: NoMotion
-    dim: Count
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     batch_norm: bool
     temperature: Positive
-    mode: Literal["sequential", "parallel"]
 
 
-class RhoSwAV(MethodBlock):
+class RhoSwAV(RhoBlock):
     """ρSwAV (Feichtenhofer et al., CVPR 2021; SwAV is Caron et al., NeurIPS 2020)."""
 
-    task: Literal["rho"]
-    motion: NoMotion
-    dim: Count
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     batch_norm: bool
@@ -246,7 +240,6 @@ class RhoSwAV(MethodBlock):
     epsilon: Positive
     sinkhorn_iterations: Count
     code_queue: Annotated[int, Field(ge=0)]
-    mode: Literal["sequential", "parallel"]
 
 
 class HDC(MethodBlock):
