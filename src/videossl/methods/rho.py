@@ -21,7 +21,11 @@ from videossl.methods.base import Method
 
 
 class RhoMethod(Method):
-    """Asks for max(ρ, 2) views of a video; with ρ = 1 they show the same frames."""
+    """Asks for max(ρ, 2) views of a video; with ρ = 1 they show the same frames.
+
+    In ``sequential`` mode the activations of one clip are held at a time; in ``parallel`` mode
+    those of all. The gradients are the same: each clip passes alone, so BN sees the same batches.
+    """
 
     def __init__(
         self, params: schema.RhoBlock, rho: int, clip: schema.Clip, encoder: nn.Module
@@ -41,27 +45,11 @@ class RhoMethod(Method):
             for view, start in enumerate(starts)
         ]
 
-
-class SequentialRhoMethod(RhoMethod):
-    """A ρ method whose loss is a mean over its clips, each of which can pass alone.
-
-    In ``sequential`` mode the activations of one clip are held at a time; in ``parallel`` mode
-    those of all. The gradients are the same: each clip passes alone, so BN sees the same batches.
-    """
-
     @abstractmethod
     def step(
         self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
-        """Hand each clip's share of the loss to ``consume``; returns detached scalars."""
-
-    def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """See ``Method.forward``; holds the activations of all clips."""
-        parts: list[Tensor] = []
-        out = self.step(clips, video, parts.append)
-        return {**out, "loss": torch.stack(parts).sum()}
+        """One clip after the other: hands parts of the loss to ``consume``, returns scalars."""
 
     def training_step(
         self,
@@ -74,6 +62,18 @@ class SequentialRhoMethod(RhoMethod):
         if self.mode == "parallel":
             return super().training_step(clips, video, backward, target)
         return self.step(clips, video, backward)
+
+
+class SequentialRhoMethod(RhoMethod):
+    """A ρ method whose loss is a sum over its clips, each of which can pass alone."""
+
+    def forward(
+        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """See ``Method.forward``; holds the activations of all clips."""
+        parts: list[Tensor] = []
+        out = self.step(clips, video, parts.append)
+        return {**out, "loss": torch.stack(parts).sum()}
 
 
 def momentum(params: schema.RhoMoCo | schema.RhoBYOL, progress: float) -> float:

@@ -55,7 +55,7 @@ class RhoBYOL(SequentialRhoMethod):
     def step(
         self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
-        """See ``SequentialRhoMethod.step``; each clip predicts the others once."""
+        """See ``RhoMethod.step``; each clip predicts the others once."""
         targets = torch.stack([self.target(clip) for clip in clips], dim=1)  # (B, ρ, D)
         parts: list[Tensor] = []
         for i, clip in enumerate(clips):

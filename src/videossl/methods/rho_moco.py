@@ -39,7 +39,7 @@ class RhoMoCo(SequentialRhoMethod):
     def step(
         self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
-        """See ``SequentialRhoMethod.step``; each clip is the query once."""
+        """See ``RhoMethod.step``; each clip is the query once."""
         keys = torch.stack([losses.normalize(self.target(clip)) for clip in clips], dim=1)
         negatives, mask = self.queue.keys, self.queue.mask(video)
         found: dict[str, list[Tensor]] = {"loss": [], "instance_accuracy": []}

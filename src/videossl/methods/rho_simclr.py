@@ -70,9 +70,8 @@ def unmoved(module: nn.Module) -> Iterator[None]:
 class RhoSimCLR(RhoMethod):
     """The method; its clips are max(ρ, 2) views of a video, all in the same role.
 
-    In ``parallel`` mode the activations of all clips are held, in ``sequential`` mode those of one:
-    each clip passes without gradient, the loss gives the gradient of the embeddings, and each clip
-    passes again to take its part of it to the weights. The gradients are the same.
+    In ``sequential`` mode each clip passes without gradient, the loss gives the gradient of the
+    embeddings, and each clip passes again to take its part of it to the weights.
     """
 
     def __init__(
@@ -94,16 +93,10 @@ class RhoSimCLR(RhoMethod):
         embeddings = torch.stack([self.embed(clip) for clip in clips], dim=1)
         return contrast(embeddings, video, self.params.temperature)
 
-    def training_step(
-        self,
-        clips: list[Tensor],
-        video: Tensor,
-        backward: Callable[[Tensor], None],
-        target: Tensor | None = None,
+    def step(
+        self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
-        """As the base class, or with the activations of one clip at a time."""
-        if self.mode == "parallel":
-            return super().training_step(clips, video, backward, target)
+        """See ``RhoMethod.step``; each clip passes twice."""
         with torch.no_grad():
             embeddings = torch.stack([self.embed(clip) for clip in clips], dim=1)
         embeddings.requires_grad_()
@@ -114,7 +107,7 @@ class RhoSimCLR(RhoMethod):
             for i, clip in enumerate(clips):
                 share = (self.embed(clip) * gradient[:, i]).sum()
                 # its value is a share of the loss, as ``Method.training_step`` promises
-                backward(share + (out["loss"] / len(clips) - share.detach()))
+                consume(share + (out["loss"] / len(clips) - share.detach()))
         return out
 
 

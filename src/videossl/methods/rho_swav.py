@@ -54,7 +54,7 @@ class RhoSwAV(SequentialRhoMethod):
     def step(
         self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
-        """See ``SequentialRhoMethod.step``; each clip is the query once."""
+        """See ``RhoMethod.step``; each clip is the query once."""
         sequential = self.mode == "sequential"
         queries = self._ahead(clips) if sequential else [self._embed(clip) for clip in clips]
         embeddings = torch.stack([query.detach() for query in queries], dim=1)  # (B, P, D)
