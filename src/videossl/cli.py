@@ -117,8 +117,9 @@ def _stage(args: argparse.Namespace) -> None:
     node = graph.find(
         args.stage, {key: getattr(args, key) for key in stages.STAGES[args.stage].who}
     )
-    inputs = {role: getattr(args, role) for role in graph.needs(node)}
-    missing = [f"--{role}" for role, paths in inputs.items() if not paths]
+    needs = graph.needs(node)
+    inputs = {role: getattr(args, role) or [] for role in needs}
+    missing = [f"--{role}" for role, nodes in needs.items() if nodes and not inputs[role]]
     if missing:
         raise UserError(f"{node}: needs {', '.join(missing)}")
     if args.stage == "pretrain" and graph.params.pretrain.gpus > 1:
