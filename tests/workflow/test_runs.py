@@ -43,6 +43,18 @@ def snakemake(study: Study) -> set[str]:
     return engines.would_run_snakemake(done.stdout + done.stderr)
 
 
+PROTOCOLS = {"finetuned": {"recognition"}, "frozen": {"linear", "knn", "retrieval"}}
+
+
+@pytest.mark.parametrize("kind", PROTOCOLS)
+def test_a_study_may_do_without_a_kind_of_protocol(ran, kind):
+    nothing = "".join(f"    {name}: null\n" for name in PROTOCOLS[kind])
+    ran.overlay(f"evaluate:\n  {kind}:\n{nothing}")
+    assert snakemake(ran) == {"aggregate"}
+    (found,) = json.loads((ran.root / "runs/report/metrics.json").read_text())["rspnet"].values()
+    assert set(found) == set.union(*PROTOCOLS.values()) - PROTOCOLS[kind]
+
+
 def test_nothing_runs_twice(ran):
     assert snakemake(ran) == set()
 
