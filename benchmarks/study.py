@@ -84,25 +84,26 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def table(results: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """Per method and protocol: mean, spread and gain over the baseline, in points."""
+    """A row per method: mean over seeds, standard deviation, and mean gain over the baseline."""
     chosen = results[results["metric"] == results["protocol"].map(PRIMARY)]
-    rows = []
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     for (dataset, protocol), group in chosen.groupby(["dataset", "protocol"], sort=False):
         by_seed = group.pivot(index="seed", columns="method", values="value") * 100
         for method in group["method"].unique():
-            gain = by_seed[method] - by_seed[baseline]
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "protocol": f"{protocol} {PRIMARY[protocol]}",
-                    "method": method,
-                    "mean": by_seed[method].mean(),
-                    "sd": by_seed[method].std(),
-                    "gain": gain.mean(),
-                    "least gain": gain.min(),
-                }
-            )
-    return pd.DataFrame(rows)
+            found = by_seed[method]
+            cell = f"{found.mean():.1f} ± {found.std():.1f}"
+            if method != baseline:
+                cell += f" ({(found - by_seed[baseline]).mean():+.1f})"
+            row = rows.setdefault((dataset, method), {"dataset": dataset, "method": method})
+            row[f"{protocol} {PRIMARY[protocol]}"] = cell
+    return pd.DataFrame(list(rows.values()))
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The rows as a table of Markdown, numbers with one decimal."""
+    rows = [[f"{x:.1f}" if isinstance(x, float) else x for x in row] for row in frame.to_numpy()]
+    head = [list(frame.columns), ["---"] * len(frame.columns)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *rows])
 
 
 def only(methods: tuple[str, ...]) -> dict[str, Any]:
@@ -164,17 +165,15 @@ def main() -> None:
     parser.add_argument("--baseline", default="scratch")
     parser.add_argument("--only", choices=("table", "ablations"))
     args = parser.parse_args()
-    print(f"{len(args.seeds)} seeds; per cent of test videos, gains in points over {args.baseline}")
+    print(f"{len(args.seeds)} seeds; per cent of test videos; points over {args.baseline}\n")
     if args.only != "ablations":
         results = []
         for seed in args.seeds:
             run(args.directory, [{"seed": seed}], args.overlay)
             results.append(pd.read_csv(args.directory / "runs/report/results.csv"))
-        found = table(pd.concat(results), args.baseline)
-        print(found.to_string(index=False, float_format="%.1f"))
+        print(markdown(table(pd.concat(results), args.baseline)), flush=True)
     if args.only != "table":
-        found = ablate(args.directory, args.seeds, args.overlay)
-        print(found.to_string(index=False, float_format="%.1f"))
+        print(markdown(ablate(args.directory, args.seeds, args.overlay)))
 
 
 if __name__ == "__main__":
