@@ -2,8 +2,8 @@
 
     python benchmarks/startup.py --study DIR      # a folder where Snakemake has run (make)
 
-A row per method: the median and the largest of some starts, one after the other. Nothing is
-written: the process ends where its first step would begin.
+A row per method: the median and the largest of some starts, one after the other. The process ends
+where its first step would begin, so no output is made; an empty folder may stay in ``scratch/``.
 """
 
 from __future__ import annotations

@@ -21,7 +21,9 @@ def parameters(net):
 
 @pytest.fixture(scope="module")
 def video():
-    return pytest.importorskip("torchvision.models.video")
+    return pytest.importorskip(
+        "torchvision.models.video", reason="torchvision, which it is compared with, is not here"
+    )
 
 
 @pytest.mark.parametrize(

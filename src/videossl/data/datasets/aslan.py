@@ -130,7 +130,7 @@ def _load(path: Path) -> npt.NDArray[np.int64]:
         raise UserError(f"{path}: not found; expected {shape}") from None
     try:
         content = loadmat(io.BytesIO(data), variable_names=[MATRIX])
-    except NotImplementedError:
+    except NotImplementedError:  # what scipy raises for version 7.3, which is HDF5
         raise UserError(f"{path}: MATLAB 7.3 file; expected version 7, see `save -v7`") from None
     except DAMAGED:
         raise UserError(f"{path}: no or a damaged MATLAB file; expected {shape}") from None
