@@ -157,7 +157,7 @@ def orientation(x: Tensor, y: Tensor) -> Tensor:
     x, y = torch.where(half, -x, x), torch.where(half, -y, y)
     quarter = x <= 0
     x, y = torch.where(quarter, y, x), torch.where(quarter, -x, y)
-    return 4 * half.long() + 2 * quarter.long() + (y >= x).long()
+    return 4 * half.byte() + 2 * quarter.byte() + (y >= x).byte()
 
 
 def motion_labels(
@@ -172,12 +172,13 @@ def motion_labels(
     shown = shown.to(flow.dtype)
     change = boundary(flow) * shown[:, None, None, :, None, None]
     count = shown.sum(1).clamp(min=1)
-    frames = torch.hypot(*change.unbind(2)).mean(dim=(-2, -1))  # (B, 2, N)
+    frames = change.square().sum(2).sqrt().mean(dim=(-2, -1))  # (B, 2, N)
     mean = (change.sum(3) / count[:, None, None, None, None]).flatten(3)  # (B, 2, 2, S * S)
     across, down = mean.unbind(2)
     size, bins = torch.hypot(across, down), orientation(across, down)  # (B, 2, S * S)
-    parts = F.one_hot(bins, BINS).to(size.dtype) * size[..., None]
-    turned = torch.einsum("bfpk,np->bfnk", parts, masks)  # (B, 2, 29, BINS)
+    each = torch.arange(BINS, dtype=torch.uint8, device=bins.device)[:, None]
+    parts = torch.where(bins[:, :, None] == each, size[:, :, None], 0)  # (B, 2, BINS, S * S)
+    turned = (parts @ masks.T).transpose(2, 3)  # (B, 2, 29, BINS)
     sums = turned.sum(-1)
     found, where = [], 0
     for blocks in BLOCKS:
@@ -198,9 +199,9 @@ def motion_labels(
 
 def appearance_labels(clip: Tensor, patterns: Patterns, levels: int) -> Tensor:
     """The 13 labels of appearance, (B, 13); see ``label``."""
-    pixels = clip.round().clamp(0, 255).flatten(3)  # (B, 3, T, S * S)
-    bright = (pixels >= 128).long()
-    code = 4 * bright[:, 0] + 2 * bright[:, 1] + bright[:, 2]  # (B, T, S * S)
+    pixels = clip.round().clamp(0, 255).to(torch.uint8).flatten(3)  # (B, 3, T, S * S)
+    red, green, blue = (pixels >> 7).unbind(1)
+    code = 4 * red + 2 * green + blue  # (B, T, S * S)
     colours = histograms(code, BINS, patterns).sum(1)  # (B, 29, BINS)
     alike = stability(pixels, patterns, levels)
     found, where = [], 0
@@ -217,22 +218,22 @@ def stability(pixels: Tensor, patterns: Patterns, levels: int) -> Tensor:
     """How alike a block's colours are in all frames: 1 if all are the same, 0 if none.
 
     Of each channel's histograms of the frames, the smallest over the largest, summed over bins.
-    (B, 3, T, S * S) in whole grey levels -> (B, 29), the mean over channels.
+    (B, 3, T, S * S) uint8 -> (B, 29), the mean over channels.
     """
     shares = []
-    for channel in (pixels * (levels / 256)).long().unbind(1):  # one by one: they are large
+    for channel in (pixels.int() * levels >> 8).unbind(1):  # one by one: they are large
         counts = histograms(channel, levels, patterns)  # (B, T, 29, levels)
         shares.append(counts.amin(1).sum(-1) / counts.amax(1).sum(-1))
     return torch.stack(shares).mean(0)
 
 
 def histograms(values: Tensor, bins: int, patterns: Patterns) -> Tensor:
-    """How often each value is in each block: (B, T, S * S) int64 -> (B, T, 29, bins).
+    """How often each value is in each block: (B, T, S * S) integers -> (B, T, 29, bins).
 
     Regions are counted first, because they are disjoint. Whole numbers: exact in any order.
     """
     b, t, _ = values.shape
-    index = (values + patterns.region * bins).flatten(0, 1)
+    index = (values + patterns.region * bins).flatten(0, 1)  # int64
     regions = patterns.regions.new_zeros(b * t, len(patterns.regions) * bins)
     regions.scatter_add_(1, index, regions.new_ones(()).expand_as(index))
     return patterns.regions.T @ regions.view(b, t, -1, bins)
