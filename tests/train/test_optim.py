@@ -78,3 +78,18 @@ def test_sgd_follows_the_formula():
         v = 0.9 * v + (2 * w + 0.01 * w)
         w -= 0.1 * v
     assert math.isclose(weight.item(), w, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars", "lamb"])
+def test_a_weight_may_get_its_first_gradient_late(name):
+    early, late = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    spec = Optimizer(name=name, lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN)
+    optimizer = optim.build(nn.ModuleList([early, late]), spec)
+    before = late.weight.clone()
+    for step in range(3):
+        assert torch.equal(late.weight, before)
+        optimizer.zero_grad()
+        chosen = [early] if step < 2 else [early, late]
+        sum(layer(torch.ones(1, 2)).sum() for layer in chosen).backward()
+        optimizer.step()
+    assert not torch.equal(late.weight, before)

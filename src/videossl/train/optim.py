@@ -27,11 +27,12 @@ def build(module: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
         },
     ]
     _leave_out_the_compiler()
-    fused = all(p.is_cuda for p in trained)
     if spec.name == "sgd":
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, fused=fused)
+        # not fused: torch's fused kernel fails on weights whose first gradient comes later than
+        # that of others, like prototypes that are frozen at first
+        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
     if spec.name == "adamw":
-        return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999), fused=fused)
+        return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999), fused=True)
     # imported here: it takes seconds, and torch has the other two
     from timm.optim.lamb import Lamb
     from timm.optim.lars import Lars
