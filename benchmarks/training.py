@@ -47,6 +47,7 @@ from videossl.models.backbone import Backbone  # noqa: E402
 from videossl.params import DecodeParams, MotionParams, PrepareParams  # noqa: E402
 from videossl.registry import BACKBONES, METHODS  # noqa: E402
 from videossl.train import optim  # noqa: E402
+from videossl.train.ahead import ahead  # noqa: E402
 from videossl.train.device import device, keep_freed_memory, place, readers  # noqa: E402
 
 WARM = 3  # steps that are not timed
@@ -126,9 +127,12 @@ def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
         enabled = args.precision == "bfloat16"
         return torch.autocast(where.type, torch.bfloat16, enabled=enabled)
 
-    def step(batch: Batch) -> None:
+    def prepare(batch: Batch) -> tuple[list[Tensor], Batch]:
         moved = batch.to(where)
-        clips = views(moved, args.size)
+        with torch.no_grad():
+            return method.prepare(views(moved, args.size), moved.target), moved
+
+    def step(clips: list[Tensor], moved: Batch) -> None:
         optimizer.zero_grad()
         with autocast():
             method.training_step(clips, moved.video, Tensor.backward, moved.target)
@@ -139,13 +143,17 @@ def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     begin = clock(where)
-    with closing(batches(source, readers(where, args.threads), where.type == "cuda")) as stream:
-        for batch in stream:
+    with (
+        closing(batches(source, readers(where, args.threads), where.type == "cuda")) as stream,
+        closing(ahead(stream, prepare) if where.type == "cpu" else stream) as ready,
+    ):
+        for batch in ready:
             times["wait"].append(clock(where) - begin)
             passes = Passes()
             handles = passes.listen(method)
             begin = clock(where)
-            step(batch)
+            clips, moved = batch if isinstance(batch, tuple) else prepare(batch)
+            step(clips, moved)
             times["step"].append(clock(where) - begin)
             for handle in handles:
                 handle.remove()
@@ -155,14 +163,14 @@ def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
             begin = clock(where)
     medians = {key: statistics.median(values[WARM:]) for key, values in times.items()}
     whole = medians["wait"] + medians["step"]
-    clips = len(batch.clips) * source.batch_size
+    count = len(moved.clips) * source.batch_size
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     if where.type == "cuda":
         memory = torch.cuda.max_memory_allocated() / 2**20
     return (
         f"{1000 * medians['bare']:.0f} | {1000 * medians['step']:.0f} "
         f"| {medians['step'] / medians['bare']:.3f} | {medians['wait'] / whole:.1%} "
-        f"| {clips / whole:.0f} | {memory:.0f} |"
+        f"| {count / whole:.0f} | {memory:.0f} |"
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from specs import AUGMENT, PLAIN
 from study import ROOT
@@ -82,3 +83,21 @@ def batches(method: Method, batch_size: int = 8) -> TrainBatches:
     if entry != schema.NO_MOTION:
         motion = Motions(params.load(ROOT / "params.yaml").motion[entry])
     return TrainBatches(Store(), range(VIDEOS), method.requests, AUGMENT, batch_size, 0, motion)
+
+
+def forward(
+    method: Method, clips: list[Tensor], video: Tensor, target: Tensor
+) -> dict[str, Tensor]:
+    """The loss of clips, as ``data.views`` gives them."""
+    return method(method.prepare(clips, target), video, target)
+
+
+def step(
+    method: Method,
+    clips: list[Tensor],
+    video: Tensor,
+    backward: Callable[[Tensor], None],
+    target: Tensor,
+) -> dict[str, Tensor]:
+    """Loss and gradients of the same."""
+    return method.training_step(method.prepare(clips, target), video, backward, target)

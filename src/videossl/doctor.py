@@ -110,7 +110,7 @@ def _method(
         for batch in stream:
             begin = time.perf_counter()
             moved = batch.to(where)
-            clips = views(moved, params.clip.size)
+            clips = method.prepare(views(moved, params.clip.size), moved.target)
             optimizer.zero_grad()
             with torch.autocast(where.type, torch.bfloat16, enabled=autocast):
                 method.training_step(clips, moved.video, torch.Tensor.backward, moved.target)

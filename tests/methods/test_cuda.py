@@ -33,7 +33,7 @@ def steps(method: Any, device: str) -> tuple[list[Any], dict[str, torch.Tensor]]
         # augmented on the CPU for both: what differs is the method's own rounding in float64
         clips = [clip.double().to(device) for clip in views(batch, pretext.CLIP.size)]
         method.zero_grad()
-        out = method.training_step(clips, there.video, lambda x: x.backward(), there.target)
+        out = pretext.step(method, clips, there.video, lambda x: x.backward(), there.target)
         found.append({name: value.double().cpu() for name, value in out.items()})
         method.after_step(0.5)
     state = {name: value.cpu() for name, value in method.state_dict().items()}

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pretext
 from sts_cases import FLOW, MIRRORS, SIZE, T, build, labelled, noise
 from study import ROOT
 from videossl import params
@@ -152,7 +153,7 @@ def test_loss_equals_the_equations(target):
     clips[2][1] = 0
     clips[1][2] = clips[1][2, :, :1]
     expected = loss_written_out(copy.deepcopy(method), clips, labelled(clips, shown))
-    out = method(clips, torch.arange(6), shown)
+    out = pretext.forward(method, clips, torch.arange(6), shown)
     assert out["loss"].item() == pytest.approx(expected, rel=1e-6)
 
 
@@ -161,7 +162,7 @@ def test_chance_values():
     torch.nn.init.zeros_(method.head.linear.weight)
     torch.nn.init.zeros_(method.head.linear.bias)
     clips, shown = noise(frames=16, palette=4)
-    out = method(clips, torch.arange(6), shown)
+    out = pretext.forward(method, clips, torch.arange(6), shown)
     of_pattern = 2 * math.log(16) + 2 * math.log(4) + 8 * math.log(8)
     motion, appearance = of_pattern + 2 * math.log(15), of_pattern + math.log(8)
     assert out["motion_loss"].item() == pytest.approx(motion, rel=1e-5)
@@ -183,13 +184,13 @@ def test_right_answers_cost_nothing(target):
             method.head.linear.bias.data[sum(counts[:column]) + found[name]] = 30.0
         else:
             method.head.linear.bias.data[column] = found[name] + 1
-    out = method(clips, torch.zeros(1), shown)
+    out = pretext.forward(method, clips, torch.zeros(1), shown)
     assert out["loss"].item() < 1e-5
     assert out["motion_accuracy"].item() == out["appearance_accuracy"].item() == 1
     wrong = 10 if target == "classification" else 1
     method.head.linear.bias.data[sum(counts[:2]) if wrong == 10 else 2] += 40 * wrong
     if found["p_v_1"] != 0:
-        out = method(clips, torch.zeros(1), shown)
+        out = pretext.forward(method, clips, torch.zeros(1), shown)
         assert out["motion_accuracy"].item() == pytest.approx(13 / 14)
 
 
@@ -200,7 +201,7 @@ def test_static_clips_have_no_motion_loss_and_finite_gradients(target, curriculu
     clips, shown = noise()
     clips[2].zero_()
     clips[1] = clips[1][:, :, :1].expand_as(clips[1])
-    out = method.training_step(clips, torch.arange(6), lambda x: x.backward(), shown)
+    out = pretext.step(method, clips, torch.arange(6), lambda x: x.backward(), shown)
     assert out["motion_loss"].item() == out["motion_accuracy"].item() == 0
     assert out["appearance_loss"].item() > 0  # the clips' colours
     assert all(torch.isfinite(p.grad).all() for p in method.parameters())
@@ -211,7 +212,7 @@ def test_gradient_reaches_encoder_and_head_and_nothing_else(target):
     method = build(target=target)
     clips, shown = noise()
     clips = [clip.requires_grad_() for clip in clips]
-    out = method.training_step(clips, torch.arange(6), lambda x: x.backward(), shown)
+    out = pretext.step(method, clips, torch.arange(6), lambda x: x.backward(), shown)
     assert not any(value.requires_grad for value in out.values())
     for name, parameter in method.named_parameters():
         assert parameter.grad.abs().sum() > 0, name
@@ -224,7 +225,7 @@ def test_gradient_reaches_encoder_and_head_and_nothing_else(target):
 def test_weights_switch_a_family_off(off, first):
     method = build(target="regression", **{off: 0.0})
     clips, shown = noise()
-    method(clips, torch.arange(6), shown)["loss"].backward()
+    pretext.forward(method, clips, torch.arange(6), shown)["loss"].backward()
     moved = method.head.linear.weight.grad.abs().sum(1) > 0
     assert moved.tolist() == [not first] * 14 + [first] * 13
 
@@ -254,11 +255,11 @@ def test_harder_clips_have_no_effect_on_the_loss_yet():
     hard = found.concentration.argsort()[:3]
     losses = []
     for _ in range(2):
-        losses.append(method(clips, torch.arange(6), shown)["loss"].item())
+        losses.append(pretext.forward(method, clips, torch.arange(6), shown)["loss"].item())
         clips[0][hard] = torch.randn_like(clips[0][hard])
     assert losses[0] == losses[1]
     method.after_step(0.5)
-    assert method(clips, torch.arange(6), shown)["loss"].item() != losses[0]
+    assert pretext.forward(method, clips, torch.arange(6), shown)["loss"].item() != losses[0]
 
 
 def test_progress_is_state():
@@ -299,7 +300,7 @@ def test_overfits_sixteen_videos(target):
     history = []
     for _ in range(150):
         optimizer.zero_grad()
-        out = method.training_step(clips, torch.arange(16), lambda x: x.backward(), shown)
+        out = pretext.step(method, clips, torch.arange(16), lambda x: x.backward(), shown)
         optimizer.step()
         history.append({name: value.item() for name, value in out.items()})
     last = {name: np.mean([h[name] for h in history[-3:]]) for name in history[0]}

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pretext
 from v3s_cases import CHANCE, EXPONENT, RATE, RATIO, SAMPLING, SIDE, build, targets
 from videossl import schema
 from videossl.methods import v3s
@@ -188,7 +189,7 @@ def test_loss_equals_the_equations():
     clips, target = torch.randn(12, 3, 8, 16, 16).double(), targets(method, 12)
     assert (target[:, EXPONENT] == -1).any()
     other = copy.deepcopy(method)
-    out = method([clips], torch.arange(12), target)
+    out = pretext.forward(method, [clips], torch.arange(12), target)
     logits = other.head(other.encoder(other.transform(clips, target[:, 4:]))).tolist()
     expected = written_out(method, logits, target[:, :4].numpy())
     assert out["loss"].item() == pytest.approx(expected, rel=1e-6)
@@ -209,7 +210,7 @@ def test_chance_value(heads):
     method = build(task={"heads": heads})
     torch.nn.init.zeros_(method.head.weight)
     torch.nn.init.zeros_(method.head.bias)
-    out = method([torch.randn(6, 3, 8, 16, 16)], torch.arange(6), targets(method))
+    out = pretext.forward(method, [torch.randn(6, 3, 8, 16, 16)], torch.arange(6), targets(method))
     assert out["loss"].item() == pytest.approx(CHANCE, rel=1e-6)
 
 
@@ -227,7 +228,7 @@ def test_joint_loss_is_of_the_product():
     method = build(task={"heads": "joint"}).double()
     clips, target = torch.randn(12, 3, 8, 16, 16).double(), targets(method, 12)
     other = copy.deepcopy(method)
-    out = method([clips], torch.arange(12), target)
+    out = pretext.forward(method, [clips], torch.arange(12), target)
     logits = other.head(other.encoder(other.transform(clips, target[:, 4:])))
     expected = 0.0
     for scores, row in zip(logits.tolist(), target[:, :4].numpy().clip(0), strict=True):
@@ -253,15 +254,19 @@ def test_clips_pass_as_rows_with_their_own_targets():
     one.load_state_dict(two.state_dict())
     clips, target = [torch.randn(5, 3, 8, 16, 16) for _ in range(2)], targets(two, 5)
     a, b = target.chunk(2, dim=1)
-    together = two(clips, torch.arange(5), target)
-    apart = one([torch.cat(clips)], torch.arange(10), torch.cat([a, b]))
+    together = pretext.forward(two, clips, torch.arange(5), target)
+    apart = pretext.forward(one, [torch.cat(clips)], torch.arange(10), torch.cat([a, b]))
     torch.testing.assert_close(together, apart)
 
 
 def test_gradient_reaches_the_encoder_and_every_head():
     method = build()
-    out = method.training_step(
-        [torch.randn(6, 3, 8, 16, 16)], torch.arange(6), lambda x: x.backward(), targets(method)
+    out = pretext.step(
+        method,
+        [torch.randn(6, 3, 8, 16, 16)],
+        torch.arange(6),
+        lambda x: x.backward(),
+        targets(method),
     )
     assert not any(value.requires_grad for value in out.values())
     for name, parameter in method.encoder.named_parameters():
@@ -275,7 +280,7 @@ def test_a_weight_switches_its_head_off(off):
     names = ["scale_weight", "projection_weight", "rate_weight", "acceleration_weight"]
     method = build(**{names[off]: 0.0})
     clips = [torch.randn(6, 3, 8, 16, 16)]
-    method(clips, torch.arange(6), targets(method))["loss"].backward()
+    pretext.forward(method, clips, torch.arange(6), targets(method))["loss"].backward()
     parts = method.head.bias.grad.split([3, 5, 4, 3])
     assert [bool(part.abs().sum() > 0) for part in parts] == [k != off for k in range(4)]
 
@@ -321,7 +326,7 @@ def test_overfits_sixteen_videos():
     target = torch.tensor([r.target for r in requests])
     for _ in range(60):
         optimizer.zero_grad()
-        out = method.training_step(clips, torch.arange(16), lambda x: x.backward(), target)
+        out = pretext.step(method, clips, torch.arange(16), lambda x: x.backward(), target)
         optimizer.step()
     assert out["loss"] < 0.3 * CHANCE
     for name in v3s.TRANSFORMS:

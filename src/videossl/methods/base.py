@@ -22,7 +22,8 @@ class Method(nn.Module, ABC):
 
     A method's module offers ``build(params, task, clip, encoder)`` and
     ``span(params, task, clip)``, the source frames one window of it covers. The training loop does,
-    for each batch: the clips of ``requests`` -> ``training_step`` -> optimizer -> ``after_step``.
+    for each batch: the clips of ``requests`` -> ``prepare`` -> ``training_step`` -> optimizer ->
+    ``after_step``.
     Everything that must survive a restart is a parameter or a buffer.
 
     Attributes:
@@ -41,6 +42,18 @@ class Method(nn.Module, ABC):
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """Which clips of a video of ``num_frames`` frames one step needs; always as many."""
 
+    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
+        """What can be made of a batch without the network, and without random numbers.
+
+        On the CPU it runs ahead, beside the step before. As they are, unless a method says more.
+
+        Args:
+            clips: one tensor per request, in the order of ``requests``: (B, 3, T, S, S), or what
+                ``data.views`` makes of other kinds.
+            target: see ``forward``.
+        """
+        return clips
+
     @abstractmethod
     def forward(
         self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
@@ -48,8 +61,7 @@ class Method(nn.Module, ABC):
         """The loss of one batch; a queue, where there is one, moves on.
 
         Args:
-            clips: one tensor per request, in the order of ``requests``: (B, 3, T, S, S), or what
-                ``data.views`` makes of other kinds.
+            clips: what ``prepare`` returned.
             video: (B,) int64, which video each row comes from.
             target: (B, N) float32, the targets of a row's requests one after another: labels and
                 random numbers that go with the clips. Drawn there and not here, they do not depend

@@ -106,18 +106,25 @@ class OrderGeometry(Method):
             ClipRequest(frames, view=0, target=tuple(parameters.tolist())),
         ]
 
+    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
+        """What each network sees, first halves before second halves; ``target`` as in forward."""
+        shuffled, original = clips
+        maps = matrices(self.task, target[:, 1:])
+        if self.params.variant == "siamese":
+            return [torch.cat([shuffled, original]), self._both_ways(original, maps)]
+        both = [self._warped(shuffled, maps), self._warped(original, self._identity(maps))]
+        return [torch.cat(both)]
+
     def forward(
         self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``; ``target`` is the class and the map's five parameters."""
         assert target is not None  # both requests carry one
-        shuffled, original = clips
         label, parameters = target[:, 0].long(), target[:, 1:]
-        maps = matrices(self.task, parameters)
         if self.params.variant == "siamese":
-            order, transform = self._siamese(shuffled, original, maps)
+            order, transform = self._siamese(*clips)
         else:
-            order, transform = self._disentangled(shuffled, original, maps)
+            order, transform = self._disentangled(*clips)
         logits, predicted = self.order_head(order), self.transform_head(transform)
         logits, predicted = logits.to(target.dtype), predicted.to(target.dtype)
 
@@ -131,25 +138,22 @@ class OrderGeometry(Method):
             "transform_error": (predicted.detach() - parameters).abs().mean(),
         }
 
-    def _siamese(self, shuffled: Tensor, original: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    def _siamese(self, orders: Tensor, ways: Tensor) -> tuple[Tensor, Tensor]:
         """What the heads see, of the order and of the map: (B, C) each."""
         streams = (self.encoder, self.other)
         first, second = streams if self.params.kept == "order" else streams[::-1]
-        after, before = first(torch.cat([shuffled, original])).chunk(2)
-        forwards, backwards = self._both_ways(second, original, maps)
+        after, before = first(orders).chunk(2)
+        forwards, backwards = second(ways).chunk(2)
         return after - before, forwards - backwards
 
-    def _disentangled(
-        self, shuffled: Tensor, original: Tensor, maps: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _disentangled(self, both: Tensor) -> tuple[Tensor, Tensor]:
         """The same from the two parts of one network's features."""
-        clips = [self._warped(shuffled, maps), self._warped(original, self._identity(maps))]
-        after, before = self.encoder(torch.cat(clips)).chunk(2)
+        after, before = self.encoder(both).chunk(2)
         order, transform = (after - before).tensor_split([self.num_features // 2], dim=1)
         return order, transform
 
-    def _both_ways(self, encoder: nn.Module, clip: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, C) of the clip and then the transformed clip as one, played both ways.
+    def _both_ways(self, clip: Tensor, maps: Tensor) -> Tensor:
+        """The clip and then the transformed clip as one, played both ways: (2 B, 3, T, S, S).
 
         The transformed one comes last frame first: frames meet their originals in the middle, and
         what moves in them moves there and back. So the map alone tells the two ways apart. Every
@@ -158,8 +162,7 @@ class OrderGeometry(Method):
         clip = clip[:, :, ::2]
         still, moved = self._warped(clip, self._identity(maps)), self._warped(clip, maps)
         joined = torch.cat([still, moved.flip(2)], dim=2)  # (B, 3, K, S, S), or K + 1 frames
-        forwards, backwards = encoder(torch.cat([joined, joined.flip(2)])).chunk(2)
-        return forwards, backwards
+        return torch.cat([joined, joined.flip(2)])
 
     def _warped(self, clip: Tensor, maps: Tensor) -> Tensor:
         return warp(clip, maps, self.zoom)

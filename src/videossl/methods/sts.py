@@ -89,14 +89,17 @@ class STS(Method):
             ClipRequest(frames[1:], 0, "motion", shown),
         ]
 
+    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
+        """The clip and its labels; ``target`` (B, T - 1) says which flows count."""
+        clip, plain, flow = clips
+        found = label(flow, target, plain, self.patterns, self.task.levels, self.task.still)
+        return [clip, *found]
+
     def forward(
         self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """See ``Method.forward``; ``target`` (B, T - 1) says which flows count."""
-        clip, plain, flow = clips
-        assert target is not None  # ``requests`` says so
-        task = self.task
-        found = label(flow, target, plain, self.patterns, task.levels, task.still)
+        """See ``Method.forward``."""
+        clip, found, task = clips[0], Labels(*clips[1:]), self.task
         counted = self._counted(found)
         out = self.head(self.encoder(clip))
         if self.head.classify:

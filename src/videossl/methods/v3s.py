@@ -213,14 +213,19 @@ class V3S(Method):
 
     # --------------------------------------------------------------------------- device
 
+    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
+        """All clips as one batch, transformed."""
+        drawn = torch.cat(target.chunk(len(clips), dim=1))  # rows in the order of cat(clips)
+        return [self.transform(torch.cat(clips), drawn[:, len(TRANSFORMS) :])]
+
     def forward(
         self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """See ``Method.forward``; all clips pass as one batch."""
+        """See ``Method.forward``."""
         assert target is not None  # every request carries its transforms
-        drawn = torch.cat(target.chunk(len(clips), dim=1))  # rows in the order of cat(clips)
-        labels = drawn[:, : len(TRANSFORMS)].long()
-        features = self.encoder(self.transform(torch.cat(clips), drawn[:, len(TRANSFORMS) :]))
+        count = len(clips[0]) // len(target)  # clips of a video
+        labels = torch.cat(target.chunk(count, dim=1))[:, : len(TRANSFORMS)].long()
+        features = self.encoder(clips[0])
         with torch.autocast(features.device.type, enabled=False):
             logits = self.head(features.to(self.head.weight.dtype))
             loss, predicted = self.recognise(logits, labels)

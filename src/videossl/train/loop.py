@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from types import FrameType
@@ -28,16 +28,22 @@ from videossl.data.views import views
 from videossl.job import Job, Stopped, UserError
 from videossl.schema import Optimizer
 from videossl.train import checkpoint, curve, optim, speed
+from videossl.train.ahead import ahead
 from videossl.train.device import device, keep_freed_memory, place, readers
 
 STOP_EVERY = 8  # steps after which ranks agree on stopping: it waits for the device
 CHECKPOINT_SECONDS = 30.0  # at most this much work is lost to a kill
+Part = tuple[list[Tensor], Batch]  # what ``Task.prepare`` made of a batch, or of a part of it
 
 
 class Task(ABC):
     """What is trained, for the loop."""
 
     module: nn.Module  # parameters and buffers are all the state of the task, but for `extra`
+
+    def prepare(self, clips: list[Tensor], batch: Batch) -> list[Tensor]:
+        """What ``step`` gets of a batch's views; on the CPU it runs ahead, beside other steps."""
+        return clips
 
     @abstractmethod
     def step(
@@ -173,10 +179,11 @@ class _Run:
         try:
             with (
                 closing(batches(source, workers, pin=self.device.type == "cuda")) as stream,
+                closing(self._prepared(stream)) as prepared,
                 _progress(self.total, self.step, self.job) as bar,
             ):
-                for batch in self.meter.timed(stream):
-                    self._one_step(batch.to(self.device))
+                for parts in self.meter.timed(prepared):
+                    self._one_step(parts)
                     bar.update()
                     if self.step % self.per_epoch == 0:
                         self._end_epoch(bar)
@@ -204,16 +211,27 @@ class _Run:
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self.asked_to_stop = True
 
-    def _one_step(self, batch: Batch) -> None:
+    def _prepared(self, stream: Iterator[Batch]) -> Generator[Iterable[Part]]:
+        """The parts of each batch: ahead on the CPU; on a GPU, which runs behind, in the step."""
+        if self.device.type == "cpu":
+            return ahead(stream, lambda batch: list(self._parts(batch)))
+        return (self._parts(batch) for batch in stream)
+
+    @torch.no_grad()
+    def _parts(self, batch: Batch) -> Iterator[Part]:
+        for part in batch.to(self.device).split(self.recipe.accumulate):
+            yield self.task.prepare(views(part, self.recipe.size), part), part
+
+    def _one_step(self, prepared: Iterable[Part]) -> None:
         # dropout and the like: numbers of this step, whatever ran before it
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        spec, parts = self.recipe.optimizer, self.recipe.accumulate
+        spec = self.recipe.optimizer
         base = optim.peak(spec, self.batches.batch_size)
         for group in self.optimizer.param_groups:
             group["lr"] = optim.learning_rate(base, self.step, self.total, self.warmup)
         self.optimizer.zero_grad(set_to_none=True)
-        for part in batch.split(parts):
-            self._add_gradients(part, parts)
+        for clips, batch in prepared:
+            self._add_gradients(clips, batch)
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         ranks.average(p.grad for p in trained if p.grad is not None)
         if spec.clip_norm:
@@ -222,8 +240,8 @@ class _Run:
         self.step += 1
         self.task.after_step(self.step / self.total)
 
-    def _add_gradients(self, batch: Batch, parts: int) -> None:
-        clips = views(batch, self.recipe.size)
+    def _add_gradients(self, clips: list[Tensor], batch: Batch) -> None:
+        parts = self.recipe.accumulate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             found = self.task.step(clips, batch, lambda loss: _backward(loss / parts))
         # over ranks at every step, so that any rank's checkpoint holds the sums of all

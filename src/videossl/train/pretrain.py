@@ -38,6 +38,10 @@ class Pretraining(Task):
         self.features = watch.Features(method.encoder)
         self.monitor, self.monitor_epochs = monitor, monitor_epochs
 
+    def prepare(self, clips: list[Tensor], batch: Batch) -> list[Tensor]:
+        """What the method makes of them without its networks."""
+        return self.module.prepare(clips, batch.target)
+
     def step(
         self, clips: list[Tensor], batch: Batch, backward: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
