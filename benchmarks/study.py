@@ -17,7 +17,8 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,18 @@ class Ablation:
     name: str
     methods: tuple[str, ...]
     key: str
-    values: tuple[Any, ...]
+    values: tuple[Any, ...]  # without, with; None is as params.yaml has it
     measure: str = "linear"  # the linear probe's top-1, or a column of metrics.json of pretrain
+    under: Mapping[str, Any] = field(default_factory=dict)  # what else is changed, in both
 
 
 ABLATIONS = (
-    Ablation("clips per video", RHO, "task.rho", (1, 2)),
+    Ablation("ρ", RHO, "task.rho", (1, 2)),
+    # an instant is told by what its light did: two crops of it need not look at the motion
+    Ablation(
+        *("ρ, flickering light", RHO, "task.rho", (1, 2)),
+        under={"data": {"synthetic": {"flicker": 0.2}}},
+    ),
     Ablation("margin of relative speed", ("rspnet",), "task.margin", (0.0, 0.15), "speed_accuracy"),
     Ablation("temporal consistent augmentation", ("vtdl",), "task.tca.alpha", (0.0, None)),
     Ablation(
@@ -100,10 +107,9 @@ def table(results: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """The rows as a table of Markdown, numbers with one decimal."""
-    rows = [[f"{x:.1f}" if isinstance(x, float) else x for x in row] for row in frame.to_numpy()]
+    """The rows, all of them texts, as a table of Markdown."""
     head = [list(frame.columns), ["---"] * len(frame.columns)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *rows])
+    return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *frame.to_numpy()])
 
 
 def only(methods: tuple[str, ...]) -> dict[str, Any]:
@@ -112,7 +118,9 @@ def only(methods: tuple[str, ...]) -> dict[str, Any]:
     others = [name for name in whole.methods.model_fields_set if name not in methods]
     frozen = [name for name in whole.evaluate.frozen.model_fields_set if name != "linear"]
     finetuned = list(whole.evaluate.finetuned.model_fields_set)
+    read = {getattr(whole.methods, name).motion for name in methods}
     return {
+        "motion": dict.fromkeys(name for name in whole.motion if name not in read),
         "methods": dict.fromkeys(others),
         "evaluate": {"frozen": dict.fromkeys(frozen), "finetuned": dict.fromkeys(finetuned)},
     }
@@ -130,12 +138,13 @@ def measured(target: Path, method: str, measure: str) -> float:
 
 
 def ablate(directory: Path, seeds: list[int], overlay: Path | None) -> pd.DataFrame:
-    """Per ablation and method: the mean over seeds with each value, and the least difference."""
+    """Per ablation and method: what every seed gives with each value, and the mean difference."""
     rows = []
     for ablation in ABLATIONS:
         found: dict[str, list[list[float]]] = {name: [] for name in ablation.methods}
         for value in ablation.values:
-            change = [] if value is None else [nested(ablation.key, value)]
+            change = [dict(ablation.under)]
+            change += [] if value is None else [nested(ablation.key, value)]
             for name in ablation.methods:
                 found[name].append([])
             for seed in seeds:
@@ -148,9 +157,9 @@ def ablate(directory: Path, seeds: list[int], overlay: Path | None) -> pd.DataFr
                     "ablation": ablation.name,
                     "method": name,
                     "measure": ablation.measure,
-                    "without": sum(without) / len(seeds),
-                    "with": sum(with_it) / len(seeds),
-                    "least difference": min(b - a for a, b in zip(without, with_it, strict=True)),
+                    "without": " / ".join(f"{x:.1f}" for x in without),
+                    "with": " / ".join(f"{x:.1f}" for x in with_it),
+                    "mean difference": f"{(sum(with_it) - sum(without)) / len(seeds):+.1f}",
                 }
             )
     return pd.DataFrame(rows)

@@ -12,7 +12,7 @@ from videossl.schema import SyntheticData
 
 
 def settings(**changes):
-    values = {"seed": 3, "videos_per_class": 6, "frames": 12, "size": 32, "fps": 25}
+    values = {"seed": 3, "videos_per_class": 6, "frames": 12, "size": 32, "fps": 25, "flicker": 0.0}
     return SyntheticData(format="synthetic", **(values | changes))
 
 
@@ -38,7 +38,9 @@ def still(**changes):
 def track(name, look):
     """Of 8 frames: the opacity's centroid, the bright half's centroid seen from it, and area."""
     path = sprites.trajectory(sprites.MOTIONS[name], look, 8, np.random.default_rng(0))
-    (frames, opacity, _), *_ = sprites.render(look, path, 64, np.random.default_rng(0))
+    (frames, opacity, _), *_ = sprites.render(
+        look, path, np.ones(8, np.float32), 64, np.random.default_rng(0)
+    )
     grid = np.stack(np.meshgrid(np.arange(64), np.arange(64)), -1)  # x, y
     area = opacity.sum((1, 2))
     centre = (opacity[..., None] * grid).sum((1, 2)) / area[:, None]
@@ -181,6 +183,42 @@ def _thumbnail(video, data):
     frame = next(iter(chunks))[0][4].astype(np.float64)
     size = data.size // 2
     return (frame.reshape(size, 2, size, 2, 3).mean((1, 3)).ravel() - 60) / 60, look
+
+
+# ------------------------------------------------------------------ light
+
+
+def test_flicker_is_as_strong_as_it_says_and_slow():
+    levels = [sprites.flicker(64, 0.2, np.random.default_rng([0, i])) for i in range(2000)]
+    logs = np.log(np.stack(levels))
+    assert abs(logs.mean()) < 0.005
+    np.testing.assert_allclose(logs.std(0), 0.2, rtol=0.07)  # at every frame, the first too
+    for lag in (1, 2, 4):
+        found = np.mean(logs[:, lag:] * logs[:, :-lag]) / 0.2**2
+        assert found == pytest.approx(sprites.LIGHT_KEPT**lag, abs=0.02)
+
+
+def test_flicker_changes_brightness_and_nothing_else():
+    """Frames over their factor are the steady ones, where they were not cut at white."""
+    video = synthetic.list_videos(6)[7]
+    steady, shape, boxes, _ = pictures(video, settings())
+    lit, same_shape, same_boxes, _ = pictures(video, settings(flicker=0.1))
+    assert np.array_equal(shape, same_shape)
+    assert np.array_equal(boxes, same_boxes)
+    factors = (lit.mean((1, 2, 3)) / steady.mean((1, 2, 3)))[:, None, None, None]
+    assert np.ptp(factors) > 0.1
+    kept = (lit < 240) & (steady > 30)
+    noise = sprites.NOISE * 5
+    assert np.abs(lit - factors * steady)[kept].max() < noise + 255 * 0.05
+
+
+def test_the_light_knows_nothing_of_the_motion():
+    data = settings(flicker=0.2, videos_per_class=30, frames=48)
+    means = [pictures(v, data)[0].mean((1, 2, 3)) for v in synthetic.list_videos(30)]
+    swings = np.array([np.log(m).std() for m in means]).reshape(12, 30)
+    assert all(
+        kstest(row, np.delete(swings, i, 0).ravel()).pvalue > 1e-3 for i, row in enumerate(swings)
+    )
 
 
 # ------------------------------------------------------------------ learnable

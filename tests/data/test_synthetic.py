@@ -24,7 +24,7 @@ COUNTS = st.integers(6, 1000)
 
 
 def small(**changes):
-    values = {"seed": 3, "videos_per_class": 6, "frames": 12, "size": 32, "fps": 25}
+    values = {"seed": 3, "videos_per_class": 6, "frames": 12, "size": 32, "fps": 25, "flicker": 0.0}
     return SyntheticData(format="synthetic", **(values | changes))
 
 

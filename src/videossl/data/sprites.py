@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ ORBIT_RADIUS = 0.17
 SHAKE_REACH = 0.14
 JITTER = 0.006  # largest standard deviation of the camera's shake
 NOISE = 5.0  # largest standard deviation of the sensor's noise, in grey levels
+LIGHT_KEPT = 0.7  # correlation of a flickering light's level from frame to frame
 CHUNK = 1 << 18  # pixels rendered at once: stays in the processor's cache
 
 
@@ -186,6 +188,24 @@ def trajectory(
     return Trajectory(*(a.astype(np.float32) for a in arrays))
 
 
+def flicker(frames: int, strength: float, rng: np.random.Generator) -> Floats:
+    """Factors (T,) of the brightness of whole frames: one around which a light wanders.
+
+    It has no direction and no period, and knows nothing of the motion. What it did at a certain
+    time tells two clips of that time from all others, and nothing about the class: as exposure,
+    compression and passers-by do in real videos.
+
+    Args:
+        frames: how many.
+        strength: standard deviation of the factors' logarithm; 0 is a steady light.
+        rng: draws the light's way.
+    """
+    steps = rng.standard_normal(frames)
+    steps[1:] *= math.sqrt(1 - LIGHT_KEPT**2)
+    level = list(accumulate(steps, lambda before, step: LIGHT_KEPT * before + step))
+    return np.exp(strength * np.array(level)).astype(np.float32)
+
+
 # ------------------------------------------------------------------------------- pictures
 # Shapes, textures and patterns are fields over the sprite's or the scene's own coordinates, 1 being
 # the sprite's radius or the frame's side. A shape is the distance to its outline, positive inside;
@@ -288,9 +308,11 @@ def _boxes(opacity: Floats, whole: NDArray[np.bool_]) -> Floats:
 
 
 def render(
-    look: Appearance, path: Trajectory, size: int, rng: np.random.Generator
+    look: Appearance, path: Trajectory, light: Floats, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[Bytes, Floats, Floats]]:
     """Pictures of a sprite on its way, in chunks of frames; ``rng`` is the sensor's noise.
+
+    ``light`` (T,) multiplies the brightness of frames.
 
     Yields:
         Frames (T, size, size, 3) uint8 RGB; opacity of the sprite (T, size, size) in [0, 1]; boxes
@@ -312,6 +334,7 @@ def render(
         opacity, colors = _sprite(look, u, v, radius * size)
         scene = _scene(look.backdrop, grid_x - camera_x, grid_y - camera_y)
         picture = scene + opacity[..., None] * (colors - scene)
+        picture *= light[part, None, None, None]
         picture += look.noise * rng.standard_normal(opacity.shape, np.float32)[..., None]
         whole = (np.abs(away_x) <= 0.5) & (np.abs(away_y) <= 0.5)
         yield (

@@ -41,6 +41,7 @@ from videossl.data.sprites import (
     Floats,
     draw_appearance,
     draw_backdrop,
+    flicker,
     render,
     trajectory,
 )
@@ -52,7 +53,7 @@ SPLITS = 3
 FOLDS = 10
 PAIRS_PER_FOLD = 300  # at most, of each kind: as in ASLAN (Kliper-Gross et al., PAMI 2012)
 GAZE_SIGMA = 0.06  # of the frame's side
-VIDEO, SCENE, PAIRS = range(3)  # streams of random numbers
+VIDEO, SCENE, PAIRS, LIGHT = range(4)  # streams of random numbers
 # Rounding that does not depend on the processor's vector instructions.
 EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 # No B-frames and no lookahead: with both, x264 (core 165, AVX-512) reads memory that it did not
@@ -198,7 +199,9 @@ def draw_video(
     look = draw_appearance(rng, draw_backdrop(scene))
     path = trajectory(MOTIONS[CLASSES[video.label]], look, data.frames, rng)
     centre = np.stack([path.x, path.y], axis=1) * np.float32(data.size)
-    return look, centre, render(look, path, data.size, rng)
+    light = np.random.default_rng([data.seed, LIGHT, video.label, video.group, video.clip])
+    levels = flicker(data.frames, data.flicker, light)
+    return look, centre, render(look, path, levels, data.size, rng)
 
 
 def _write_video(task: tuple[Path, Video, SyntheticData]) -> Written:

@@ -18,6 +18,7 @@ class SyntheticData(Block):
     frames: Annotated[int, Field(ge=8, le=1000)]
     size: Annotated[int, Field(ge=32, le=512, multiple_of=2)]
     fps: Annotated[int, Field(ge=1, le=120)]
+    flicker: Annotated[float, Field(ge=0, le=1)]
 
 
 class FolderData(Block):
