@@ -129,10 +129,12 @@ def test_every_file_is_h264_and_decodes_to_what_was_drawn(built):
 
 def test_bytes_depend_on_parameters_only(tmp_path, built):
     """Also in another process, with two workers, and with other garbage in fresh memory."""
-    one = digests(make(tmp_path / "one", small(size=64, frames=16)))
+    one = digests(make(tmp_path / "one", small(size=64, frames=16, flicker=0.2)))
     script = (
         "import sys; from pathlib import Path; from test_synthetic import make, small\n"
-        "if __name__ == '__main__': make(Path(sys.argv[1]), small(size=64, frames=16), threads=2)"
+        "if __name__ == '__main__':\n"
+        "    data = small(size=64, frames=16, flicker=0.2)\n"
+        "    make(Path(sys.argv[1]), data, threads=2)"
     )
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     subprocess.run(
