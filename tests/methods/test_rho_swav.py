@@ -6,6 +6,7 @@ import torch
 from hypothesis import settings
 from torch import nn
 
+from rho_modes import assert_modes_agree
 from swav_cases import MODES, backward, balanced, build, clips, filled, gradients, params
 from videossl import losses, schema
 from videossl.methods import rho_swav
@@ -129,27 +130,8 @@ def test_no_gradient_through_the_codes():
 @pytest.mark.parametrize("rho", [1, 3])
 @pytest.mark.parametrize("name", ["r3d", "r2plus1d"])
 def test_sequential_and_parallel_have_the_same_gradients_and_state(rho, name):
-    batch, video = clips(max(rho, 2), dtype=torch.float64), torch.arange(5)
-    sequential = filled(build(rho, name=name, code_queue=64, mode="sequential").double())
-    parallel = copy.deepcopy(sequential)
-    parallel.mode = "parallel"
-    calls, outs = {}, []
-    for method in (sequential, parallel):
-        seen = calls.setdefault(method, [])
-        outs.append(
-            method.training_step(batch, video, lambda x, s=seen: s.append(x) or x.backward())
-        )
-    assert len(calls[sequential]) == max(rho, 2)
-    assert len(calls[parallel]) == 1
-    torch.testing.assert_close(outs[0], outs[1], rtol=1e-12, atol=0)
-    ours, theirs = gradients(sequential), gradients(parallel)
-    assert ours.keys() == theirs.keys()
-    largest = max(g.abs().max().item() for g in ours.values())
-    assert largest > 1e-3
-    for key, value in ours.items():
-        assert (value - theirs[key]).abs().max().item() <= 1e-8 * largest, key
-    for key, value in sequential.state_dict().items():
-        torch.testing.assert_close(value, parallel.state_dict()[key], rtol=1e-12, atol=1e-15)
+    method = filled(build(rho, name=name, code_queue=64, mode="sequential").double())
+    assert_modes_agree(method, clips(max(rho, 2), dtype=torch.float64))
 
 
 def test_sequential_works_under_autocast_and_close_to_full_precision():
