@@ -20,6 +20,7 @@ from videossl.models import resnet3d
 from videossl.registry import METHODS
 
 VIDEOS, FRAMES, SIDE = 16, 24, 24
+NO_TARGET = torch.empty(16, 0)
 CLIP = schema.Clip(frames=4, stride=2, size=16)
 SGD = schema.Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4, **PLAIN)
 SMALL = {"dim": 8, "hidden": 8, "queue": 24, "code_queue": 24, "layers": 2}
@@ -101,3 +102,31 @@ def step(
 ) -> dict[str, Tensor]:
     """Loss and gradients of the same."""
     return method.training_step(method.prepare(clips, target), video, backward, target)
+
+
+def overfit(
+    method: Method,
+    batch_of: Callable[[int], tuple[list[Tensor], Tensor]],
+    steps: int,
+    lr: float = 3e-3,
+) -> dict[str, np.ndarray]:
+    """Train on sixteen videos, as the loop does.
+
+    Args:
+        batch_of: clips of the sixteen and their target, by the number of the step.
+        steps: how many.
+        lr: of AdamW.
+
+    Returns:
+        Every measure at every step, (steps,).
+    """
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=lr)
+    history = []
+    for number in range(steps):
+        clips, target = batch_of(number)
+        optimizer.zero_grad()
+        out = step(method, clips, torch.arange(16), lambda x: x.backward(), target)
+        optimizer.step()
+        method.after_step((number + 1) / steps)
+        history.append({name: value.item() for name, value in out.items()})
+    return {name: np.array([row[name] for row in history]) for name in history[0]}

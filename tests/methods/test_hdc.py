@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import pretext
 from specs import PLAIN
 from videossl import schema
 from videossl.job import UserError
@@ -363,18 +364,12 @@ def drifting(video, start, contrast, frames=8, size=16):
 @pytest.mark.parametrize("weights", ["fixed", "invariance"])
 def test_overfits_sixteen_videos(weights):
     method = build(weights, dim=16, hidden=32, temperature=0.1)
-    optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
     batch = [
         torch.stack([drifting(v, start, contrast) for v in range(16)])
         for start, contrast in ((0, 1.0), (0, 0.7), (5, 1.2))
     ]
-    for step in range(40):
-        optimizer.zero_grad()
-        out = method.training_step(batch, torch.arange(16), lambda x: x.backward())
-        optimizer.step()
-        if step == 0:
-            early = {name: value.item() for name, value in out.items()}
-    last = {name: value.item() for name, value in out.items()}
+    found = pretext.overfit(method, lambda step: (batch, pretext.NO_TARGET), 40)
+    early, last = ({name: values[at] for name, values in found.items()} for at in (0, -1))
     assert early["loss"] > 0.5 * 3.7 * math.log(31)  # near chance: the weights add up to 3.7
     assert last["loss"] < 0.2 * 3.7 * math.log(31)
     assert last["spatial_accuracy"] > 0.9

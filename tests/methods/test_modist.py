@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import pretext
 from specs import PLAIN
 from videossl import losses, schema
 from videossl.methods import modist
@@ -342,21 +343,18 @@ def test_it_needs_motion():
 @pytest.mark.slow
 def test_overfits_sixteen_videos():
     method = build(queue=48, motion_width=4, task={"cross_negatives": "key"})
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
     texture = torch.rand(16, 3, 1, 16, 16).expand(-1, -1, 4, -1, -1) * 2 - 1
     edges = torch.rand(16, 1, 1, 16, 16).expand(-1, -1, 4, -1, -1)
-    history = []
-    for step in range(60):
+
+    def batch_of(step):
         frames = [texture + 0.1 * torch.randn(16, 3, 4, 16, 16) for _ in range(2)]
         motion = [edges + 0.1 * torch.rand(16, 1, 4, 16, 16) for _ in range(2)]
-        optimizer.zero_grad()
-        out = method.training_step(frames + motion, torch.arange(16), lambda x: x.backward())
-        optimizer.step()
-        method.after_step(step / 60)
-        history.append({name: value.item() for name, value in out.items()})
+        return frames + motion, pretext.NO_TARGET
+
+    found = pretext.overfit(method, batch_of, 60)
     # the banks are full from the fourth step on
-    early = {name: np.mean([h[name] for h in history[3:6]]) for name in history[0]}
-    last = {name: np.mean([h[name] for h in history[-3:]]) for name in history[0]}
+    early = {name: values[3:6].mean() for name, values in found.items()}
+    last = {name: values[-3:].mean() for name, values in found.items()}
     for name in ("visual_loss", "motion_loss", "cross_loss"):
         assert last[name] < 0.6 * early[name], name
     assert last["instance_accuracy"] > 0.9

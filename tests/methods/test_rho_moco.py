@@ -3,7 +3,6 @@ import datetime
 import math
 from collections import deque
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import pretext
 from rho_modes import assert_modes_agree
 from specs import PLAIN
 from videossl import losses, schema
@@ -277,18 +277,11 @@ def test_gather_without_ranks_is_the_tensor_without_gradient():
 @pytest.mark.parametrize("rho", [1, 3])
 def test_overfits_sixteen_videos(rho):
     method = build(rho, queue=48 * rho, temperature=0.2)
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
     videos = torch.randn(16, 3, 8, 16, 16)
     batch = [videos + 0.5 * torch.randn_like(videos) for _ in range(max(rho, 2))]
-    history = []
-    for step in range(30):
-        optimizer.zero_grad()
-        out = method.training_step(batch, torch.arange(16), lambda x: x.backward())
-        optimizer.step()
-        method.after_step(step / 30)
-        history.append({name: value.item() for name, value in out.items()})
+    found = pretext.overfit(method, lambda step: (batch, pretext.NO_TARGET), 30)
     # the queue is full, so the loss at its full height, from the fourth step on
-    early = {name: np.mean([h[name] for h in history[3:6]]) for name in history[0]}
-    last = {name: np.mean([h[name] for h in history[-3:]]) for name in history[0]}
+    early = {name: values[3:6].mean() for name, values in found.items()}
+    last = {name: values[-3:].mean() for name, values in found.items()}
     assert last["loss"] < 0.7 * early["loss"]
     assert last["instance_accuracy"] > max(0.8, early["instance_accuracy"])

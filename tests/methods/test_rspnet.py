@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pretext
 from specs import PLAIN
 from videossl import losses, schema
 from videossl.methods import rspnet
@@ -248,24 +249,17 @@ def playing(video, speed, start, frames=8, size=16):
 
 def test_overfits_sixteen_videos():
     method = build(margin=1.0, queue=48, motion_weight=10.0)
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
     fast = torch.arange(16) % 2
     batch = [
         torch.stack([playing(v, 1 + 2 * int(f), start) for v, f in enumerate(speed)])
         for speed, start in ((fast, 0), (fast, 3), (1 - fast, 3))
     ]
-    history = []
-    for step in range(30):
-        optimizer.zero_grad()
-        out = method.training_step(batch, torch.arange(16), lambda x: x.backward())
-        optimizer.step()
-        method.after_step(step / 30)
-        history.append({name: value.item() for name, value in out.items()})
+    found = pretext.overfit(method, lambda step: (batch, pretext.NO_TARGET), 30)
     # the queue is full, so the appearance loss at its full height, from the fourth step on
-    early = {name: np.mean([h[name] for h in history[3:6]]) for name in history[0]}
-    last = {name: np.mean([h[name] for h in history[-3:]]) for name in history[0]}
+    early = {name: values[3:6].mean() for name, values in found.items()}
+    last = {name: values[-3:].mean() for name, values in found.items()}
     assert last["loss"] < 0.7 * early["loss"]
     assert last["appearance_loss"] < 0.8 * early["appearance_loss"]
-    assert last["motion_loss"] < 0.4 * history[0]["motion_loss"]
+    assert last["motion_loss"] < 0.4 * found["motion_loss"][0]
     assert last["speed_accuracy"] > 0.9
     assert last["instance_accuracy"] > 0.7

@@ -6,6 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+import pretext
 from specs import PLAIN
 from videossl import losses, schema
 from videossl.job import UserError
@@ -285,22 +286,18 @@ def playing(video, start, frames=8, size=16):
 @pytest.mark.slow
 def test_tells_videos_and_intervals_of_sixteen_videos_apart():
     method = build(queue=48)
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
     rng = np.random.default_rng(0)
-    history = []
-    for step in range(40):
+
+    def batch_of(step):
         drawn = [method.requests(rng, 32) for _ in range(16)]
         batch = [
             torch.stack([playing(v, int(r[part].frames[0])) for v, r in enumerate(drawn)])
             for part in range(3)
         ]
-        target = torch.tensor([[x for r in row for x in r.target] for row in drawn])
-        optimizer.zero_grad()
-        out = method.training_step(batch, torch.arange(16), lambda x: x.backward(), target)
-        optimizer.step()
-        method.after_step(step / 40)
-        history.append({name: value.item() for name, value in out.items()})
-    last = {name: np.mean([h[name] for h in history[-5:]]) for name in history[0]}
+        return batch, torch.tensor([[x for r in row for x in r.target] for row in drawn])
+
+    found = pretext.overfit(method, batch_of, 40)
+    last = {name: values[-5:].mean() for name, values in found.items()}
     assert last["loss"] < 0.5 * math.log(45 + 2)  # of 48 keys, 3 are a video's own
     assert last["temporal_accuracy"] > 0.9
     assert last["instance_accuracy"] > 0.6
