@@ -20,8 +20,8 @@ from videossl.train import loop, pretrain  # noqa: E402
 class Double(pretrain.Pretraining):
     """In float64: sums in another order then differ by nothing that training could amplify."""
 
-    def step(self, clips, batch, backward):
-        return super().step([clip.double() for clip in clips], batch, backward)
+    def prepare(self, clips, batch):
+        return super().prepare([clip.double() for clip in clips], batch)
 
 
 def main(name: str, out: Path, accumulate: int, sync_bn: bool) -> None:
