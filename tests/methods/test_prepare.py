@@ -1,0 +1,32 @@
+"""What every method makes of a batch before its network may run at another time, in a thread."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import pretext
+from videossl.data import loader
+from videossl.data.views import views
+from videossl.registry import METHODS
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_prepare_depends_on_the_batch_and_changes_nothing(name):
+    method = pretext.build(name)
+    (batch,) = loader.batches(pretext.batches(method).between(0, 1))
+    clips = views(batch, pretext.CLIP.size)
+    given, state = copy.deepcopy(clips), copy.deepcopy(method.state_dict())
+    torch.manual_seed(5)
+    first = method.prepare(clips, batch.target)
+    drawn = torch.rand(())
+    method.eval()
+    second = method.prepare(clips, batch.target)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(()))  # no random number was taken
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(clips, given, strict=True))
+    assert not any(x.requires_grad for x in first)
+    assert all(torch.equal(x, state[key]) for key, x in method.state_dict().items())
