@@ -109,6 +109,16 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
             assert torch.equal(task.best["state"][name], value), name
 
 
+def test_batches_made_ahead_are_those_made_in_turn(tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    ahead, in_turn = Toy(), Toy()
+    fit(tmp_path / "ahead", ahead)
+    monkeypatch.setattr(loop, "ahead", lambda items, work: (work(item) for item in items))
+    fit(tmp_path / "turn", in_turn)
+    for name, value in ahead.module.state_dict().items():
+        assert torch.equal(in_turn.module.state_dict()[name], value), name
+
+
 def test_the_curve_has_a_row_per_epoch(tmp_path):
     curve = fit(tmp_path, Toy())
     assert [row["epoch"] for row in curve] == [1, 2, 3, 4, 5]
