@@ -47,7 +47,7 @@ ABLATIONS = (
     # an instant is told by what its light did: two crops of it need not look at the motion
     Ablation(
         *("ρ, flickering light", RHO, "task.rho", (1, 2)),
-        under={"data": {"synthetic": {"flicker": 0.2}}},
+        under={"data": {"synthetic": {"flicker": 0.3}}},
     ),
     Ablation("margin of relative speed", ("rspnet",), "task.margin", (0.0, 0.15), "speed_accuracy"),
     Ablation("temporal consistent augmentation", ("vtdl",), "task.tca.alpha", (0.0, None)),
