@@ -10,8 +10,7 @@ from __future__ import annotations
 import shutil
 import types
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass
 
 import av
 import numpy as np
@@ -26,6 +25,9 @@ from videossl.data.store import ClipStore
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(REAL is None, reason="the real clips (shared/videos) are not here"),
+    pytest.mark.xdist_group(
+        "real clips"
+    ),  # one process: a store takes more than a gigabyte of disk
 ]
 
 NATIVE = 2160  # a short side that no clip reaches, so that nothing is resized
@@ -47,6 +49,8 @@ B_FRAMES = (  # in AVI: two files of HMDB51, and a longer one
     "hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi",
 )
 NAMES = sorted(path.name for path in REAL.iterdir() if path.suffix != ".md") if REAL else []
+BACKENDS = ("decord", "pyav")
+RAW = [(backend, "raw") for backend in BACKENDS]
 Frames = NDArray[np.uint8]
 
 
@@ -93,44 +97,47 @@ def nearest(found: Frames, candidates: Frames) -> NDArray[np.int64]:
     return np.where(tied, own, best)
 
 
-class Stores:
-    """Makes a store of all clips per backend and codec, once."""
+@dataclass
+class Stored:
+    """All clips, stored with one backend and codec."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.get = cache(self._make)
+    backend: str
+    store: ClipStore
+    decoders: dict[str, str]  # what decoded a clip
 
-    def _make(self, backend: str, codec: str) -> tuple[ClipStore, dict[str, str]]:
-        entries = [Entry(name, 0, {"1": "train"}) for name in NAMES]
-        adapter = types.SimpleNamespace(read=lambda root: Index(["a"], root, entries))
-        manifest = decode_dataset(
-            REAL,
-            self.folder / f"{backend}-{codec}",
-            threads=2,
-            adapter=adapter,
-            backend=backend,
-            codec=codec,
-            quality=95,
-            short_side=NATIVE,
-            min_frames=3,
-            shard_megabytes=256,
-        )
-        assert manifest["rejects"] == []
-        store = ClipStore(self.folder / f"{backend}-{codec}")
-        return store, {facts["name"]: facts["decoder"] for facts in manifest["videos"]}
+    def number(self, name: str) -> int:
+        return [video.name for video in self.store.videos].index(name)
 
-    def frames(self, name: str, backend: str, codec: str) -> tuple[Frames, str]:
-        """All stored frames of a clip, and what decoded them."""
-        store, decoders = self.get(backend, codec)
-        number = [video.name for video in store.videos].index(name)
-        return store.clip(number, range(store.videos[number].frames)), decoders[name]
+    def frames(self, name: str) -> Frames:
+        number = self.number(name)
+        return self.store.clip(number, range(self.store.videos[number].frames))
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+def stored(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stored]:
+    """Parametrised with backend and codec; one store is on the disk at a time."""
+    backend, codec = request.param
+    entries = [Entry(name, 0, {"1": "train"}) for name in NAMES]
+    adapter = types.SimpleNamespace(read=lambda root: Index(["a"], root, entries))
     folder = tmp_path_factory.mktemp("real")
-    yield Stores(folder)
-    shutil.rmtree(folder)  # raw frames: a gigabyte
+    manifest = decode_dataset(
+        REAL,
+        folder / "clips",
+        threads=2,
+        adapter=adapter,
+        backend=backend,
+        codec=codec,
+        quality=95,
+        short_side=NATIVE,
+        min_frames=3,
+        shard_megabytes=256,
+    )
+    assert manifest["rejects"] == []
+    decoders = {facts["name"]: facts["decoder"] for facts in manifest["videos"]}
+    yield Stored(backend, ClipStore(folder / "clips"), decoders)
+    shutil.rmtree(folder)  # raw frames: more than a gigabyte
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +148,10 @@ def rows() -> Iterator[list[str]]:
     print("\n" + "\n".join(table))
 
 
-@pytest.mark.parametrize("backend", ["decord", "pyav"])
+@pytest.mark.parametrize("stored", RAW, indirect=True, ids=BACKENDS)
 @pytest.mark.parametrize("name", NAMES)
-def test_raw_frames_are_those_of_a_plain_decode(
-    stores: Stores, rows: list[str], name: str, backend: str
-) -> None:
-    found, decoder = stores.frames(name, backend, "raw")
+def test_raw_frames_are_those_of_a_plain_decode(stored: Stored, rows: list[str], name: str) -> None:
+    found, decoder = stored.frames(name), stored.decoders[name]
     by_decord = decoder == "decord"
     expected = plain(name, Interpolation.BILINEAR if by_decord else EXACT)
     assert found.shape == expected.shape
@@ -155,16 +160,17 @@ def test_raw_frames_are_those_of_a_plain_decode(
         for one, other in zip(found, expected, strict=True)
     )
     own = int(np.sum(nearest(found, expected) == np.arange(len(found))))
-    rows.append(f"{name[:30]:30} {backend:8} {decoder:8} {len(found):6} {levels:6} {own:3}")
+    rows.append(f"{name[:30]:30} {stored.backend:8} {decoder:8} {len(found):6} {levels:6} {own:3}")
     assert levels <= (DECORD_LEVELS if by_decord else 0)
     assert own == len(found)
 
 
+@pytest.mark.parametrize("stored", [("pyav", "jpeg")], indirect=True, ids=["jpeg"])
 @pytest.mark.parametrize("name", NAMES)
 def test_jpeg_frames_are_close_to_a_plain_decode(
-    stores: Stores, rows: list[str], name: str
+    stored: Stored, rows: list[str], name: str
 ) -> None:
-    found, decoder = stores.frames(name, "pyav", "jpeg")
+    found, decoder = stored.frames(name), stored.decoders[name]
     expected = plain(name, EXACT)
     assert found.shape == expected.shape
     psnr, luma_psnr = (worst_psnr(found, expected, weights) for weights in (np.eye(3), LUMA))
@@ -178,14 +184,11 @@ def test_jpeg_frames_are_close_to_a_plain_decode(
     assert own == len(found)
 
 
-@pytest.mark.parametrize("backend", ["decord", "pyav"])
+@pytest.mark.parametrize("stored", RAW, indirect=True, ids=BACKENDS)
 @pytest.mark.parametrize("name", B_FRAMES)
-def test_clips_are_the_frames_asked_for(
-    stores: Stores, rows: list[str], name: str, backend: str
-) -> None:
+def test_clips_are_the_frames_asked_for(stored: Stored, rows: list[str], name: str) -> None:
     """Of HMDB51's two, decord's own ``get_batch`` returns the right frames for 20 clips of 480."""
-    store, decoders = stores.get(backend, "raw")
-    number = [video.name for video in store.videos].index(name)
+    number = stored.number(name)
     expected = plain(name, EXACT)
     random = np.random.default_rng(0)
     wrong = 0
@@ -194,6 +197,7 @@ def test_clips_are_the_frames_asked_for(
         stride = int(random.integers(1, longest + 1))
         start = int(random.integers(len(expected) - stride * (LENGTH - 1)))
         frames = start + stride * np.arange(LENGTH)
-        wrong += not np.array_equal(store.clip(number, frames), expected[frames])
-    rows.append(f"{name[:30]:30} {backend:8} {decoders[name]:8} {wrong} of {CLIPS} clips wrong")
+        wrong += not np.array_equal(stored.store.clip(number, frames), expected[frames])
+    decoder = stored.decoders[name]
+    rows.append(f"{name[:30]:30} {stored.backend:8} {decoder:8} {wrong} of {CLIPS} clips wrong")
     assert wrong == 0

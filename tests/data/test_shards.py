@@ -5,6 +5,7 @@ import json
 import multiprocessing as mp
 import os
 import pickle
+import resource
 import signal
 import tempfile
 import time
@@ -188,6 +189,19 @@ def test_record_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "RECORD_LIMIT", 1000)
     with pytest.raises(shards.TooLarge, match="2 frames of 20x20 take 1236 bytes"):
         shards.pack([bytes(600)] * 2, "raw", 20, 20)
+
+
+def test_disk_that_takes_no_more(tmp_path: Path) -> None:
+    """A file's largest size stands for the disk's end: LMDB's write comes back short in both."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = shards.ShardWriter(tmp_path / "00000.lmdb", 2**30)
+    writer.put(bytes(2**20))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**19, hard))
+    try:
+        with pytest.raises(OSError, match=r"00000\.lmdb: .*error \(\d+\.\d\d GB are free\)"):
+            writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("frames", [[2, 3, 4], [0, 3, 39]], ids=["span", "single"])

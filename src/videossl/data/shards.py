@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -201,11 +202,12 @@ def _stands_at(descriptor: int, offset: int, value: NDArray[np.uint8]) -> bool:
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """LMDB has error classes of its own for what the disk says."""
+    """LMDB has error classes of its own, and calls a disk that takes no more an I/O error."""
     try:
         yield
     except lmdb.Error as error:
-        raise OSError(f"{path}: {error}") from None
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(f"{path}: {error} ({free / 1e9:.2f} GB are free)") from None
 
 
 def sha256(path: Path) -> str:
