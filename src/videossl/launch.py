@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from videossl import machine
@@ -26,14 +27,15 @@ def ranks(count: int) -> None:
         Stopped: they were asked to stop and did.
         UserError: a rank failed; it has said why.
     """
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-        *("--nproc-per-node", str(count), "--module", "videossl", *sys.argv[1:]),
-    ]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    share = ["--nproc-per-node", str(count), "--module", "videossl", *sys.argv[1:]]
     # torchrun would set one thread itself, and say so
     environment = {"OMP_NUM_THREADS": str(machine.threads()), **os.environ}
     asked: list[int] = []
-    with subprocess.Popen(command, env=environment) as run:
+    with (
+        TemporaryDirectory(prefix="videossl-ranks-") as logs,  # torchrun would leave one behind
+        subprocess.Popen([*launcher, "--log-dir", logs, *share], env=environment) as run,
+    ):
 
         def pass_on(number: int, frame: FrameType | None) -> None:
             asked.append(number)

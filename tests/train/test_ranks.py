@@ -24,10 +24,10 @@ def train(name: str, out: Path, world: int, accumulate: int = 1, bn: str = "sync
     """Final states of all ranks."""
     folder = out / f"{world}-{accumulate}-{bn}"
     folder.mkdir(parents=True)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(world)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--log-dir", str(out)]
     command = [
         sys.executable,
-        *(launcher if world > 1 else []),
+        *([*launcher, "--nproc-per-node", str(world)] if world > 1 else []),
         *(str(SCRIPT), name, str(folder), str(accumulate), bn),
     ]
     done = subprocess.run(
