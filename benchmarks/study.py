@@ -2,6 +2,7 @@
 
     python benchmarks/study.py                        # seeds 0 1 2 of params.yaml, then ablations
     python benchmarks/study.py --seeds 0 --only table --overlay configs/tiny.yaml
+    python benchmarks/study.py --only margin tca --seeds 0 1 2 3 4 5
 
 Every method has the same budget: ``pretrain`` of params.yaml. Studies run in a folder of their own
 (``--directory``), so params.yaml and runs/ stay as they are; stages that do not read the seed run
@@ -46,18 +47,18 @@ class Ablation:
 ABLATIONS = (
     # an instant is told by what its light did: two crops of it need not look at the motion
     Ablation(
-        *("ρ, flickering light", RHO, "task.rho", (1, 2)),
+        *("rho-flicker", RHO, "task.rho", (1, 2)),
         under={"data": {"synthetic": {"flicker": 0.3}}},
     ),
-    Ablation("margin of relative speed", ("rspnet",), "task.margin", (0.0, 0.15), "speed_accuracy"),
-    Ablation("temporal consistent augmentation", ("vtdl",), "task.tca.alpha", (0.0, None)),
+    Ablation("margin", ("rspnet",), "task.margin", (0.0, 0.15), "speed_accuracy"),
+    Ablation("tca", ("vtdl",), "task.tca.alpha", (0.0, None)),
     Ablation(
-        "motion pathway",
+        "motion-pathway",
         ("modist",),
         "task.distillation",
         ({"motion_weight": 0.0, "cross_weight": 0.0}, None),
     ),
-    Ablation("ρ, steady light", RHO, "task.rho", (1, 2)),
+    Ablation("rho-steady", RHO, "task.rho", (1, 2)),
 )
 
 
@@ -140,7 +141,7 @@ def measured(target: Path, method: str, measure: str) -> float:
 def ablate(
     ablation: Ablation, directory: Path, seeds: list[int], overlay: Path | None
 ) -> pd.DataFrame:
-    """A row per method: what every seed gives with each value, and the mean difference."""
+    """A row per method: what every seed gives with each value, the mean difference, its error."""
     found: dict[str, list[list[float]]] = {name: [] for name in ablation.methods}
     for value in ablation.values:
         change = [dict(ablation.under)]
@@ -151,17 +152,20 @@ def ablate(
             target = run(directory, [*change, only(ablation.methods), {"seed": seed}], overlay)
             for name in ablation.methods:
                 found[name][-1].append(measured(target, name, ablation.measure))
-    rows = [
-        {
-            "ablation": ablation.name,
-            "method": name,
-            "measure": ablation.measure,
-            "without": " / ".join(f"{x:.1f}" for x in without),
-            "with": " / ".join(f"{x:.1f}" for x in with_it),
-            "mean difference": f"{(sum(with_it) - sum(without)) / len(seeds):+.1f}",
-        }
-        for name, (without, with_it) in found.items()
-    ]
+    rows = []
+    for name, values in found.items():
+        without, with_it = (pd.Series(of_seeds) for of_seeds in values)
+        difference = with_it - without
+        rows.append(
+            {
+                "ablation": ablation.name,
+                "method": name,
+                "measure": ablation.measure,
+                "without": " / ".join(f"{x:.1f}" for x in without),
+                "with": " / ".join(f"{x:.1f}" for x in with_it),
+                "mean difference": f"{difference.mean():+.1f} ± {difference.sem():.1f}",
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -172,17 +176,18 @@ def main() -> None:
     parser.add_argument("--overlay", type=Path)
     parser.add_argument("--directory", type=Path, default=ROOT / "benchmarks/study")
     parser.add_argument("--baseline", default="scratch")
-    parser.add_argument("--only", choices=("table", "ablations"))
+    parts = ["table", "ablations", *(ablation.name for ablation in ABLATIONS)]
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts[:2])
     args = parser.parse_args()
     print(f"{len(args.seeds)} seeds; per cent of test videos; points over {args.baseline}\n")
-    if args.only != "ablations":
+    if "table" in args.only:
         results = []
         for seed in args.seeds:
             run(args.directory, [{"seed": seed}], args.overlay)
             results.append(pd.read_csv(args.directory / "runs/report/results.csv"))
         print(markdown(table(pd.concat(results), args.baseline)), flush=True)
-    if args.only != "table":
-        for ablation in ABLATIONS:
+    for ablation in ABLATIONS:
+        if "ablations" in args.only or ablation.name in args.only:
             rows = ablate(ablation, args.directory, args.seeds, args.overlay)
             print(f"\n{markdown(rows)}", flush=True)
 
