@@ -13,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from videossl import machine
-from videossl.data.loader import TrainBatches, batches
+from videossl.data.loader import Batch, TrainBatches, batches
 from videossl.data.motion_store import MotionStore
 from videossl.data.store import ClipStore
 from videossl.data.views import views
@@ -23,6 +24,7 @@ from videossl.registry import BACKBONES, METHODS
 from videossl.schema import NO_MOTION, Params
 from videossl.stages import Graph, Instance, instance
 from videossl.train import optim
+from videossl.train.ahead import ahead
 from videossl.train.device import device, keep_freed_memory, place, readers
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "av", "decord", "lmdb", "simplejpeg")
@@ -102,22 +104,32 @@ def _method(
         *(store, videos, method.requests, pretrain.augment, pretrain.batch_size, params.seed),
         motion=motion,
     )
-    seconds = []
     autocast = pretrain.precision == "bfloat16"
     pin = where.type == "cuda"
     workers = readers(where, threads)
-    with closing(batches(source.between(0, STEPS + 1), workers, pin)) as stream:
-        for batch in stream:
-            begin = time.perf_counter()
-            moved = batch.to(where)
-            clips = method.prepare(views(moved, params.clip.size), moved.target)
+
+    @torch.no_grad()
+    def prepare(batch: Batch) -> tuple[list[Tensor], Batch]:
+        moved = batch.to(where)
+        return method.prepare(views(moved, params.clip.size), moved.target), moved
+
+    seconds = []
+    with (
+        closing(batches(source.between(0, STEPS + 1), workers, pin)) as stream,
+        closing(
+            ahead(stream, prepare) if where.type == "cpu" else (prepare(batch) for batch in stream)
+        ) as ready,
+    ):
+        begin = time.perf_counter()
+        for clips, batch in ready:
             optimizer.zero_grad()
             with torch.autocast(where.type, torch.bfloat16, enabled=autocast):
-                method.training_step(clips, moved.video, torch.Tensor.backward, moved.target)
+                method.training_step(clips, batch.video, Tensor.backward, batch.target)
             optimizer.step()
             method.after_step(0.5)
             _wait(where)
             seconds.append(time.perf_counter() - begin)
+            begin += seconds[-1]
     step = statistics.median(seconds[1:])
     count = len(batch.clips) * source.batch_size
     read = _reading(source, workers, pin) * len(batch.clips)
