@@ -36,6 +36,14 @@ def training_threads(gpus_of_job: int) -> int:
     return gpus_of_job * max(1, threads() // gpus()) if gpus() else gpus_of_job
 
 
+def step_back() -> None:
+    """Let what else wants the cores go first: for a thread or process that works ahead of another.
+
+    Only the calling thread's priority changes, as Linux keeps one for each; it cannot be undone.
+    """
+    os.nice(10)  # a tenth of a thread's share, where there is not enough for all
+
+
 def run_jobs_with(source: str) -> None:
     """Make the processes this one starts import the package from ``source``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import closing
 
@@ -31,6 +32,12 @@ def test_the_next_item_is_worked_on_while_the_caller_has_this_one():
     number, thread = next(results)
     assert number == 1
     assert thread != threading.current_thread().name
+
+
+def test_the_thread_that_works_ahead_steps_back_and_the_caller_does_not():
+    mine, *ahead_of_me = ahead(iter(range(4)), lambda _: os.nice(0))
+    assert mine == os.nice(0)
+    assert all(value > mine or value == 19 for value in ahead_of_me)
 
 
 def test_an_error_comes_where_its_result_would():

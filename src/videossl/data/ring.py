@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from videossl import machine
 from videossl.data.augment import FIELDS, Draw
 from videossl.data.clips import ClipRequest, Kind
 from videossl.data.store import ClipStore
@@ -307,6 +308,7 @@ def _serve(
         other.close()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(name, signal.SIG_IGN)  # the parent decides when to stop
+    machine.step_back()
     while True:
         try:
             step, slot = pipe.recv()
