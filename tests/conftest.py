@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from study import Study, copy_study
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the tiny study run in one process: it takes minutes to make."""
+    """Tests of the tiny study run in one process: it takes minutes to make. Some need a GPU."""
     for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
         if "tiny" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("tiny"))
 

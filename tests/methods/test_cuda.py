@@ -42,7 +42,6 @@ def steps(method: Any, device: str) -> tuple[list[Any], dict[str, torch.Tensor]]
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize(
     ("name", "changes"), [*((name, {}) for name in METHODS), *VARIANTS], ids=str
 )
