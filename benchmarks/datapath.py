@@ -31,11 +31,12 @@ import torch
 from datapath_rivals import Group, Reader
 from torch.utils.data import DataLoader
 
-from videossl.data import building, decode, isolate
-from videossl.data.clips import ClipRequest, random_start, window
-from videossl.data.loader import TrainBatches, batches
-from videossl.data.store import ClipStore
-from videossl.schema import Augment, Decode
+from videossl.data.decoding import decode, isolate
+from videossl.data.loading.loader import TrainBatches, batches
+from videossl.data.loading.sampling import ClipRequest, random_start, window
+from videossl.data.shards import builder
+from videossl.data.shards.store import ClipStore
+from videossl.study.schema import Augment, Decode
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "videos"
@@ -93,7 +94,7 @@ def store_videos(
     files: Sequence[Path], out: Path, options: Decode, children: int
 ) -> tuple[ClipStore, float]:
     """Run the stage's parts over ``files``; also frames per second once the children run."""
-    build = building.Building(out / "building", options.shard_megabytes << 20)
+    build = builder.Building(out / "building", options.shard_megabytes << 20)
     results = isolate.ordered(
         partial(decode.store_one, Path("/"), options),
         [path.absolute().relative_to("/").as_posix() for path in files],
@@ -112,7 +113,7 @@ def store_videos(
             begin = time.perf_counter()
     build.close()
     head = {"classes": ["any"], "codec": options.codec, "channels": 3}
-    building.publish(out, build.portions, [], head)
+    builder.publish(out, build.portions, [], head)
     return ClipStore(out), frames / (time.perf_counter() - begin)
 
 

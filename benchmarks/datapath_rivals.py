@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from videossl.data.loader import TrainBatches
-from videossl.data.shards import HEADER, U32
-from videossl.data.store import ClipStore
-from videossl.data.video import target_size
+from videossl.data.decoding.video import target_size
+from videossl.data.loading.loader import TrainBatches
+from videossl.data.shards.records import HEADER, U32
+from videossl.data.shards.store import ClipStore
 
 Images = NDArray[np.uint8]  # (T, H, W, 3), RGB
 Reader = Callable[[int, Sequence[int]], Images]  # frames of a video, given by its number

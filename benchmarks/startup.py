@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from videossl import params, stages
 from videossl.cli import main as videossl
+from videossl.study import graph as stages
+from videossl.study import params
 
 END = 3  # exit status of a process that came to its first step
 

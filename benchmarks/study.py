@@ -25,7 +25,8 @@ from typing import Any
 
 import pandas as pd
 
-from videossl import configure, params, stages
+from videossl.study import graph as stages
+from videossl.study import params
 
 ROOT = Path(__file__).resolve().parents[1]
 PRIMARY = {"recognition": "top1", "linear": "top1", "knn": "top1", "retrieval": "R@1"}
@@ -68,12 +69,12 @@ def run(directory: Path, changes: list[dict[str, Any]], overlay: Path | None) ->
     target = directory / "params.yaml"
     shutil.copy(ROOT / "params.yaml", target)
     if overlay is not None:
-        configure.configure(overlay, target)
+        overlay.configure(overlay, target)
     for change in changes:
         part = directory / "change.yaml"
         with part.open("w") as file:
             params.yaml().dump(change, file)
-        configure.configure(part, target)
+        overlay.configure(part, target)
     command = ["snakemake", "--cores", "all", "--snakefile", str(ROOT / "Snakefile")]
     begin = time.monotonic()
     command += ["--directory", str(directory)]

@@ -34,21 +34,23 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from videossl import params, schema  # noqa: E402
-from videossl.data import decode, motion, synthetic  # noqa: E402
+from videossl.data.builtin import synthetic  # noqa: E402
 from videossl.data.datasets import ucf101  # noqa: E402
-from videossl.data.loader import Batch, TrainBatches, batches  # noqa: E402
-from videossl.data.motion_store import MotionStore  # noqa: E402
-from videossl.data.store import ClipStore  # noqa: E402
-from videossl.data.views import views  # noqa: E402
+from videossl.data.decoding import decode  # noqa: E402
+from videossl.data.loading.device_clips import views  # noqa: E402
+from videossl.data.loading.loader import Batch, TrainBatches, batches  # noqa: E402
+from videossl.data.motion import compute  # noqa: E402
+from videossl.data.motion.store import MotionStore  # noqa: E402
+from videossl.data.shards.store import ClipStore  # noqa: E402
 from videossl.job import Job  # noqa: E402
 from videossl.methods.base import Method  # noqa: E402
 from videossl.models.backbone import Backbone  # noqa: E402
-from videossl.params import DecodeParams, MotionParams, PrepareParams  # noqa: E402
-from videossl.registry import BACKBONES, METHODS  # noqa: E402
+from videossl.study import params, schema  # noqa: E402
+from videossl.study.params import DecodeParams, MotionParams, PrepareParams  # noqa: E402
+from videossl.study.registry import BACKBONES, METHODS  # noqa: E402
 from videossl.train import optim  # noqa: E402
-from videossl.train.ahead import ahead  # noqa: E402
 from videossl.train.device import device, keep_freed_memory, place, readers  # noqa: E402
+from videossl.train.prefetch import ahead  # noqa: E402
 
 WARM = 3  # steps that are not timed
 
@@ -99,7 +101,7 @@ def prepare(folder: Path, study: schema.Params, args: argparse.Namespace) -> Non
         (folder / name).mkdir()
         scratch = folder / f"scratch-{name}"  # its own: stages resume what they find there
         job = Job("motion", {}, {"shards": (stored,)}, folder / name, scratch, 2, {})
-        motion.run(job, MotionParams.model_construct(motion=block, dataset="synthetic"))
+        compute.run(job, MotionParams.model_construct(motion=block, dataset="synthetic"))
 
 
 def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:

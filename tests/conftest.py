@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from study import Study, copy_study
+from support.study import Study, copy_study
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

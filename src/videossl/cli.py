@@ -49,7 +49,7 @@ def _prefer_workspace(argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from videossl.stages import STAGES
+    from videossl.study.graph import STAGES
 
     parser = argparse.ArgumentParser(prog="videossl", description=__doc__.split("\n")[0])
     parser.add_argument("--version", action="version", version=__version__)
@@ -111,7 +111,8 @@ EVALUATE_ROLES = ("classifier", "features", "shards")
 
 
 def _stage(args: argparse.Namespace) -> None:
-    from videossl import execute, stages
+    from videossl.study import execution
+    from videossl.study import graph as stages
 
     graph = stages.load()
     node = graph.find(
@@ -123,20 +124,20 @@ def _stage(args: argparse.Namespace) -> None:
     if missing:
         raise UserError(f"{node}: needs {', '.join(missing)}")
     if args.stage == "pretrain" and graph.params.pretrain.gpus > 1:
-        from videossl import launch
+        from videossl.study import launch
 
         if not launch.launched():
             launch.ranks(graph.params.pretrain.gpus)
             return
-    execute.execute(graph, node, inputs, args.out, args.expect, args.threads)
+    execution.execute(graph, node, inputs, args.out, args.expect, args.threads)
 
 
 def _check(args: argparse.Namespace) -> None:
-    from videossl import stages
+    from videossl.study import graph as stages
 
     graph = stages.load()
     if args.dataset is not None:
-        from videossl.data import check
+        from videossl.data.datasets import check
 
         data = graph.params.data
         if args.dataset not in data:
@@ -148,7 +149,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _shards(args: argparse.Namespace) -> None:
-    from videossl.data import inspection
+    from videossl.data.shards import inspection
 
     if args.action == "show":
         print(inspection.show(args.folder, args.video, args.out))
@@ -157,7 +158,7 @@ def _shards(args: argparse.Namespace) -> None:
 
 
 def _doctor(_: argparse.Namespace) -> None:
-    from videossl import stages
+    from videossl.study import graph as stages
 
     graph = stages.load()
     from videossl import doctor  # torch: after params.yaml was found to be right
@@ -167,33 +168,37 @@ def _doctor(_: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
-    from videossl import execute, stages
+    from videossl.study import execution
+    from videossl.study import graph as stages
 
-    execute.write_plan(stages.load(), args.out)
+    execution.write_plan(stages.load(), args.out)
 
 
 def _configure(args: argparse.Namespace) -> None:
-    from videossl import configure
+    from videossl.study import overlay
 
-    configure.configure(args.overlay)
+    overlay.configure(args.overlay)
 
 
 def _runs(args: argparse.Namespace) -> None:
-    from videossl import runs, stages
+    from videossl.study import graph as stages
+    from videossl.study import stored_runs
 
-    print(runs.table(stages.load(), args.root))
+    print(stored_runs.table(stages.load(), args.root))
 
 
 def _prune(args: argparse.Namespace) -> None:
-    from videossl import runs, stages
+    from videossl.study import graph as stages
+    from videossl.study import stored_runs
 
-    print(runs.prune(stages.load(), args.root, args.keep, args.yes))
+    print(stored_runs.prune(stages.load(), args.root, args.keep, args.yes))
 
 
 def _adopt(args: argparse.Namespace) -> None:
-    from videossl import runs, stages
+    from videossl.study import graph as stages
+    from videossl.study import stored_runs
 
-    print(runs.adopt(stages.load(), args.runs, args.results))
+    print(stored_runs.adopt(stages.load(), args.runs, args.results))
 
 
 if __name__ == "__main__":

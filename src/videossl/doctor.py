@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from videossl import machine
-from videossl.data.loader import Batch, TrainBatches, batches
-from videossl.data.motion_store import MotionStore
-from videossl.data.store import ClipStore
-from videossl.data.views import views
-from videossl.registry import BACKBONES, METHODS
-from videossl.schema import NO_MOTION, Params
-from videossl.stages import Graph, Instance, instance
+from videossl.data.loading.device_clips import views
+from videossl.data.loading.loader import Batch, TrainBatches, batches
+from videossl.data.motion.store import MotionStore
+from videossl.data.shards.store import ClipStore
+from videossl.study.graph import Graph, Instance, instance
+from videossl.study.registry import BACKBONES, METHODS
+from videossl.study.schema import NO_MOTION, Params
 from videossl.train import optim
-from videossl.train.ahead import ahead
 from videossl.train.device import device, keep_freed_memory, place, readers
+from videossl.train.prefetch import ahead
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "av", "decord", "lmdb", "simplejpeg")
 STEPS = 4  # that are timed, after one that is not

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-import pretext
-from videossl.data import loader
-from videossl.data.views import views
-from videossl.registry import METHODS
+from support import pretext
+from videossl.data.loading import loader
+from videossl.data.loading.device_clips import views
+from videossl.study.registry import METHODS
 
 # besides each method as params.yaml has it: what takes another way through its file
 VARIANTS: list[tuple[str, dict[str, Any]]] = [

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-import pretext
-from specs import PLAIN
-from videossl import schema
+from support import pretext
+from support.specs import PLAIN
 from videossl.job import UserError
 from videossl.methods import hdc
 from videossl.models import c3d, resnet3d
-from videossl.train import watch
+from videossl.study import schema
+from videossl.train import monitor
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 WEIGHTS = {"spatial": [0.3, 0.5, 0.9], "temporal": [0.2, 0.7, 1.1]}
@@ -321,7 +321,7 @@ def test_levels_are_the_last_stages_of_any_backbone():
 
 def test_the_features_can_be_watched():
     method = build()
-    features = watch.Features(method.encoder)
+    features = monitor.Features(method.encoder)
     batch = clips()
     method(batch, torch.arange(6))
     assert features.last.shape == (6, 32)

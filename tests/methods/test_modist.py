@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-import pretext
-from specs import PLAIN
-from videossl import losses, schema
-from videossl.methods import modist
+from support import pretext
+from support.specs import PLAIN
+from videossl.methods import losses, modist
 from videossl.models import resnet3d
+from videossl.study import schema
 
 EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 TASK = {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from videossl import losses, ranks
-from videossl.methods import modist
+from videossl import distributed
+from videossl.methods import losses, modist
 
 
 def parts(batch=8, keys=10, dim=4):
@@ -39,8 +39,8 @@ def test_the_mean_over_moving_rows_is_that_of_all_ranks(pattern, monkeypatch):
     query, key, bank, mask = parts()
     kept = torch.tensor(pattern).bool()
     whole = modist.contrast(query, key, bank, mask, 0.1, kept)
-    monkeypatch.setattr(ranks, "world", lambda: 2)
-    monkeypatch.setattr(ranks, "total", lambda x: kept.float().sum())
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    monkeypatch.setattr(distributed, "total", lambda x: kept.float().sum())
     halves = [
         modist.contrast(query[rows], key[rows], bank, mask[rows], 0.1, kept[rows]).item()
         for rows in (slice(0, 4), slice(4, 8))

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-import pretext
-from specs import PLAIN
-from videossl import schema
+from support import pretext
+from support.specs import PLAIN
 from videossl.methods import order_geometry
 from videossl.models import resnet3d
 from videossl.models.warp import affine, reach, warp
+from videossl.study import schema
 
 EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
 TASK = {

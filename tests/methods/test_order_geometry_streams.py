@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from videossl import schema
 from videossl.methods import order_geometry
 from videossl.models import c3d, inflate, resnet3d, s3dg, slow
+from videossl.study import schema
 
 BACKBONES = {
     "r3d": lambda: resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4)),

@@ -7,10 +7,10 @@ import copy
 import pytest
 import torch
 
-import pretext
-from videossl.data import loader
-from videossl.data.views import views
-from videossl.registry import METHODS
+from support import pretext
+from videossl.data.loading import loader
+from videossl.data.loading.device_clips import views
+from videossl.study.registry import METHODS
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

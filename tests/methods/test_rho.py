@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from study import ROOT
-from videossl import params, schema
-from videossl.registry import METHODS
+from support.study import ROOT
+from videossl.study import params, schema
+from videossl.study.registry import METHODS
 
 NAMES = [name for name in METHODS if name.startswith("rho_")]
 STUDY = params.load(ROOT / "params.yaml")

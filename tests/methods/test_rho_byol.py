@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-import pretext
-from rho_modes import assert_modes_agree
-from specs import PLAIN
-from videossl import schema
+from support import pretext
+from support.rho_modes import assert_modes_agree
+from support.specs import PLAIN
 from videossl.methods import rho_byol
 from videossl.models import resnet3d
 from videossl.models.batchnorm import GlobalBatchNorm, synchronise
+from videossl.study import schema
 
 MODES = ["sequential", "parallel"]
 

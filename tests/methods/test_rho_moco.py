@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import pretext
-from rho_modes import assert_modes_agree
-from specs import PLAIN
-from videossl import losses, schema
+from support import pretext
+from support.rho_modes import assert_modes_agree
+from support.specs import PLAIN
+from videossl.distributed import gather
 from videossl.job import UserError
-from videossl.methods import rho_moco
+from videossl.methods import losses, rho_moco
 from videossl.methods.base import MomentumEncoder, Queue
 from videossl.models import resnet3d
-from videossl.ranks import gather
+from videossl.study import schema
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 MODES = ["sequential", "parallel"]

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import pretext
-from rho_modes import assert_modes_agree
-from specs import PLAIN
-from videossl import losses, ranks, schema
-from videossl.methods import rho_simclr
+from support import pretext
+from support.rho_modes import assert_modes_agree
+from support.specs import PLAIN
+from videossl import distributed
+from videossl.methods import losses, rho_simclr
 from videossl.models import resnet3d
 from videossl.models.batchnorm import GlobalBatchNorm, synchronise
+from videossl.study import schema
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 MODES = ["sequential", "parallel"]
@@ -294,8 +295,8 @@ def _rank(rank, folder):
         out = method.training_step(
             [clip[share] for clip in given["clips"]], given["video"][share], lambda x: x.backward()
         )
-        ranks.average(p.grad for p in method.parameters())
-        found[mode] = (ranks.averaged(out), gradients(method), method.state_dict())
+        distributed.average(p.grad for p in method.parameters())
+        found[mode] = (distributed.averaged(out), gradients(method), method.state_dict())
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 

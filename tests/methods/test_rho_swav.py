@@ -6,11 +6,11 @@ import torch
 from hypothesis import settings
 from torch import nn
 
-import pretext
-from rho_modes import assert_modes_agree
-from swav_cases import MODES, backward, balanced, build, clips, filled, gradients, params
-from videossl import losses, schema
-from videossl.methods import rho_swav
+from support import pretext
+from support.rho_modes import assert_modes_agree
+from support.swav_cases import MODES, backward, balanced, build, clips, filled, gradients, params
+from videossl.methods import losses, rho_swav
+from videossl.study import schema
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 

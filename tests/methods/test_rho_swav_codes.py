@@ -1,4 +1,4 @@
-"""Codes and prototypes of ρSwAV: Sinkhorn-Knopp, freezing, ranks, queue."""
+"""Codes and prototypes of ρSwAV: Sinkhorn-Knopp, freezing, distributed, queue."""
 
 import copy
 
@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from specs import PLAIN
-from swav_cases import MODES, backward, balanced, build, clips, filled, gradients, params
-from videossl import losses, ranks, schema
-from videossl.methods import rho_swav
+from support.specs import PLAIN
+from support.swav_cases import MODES, backward, balanced, build, clips, filled, gradients, params
+from videossl import distributed
+from videossl.methods import losses, rho_swav
+from videossl.study import schema
 from videossl.train import optim
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
@@ -143,7 +144,7 @@ def test_two_halves_gathered_are_the_whole(code_queue, monkeypatch):
     batch, video = clips(2, batch=6, dtype=torch.float64), torch.arange(6)
     halves = [copy.deepcopy(method) for _ in range(2)]
     sent = []
-    monkeypatch.setattr(ranks, "gather", lambda x: sent.append(x.detach()) or sent[-1])
+    monkeypatch.setattr(distributed, "gather", lambda x: sent.append(x.detach()) or sent[-1])
     whole = method.training_step(batch, video, backward)
     found = []
     for rank, half in enumerate(halves):
@@ -154,8 +155,8 @@ def test_two_halves_gathered_are_the_whole(code_queue, monkeypatch):
             torch.testing.assert_close(everything[rows], x.detach())
             return everything
 
-        monkeypatch.setattr(ranks, "gather", gather)
-        monkeypatch.setattr(ranks, "share", lambda count, rows=rows: rows)
+        monkeypatch.setattr(distributed, "gather", gather)
+        monkeypatch.setattr(distributed, "share", lambda count, rows=rows: rows)
         out = half.training_step([c[rows] for c in batch], video[rows], backward)
         found.append((out, gradients(half)))
         assert next(arrives, None) is None

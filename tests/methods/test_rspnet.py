@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pretext
-from specs import PLAIN
-from videossl import losses, schema
-from videossl.methods import rspnet
+from support import pretext
+from support.specs import PLAIN
+from videossl.methods import losses, rspnet
 from videossl.models import resnet3d
+from videossl.study import schema
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 

@@ -7,17 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pretext
-from sts_cases import FLOW, MIRRORS, SIZE, T, build, labelled, noise
-from study import ROOT
-from videossl import params
-from videossl.data.augment import FIELDS
-from videossl.data.clips import ClipRequest
-from videossl.data.loader import Batch
-from videossl.data.views import views
+from support import pretext
+from support.sts_cases import FLOW, MIRRORS, SIZE, T, build, labelled, noise
+from support.study import ROOT
+from videossl.data.loading.augment import FIELDS
+from videossl.data.loading.device_clips import views
+from videossl.data.loading.loader import Batch
+from videossl.data.loading.sampling import ClipRequest
 from videossl.job import UserError
 from videossl.methods import sts_labels as labels
 from videossl.methods.sts_labels import IGNORED, NAMES
+from videossl.study import params
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sts_cases import MIRRORS, SIZE, T, labelled, noise
+from support.sts_cases import MIRRORS, SIZE, T, labelled, noise
 from videossl.methods import sts_labels as labels
 from videossl.methods.sts_labels import IGNORED, NAMES, Patterns
 

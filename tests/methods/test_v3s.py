@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pretext
-from v3s_cases import CHANCE, EXPONENT, RATE, RATIO, SAMPLING, SIDE, build, targets
-from videossl import schema
+from support import pretext
+from support.v3s_cases import CHANCE, EXPONENT, RATE, RATIO, SAMPLING, SIDE, build, targets
 from videossl.methods import v3s
+from videossl.study import schema
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 

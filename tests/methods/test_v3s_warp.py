@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pretext
-from v3s_cases import SAMPLING, build, targets
-from videossl.data.augment import MEAN, STD
+from support import pretext
+from support.v3s_cases import SAMPLING, build, targets
+from videossl.data.loading.augment import MEAN, STD
 from videossl.methods import v3s
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-import pretext
-from specs import PLAIN
-from videossl import losses, schema
+from support import pretext
+from support.specs import PLAIN
 from videossl.job import UserError
-from videossl.methods import vtdl
+from videossl.methods import losses, vtdl
 from videossl.models import resnet3d
+from videossl.study import schema
 
 BATCH = 6
 

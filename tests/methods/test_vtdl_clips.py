@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videossl import schema
-from videossl.data.clips import span
+from videossl.data.loading.sampling import span
 from videossl.methods import vtdl
+from videossl.study import schema
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 

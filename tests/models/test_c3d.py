@@ -3,9 +3,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
-from videossl import schema
+from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
 from videossl.models import c3d
+from videossl.study import schema
 
 
 def build(width):

@@ -3,10 +3,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from backbones import assert_contract, assert_every_parameter_learns, shapes
-from videossl import schema
+from support.backbones import assert_contract, assert_every_parameter_learns, shapes
 from videossl.job import UserError
 from videossl.models import inflate
+from videossl.study import schema
 
 TESTED = ["resnet18", "resnet50", "seresnext50_32x4d", "resnet26d", "regnety_002"]
 

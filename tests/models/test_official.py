@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
-from videossl import registry, schema
+from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
 from videossl.job import UserError
 from videossl.models import official, rspnet_nets
 from videossl.models.s3dg import INCEPTION
+from videossl.study import registry, schema
 
 GENERATOR = torch.Generator()
 

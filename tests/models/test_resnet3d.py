@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from backbones import assert_contract, shapes
-from videossl import schema
+from support.backbones import assert_contract, shapes
 from videossl.models import resnet3d
+from videossl.study import schema
 
 
 @pytest.fixture(autouse=True)

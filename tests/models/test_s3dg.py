@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
-from videossl import schema
+from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
 from videossl.models import s3dg
+from videossl.study import schema
 
 
 def build(width):

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
-from videossl import schema
+from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
 from videossl.models import slow
+from videossl.study import schema
 
 
 def build(depth, width):

@@ -6,10 +6,10 @@ import torch
 from safetensors.torch import save_file
 
 import videossl
-from videossl import schema
 from videossl.job import Job, UserError
 from videossl.models import weights
-from videossl.params import InitializeParams
+from videossl.study import schema
+from videossl.study.params import InitializeParams
 from videossl.train import initialize
 
 MODELS = [

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from report.fake_study import FakeStudy, run
+from support.fake_study import FakeStudy, run
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from report.fake_study import FakeStudy, run
-from report.read_page import Page, html
+from support.fake_study import FakeStudy, run
+from support.read_page import Page, html
 from videossl.report import aggregate, figures, sections
 
 

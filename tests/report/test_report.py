@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from report.fake_study import CORRECT, FOLDER, RHO_MOCO, SYNTHETIC, FakeStudy, N, run
-from report.read_page import Page, html
-from videossl import schema
+from support.fake_study import CORRECT, FOLDER, RHO_MOCO, SYNTHETIC, FakeStudy, N, run
+from support.read_page import Page, html
 from videossl.job import UserError
 from videossl.report import tables
+from videossl.study import schema
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import pretext
-from videossl import schema
+from support import pretext
 from videossl.job import Job, Stopped
 from videossl.models import weights
-from videossl.registry import METHODS
+from videossl.study import schema
+from videossl.study.registry import METHODS
 from videossl.train import loop, pretrain
 
 KILLS, TERMS = 3, 1  # per method; eleven are there

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from specs import AUGMENT, PLAIN
-from videossl.data.clips import ClipRequest, window
-from videossl.data.loader import TrainBatches
+from support.specs import AUGMENT, PLAIN
+from videossl.data.loading.loader import TrainBatches
+from videossl.data.loading.sampling import ClipRequest, window
 from videossl.job import Job, Stopped, UserError
-from videossl.schema import Optimizer
+from videossl.study.schema import Optimizer
 from videossl.train import checkpoint, loop
 
 

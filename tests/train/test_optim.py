@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from specs import PLAIN
-from videossl.schema import Optimizer
+from support.specs import PLAIN
+from videossl.study.schema import Optimizer
 from videossl.train import optim
 
 

@@ -13,11 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videossl import ranks
+from support.study import ROOT
+from videossl import distributed
 from videossl.models.batchnorm import GlobalBatchNorm, synchronise
-from videossl.registry import METHODS
+from videossl.study.registry import METHODS
 
-SCRIPT = Path(__file__).with_name("ranked.py")
+SCRIPT = ROOT / "tests/support/ranked.py"
 
 
 def train(name: str, out: Path, world: int, accumulate: int = 1, bn: str = "sync") -> list[Any]:
@@ -91,11 +92,11 @@ def test_shuffled_keys_agree_on_all_ranks(tmp_path: Path) -> None:
 def test_ranks_share_every_part_in_order(parts: int, per: int, world: int) -> None:
     size = per * world
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranks, "world", lambda: world)
+        patch.setattr(distributed, "world", lambda: world)
         shares = []
         for rank in range(world):
-            patch.setattr(ranks, "rank", lambda rank=rank: rank)
-            shares.append(ranks.rows(parts * size, parts))
+            patch.setattr(distributed, "rank", lambda rank=rank: rank)
+            shares.append(distributed.rows(parts * size, parts))
     for part in range(parts):
         together = [row for share in shares for row in share[part * per : (part + 1) * per]]
         assert together == list(range(part * size, (part + 1) * size))
@@ -103,12 +104,12 @@ def test_ranks_share_every_part_in_order(parts: int, per: int, world: int) -> No
 
 def test_one_rank_is_no_rank() -> None:
     x = torch.ones(3, requires_grad=True)
-    assert (ranks.rank(), ranks.world(), ranks.active()) == (0, 1, False)
-    assert ranks.gather_with_gradient(x) is x
-    assert ranks.total(x) is x
-    assert ranks.any_of(True, torch.device("cpu"))
-    ranks.average([x])
-    assert ranks.averaged({"a": x[0]}) == {"a": x[0]}
+    assert (distributed.rank(), distributed.world(), distributed.active()) == (0, 1, False)
+    assert distributed.gather_with_gradient(x) is x
+    assert distributed.total(x) is x
+    assert distributed.any_of(True, torch.device("cpu"))
+    distributed.average([x])
+    assert distributed.averaged({"a": x[0]}) == {"a": x[0]}
 
 
 def test_synchronising_keeps_names_tensors_and_evaluation() -> None:

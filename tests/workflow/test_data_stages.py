@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from study import Study
+from support.study import Study
 
 KILLS = 20
 FOLDER = """

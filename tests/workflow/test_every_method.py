@@ -6,10 +6,10 @@ import copy
 
 import pytest
 
-from study import ROOT
-from videossl import params
-from videossl.registry import METHODS
-from videossl.stages import Graph
+from support.study import ROOT
+from videossl.study import params
+from videossl.study.graph import Graph
+from videossl.study.registry import METHODS
 
 RAW = params.read(ROOT / "params.yaml")
 

@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-import engines
-from study import FEW, ROOT
-from videossl import params
-from videossl.stages import Graph
+from support import engines
+from support.study import FEW, ROOT
+from videossl.study import params
+from videossl.study.graph import Graph
 
 RAW = params.read(ROOT / "params.yaml")
 STUDY = params.load(ROOT / "params.yaml")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-import engines
-from study import ROOT, Study
+from support import engines
+from support.study import ROOT, Study
 
 
 def planned(study: Study) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
-    script = str(ROOT / "tests" / "planned_jobs.py")
+    script = str(ROOT / "tests" / "support" / "planned_jobs.py")
     return engines.from_snakemake(study.run(sys.executable, script).stdout)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from study import ROOT
+from support.study import ROOT
 
 CLIPS = {
     "SoccerJuggling": ("v_SoccerJuggling_g23_c01.avi", 240),

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-import engines
-from study import Study
+from support import engines
+from support.study import Study
 
 RSPNET = {
     "aggregate",

@@ -4,7 +4,8 @@
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 
-from videossl import machine, stages
+from videossl import machine
+from videossl.study import graph
 from videossl.job import UserError
 
 machine.run_jobs_with(SOURCE)
@@ -15,7 +16,7 @@ if config:
     )
 
 try:
-    GRAPH = stages.load(Path("params.yaml"))
+    GRAPH = graph.load(Path("params.yaml"))
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -68,7 +69,7 @@ def reads(stage):
 
 def publish():
     """Point runs/report at the report of the current params.yaml, if it is there."""
-    latest = Path(output_of(stages.instance("aggregate")))
+    latest = Path(output_of(graph.instance("aggregate")))
     link = Path("runs", "report")
     if latest.is_dir() and link.resolve() != latest.resolve():
         part = link.with_name(".report.part")

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from videossl import ranks
-from videossl.data.clips import ClipRequest
+from videossl import distributed
+from videossl.data.loading.sampling import ClipRequest
+from videossl.distributed import gather
 from videossl.job import UserError
-from videossl.ranks import gather
 
 
 class Method(nn.Module, ABC):
@@ -119,19 +119,19 @@ class MomentumEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, clip: Tensor) -> Tensor:
         """Head of backbone of a clip (B, 3, T, S, S), without gradient."""
-        if self.shuffle and ranks.active():
+        if self.shuffle and distributed.active():
             return self._shuffled(clip)
         out: Tensor = self.head(self.encoder(clip))
         return out
 
     def _shuffled(self, clip: Tensor) -> Tensor:
-        everything = ranks.gather(clip)
-        order = ranks.shuffled(len(everything), int(self.calls)).to(clip.device)
+        everything = distributed.gather(clip)
+        order = distributed.shuffled(len(everything), int(self.calls)).to(clip.device)
         self.calls += 1
-        mine = self.head(self.encoder(everything[order[ranks.share(len(everything))]]))
+        mine = self.head(self.encoder(everything[order[distributed.share(len(everything))]]))
         # a head may give several embeddings: rows are its next to last axis
-        rows = ranks.gather(mine.movedim(-2, 0))
-        back: Tensor = rows[order.argsort()][ranks.share(len(everything))].movedim(0, -2)
+        rows = distributed.gather(mine.movedim(-2, 0))
+        back: Tensor = rows[order.argsort()][distributed.share(len(everything))].movedim(0, -2)
         return back
 
     @torch.no_grad()

@@ -19,13 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videossl import ranks, schema
-from videossl.data import clips as index
-from videossl.data.clips import ClipRequest
+from videossl import distributed
+from videossl.data.loading import sampling
+from videossl.data.loading.sampling import ClipRequest
 from videossl.job import UserError
 from videossl.methods.base import Method
 from videossl.models.backbone import Backbone
 from videossl.models.heads import MLP
+from videossl.study import schema
 
 LEAST_INVARIANCE = 1e-3  # a level whose views disagree keeps a little weight: it can come back
 LEAST_NORM = 1e-2  # of an embedding: with all ReLUs of a head off it is 0, its gradient 1 / this
@@ -64,9 +65,9 @@ def contrast(first: Tensor, second: Tensor, video: Tensor, temperature: float) -
         views = torch.stack([first, second], dim=1)
         views = views if views.dtype == torch.float64 else views.float()
         views = F.normalize(views, dim=-1, eps=LEAST_NORM)  # (B, 2, S, D)
-        everyone = ranks.gather_with_gradient(views)  # (N, 2, S, D)
+        everyone = distributed.gather_with_gradient(views)  # (N, 2, S, D)
         negative = torch.einsum("bvsd,nwsd->bvsnw", views, everyone) / temperature
-        own = video.unsqueeze(1) == ranks.gather(video)  # (B, N)
+        own = video.unsqueeze(1) == distributed.gather(video)  # (B, N)
         # finite, unlike -inf, so that a query without any negative has finite gradients
         low = torch.finfo(negative.dtype).min
         negative = negative.masked_fill(own[:, None, None, :, None], low)
@@ -136,7 +137,7 @@ class Contrast(nn.Module):
         }
         weights = self.weights
         if self.adaptive:
-            everywhere = ranks.total(found["similarity"]) / ranks.world()
+            everywhere = distributed.total(found["similarity"]) / distributed.world()
             weights = weights * invariance(everywhere)
         found["loss"] = (weights * found["loss"]).sum()
         return found
@@ -177,7 +178,7 @@ class HDC(Method):
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """One window in two views, and another in a third."""
-        here, there = (index.random_start(rng, num_frames, self.span) for _ in range(2))
+        here, there = (sampling.random_start(rng, num_frames, self.span) for _ in range(2))
         starts = [here]
         if self.spatial.levels:
             starts.append(here)
@@ -185,7 +186,7 @@ class HDC(Method):
             starts.append(there)
         length, stride = self.clip.frames, self.clip.stride
         return [
-            ClipRequest(index.window(num_frames, start, length, stride), view)
+            ClipRequest(sampling.window(num_frames, start, length, stride), view)
             for view, start in enumerate(starts)
         ]
 
@@ -214,7 +215,7 @@ class HDC(Method):
 
 def span(params: schema.HDC, hierarchy: schema.Hierarchy, clip: schema.Clip) -> int:
     """Source frames of one clip, first to last."""
-    return index.span(clip.frames, clip.stride)
+    return sampling.span(clip.frames, clip.stride)
 
 
 def build(

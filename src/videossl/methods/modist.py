@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videossl import losses, ranks, schema
-from videossl.data import clips as index
-from videossl.data.clips import ClipRequest
+from videossl import distributed
+from videossl.data.loading import sampling
+from videossl.data.loading.sampling import ClipRequest
+from videossl.methods import losses
 from videossl.methods.base import Method, MomentumEncoder, Queue
 from videossl.models.heads import MLP
 from videossl.models.slow import FRAMEWISE, Slow
+from videossl.study import schema
 
 
 def scale(kept: Tensor) -> Tensor:
@@ -32,8 +34,8 @@ def scale(kept: Tensor) -> Tensor:
     Returns:
         A scalar factor; the products' mean over ranks is the mean over the kept rows of all ranks.
     """
-    count = ranks.total(kept.float().sum()).clamp(min=1)
-    return len(kept) * ranks.world() / count
+    count = distributed.total(kept.float().sum()).clamp(min=1)
+    return len(kept) * distributed.world() / count
 
 
 def contrast(
@@ -94,13 +96,13 @@ class MoDist(Method):
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """Two windows of frames and, where there is a motion pathway, two of motion."""
-        kinds: list[index.Kind] = ["augmented", "augmented"]
+        kinds: list[sampling.Kind] = ["augmented", "augmented"]
         if self.two:
             kinds += ["motion", "motion"]
         length, stride = self.clip.frames, self.clip.stride
-        starts = [index.random_start(rng, num_frames, self.span) for _ in kinds]
+        starts = [sampling.random_start(rng, num_frames, self.span) for _ in kinds]
         return [
-            ClipRequest(index.window(num_frames, start, length, stride), view, kind)
+            ClipRequest(sampling.window(num_frames, start, length, stride), view, kind)
             for view, (start, kind) in enumerate(zip(starts, kinds, strict=True))
         ]
 
@@ -168,7 +170,7 @@ class MoDist(Method):
 
 def span(params: schema.MoDist, task: schema.Distillation, clip: schema.Clip) -> int:
     """Source frames of one clip, first to last."""
-    return index.span(clip.frames, clip.stride)
+    return sampling.span(clip.frames, clip.stride)
 
 
 def build(

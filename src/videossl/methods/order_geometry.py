@@ -27,12 +27,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videossl import schema
-from videossl.data import clips as index
-from videossl.data.clips import ClipRequest
+from videossl.data.loading import sampling
+from videossl.data.loading.sampling import ClipRequest
 from videossl.methods.base import Method
 from videossl.models.heads import MLP
 from videossl.models.warp import affine, affine_reach, warp
+from videossl.study import schema
 
 PARAMETERS = 5  # of a map: rotation, scale, shear, shift to the right, shift down
 STAGES = 4  # of every backbone
@@ -98,9 +98,9 @@ class OrderGeometry(Method):
         label = int(rng.integers(len(self.orders)))
         order = self.orders[label][:: 1 if rng.random() < 0.5 else -1]
         parameters = rng.uniform(-1, 1, PARAMETERS)
-        start = index.random_start(rng, num_frames, self.span)
+        start = sampling.random_start(rng, num_frames, self.span)
         stride = self.clip.stride * self.task.stride
-        frames = index.window(num_frames, start, self.task.frames, stride)
+        frames = sampling.window(num_frames, start, self.task.frames, stride)
         return [
             ClipRequest(frames[list(order)], view=0, target=(float(label),)),
             ClipRequest(frames, view=0, target=tuple(parameters.tolist())),
@@ -174,7 +174,7 @@ class OrderGeometry(Method):
 
 def span(params: schema.OrderGeometry, task: schema.Order, clip: schema.Clip) -> int:
     """Source frames of one clip, first to last."""
-    return index.span(task.frames, clip.stride * task.stride)
+    return sampling.span(task.frames, clip.stride * task.stride)
 
 
 def build(

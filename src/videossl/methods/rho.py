@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from videossl import schema
-from videossl.data import clips as index
-from videossl.data.clips import ClipRequest
+from videossl.data.loading import sampling
+from videossl.data.loading.sampling import ClipRequest
 from videossl.methods.base import Method
+from videossl.study import schema
 
 
 class RhoMethod(Method):
@@ -36,12 +36,12 @@ class RhoMethod(Method):
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """ρ windows at independent times, or for ρ = 1 one window twice; each its own view."""
-        starts = [index.random_start(rng, num_frames, self.span) for _ in range(self.rho)]
+        starts = [sampling.random_start(rng, num_frames, self.span) for _ in range(self.rho)]
         if self.rho == 1:
             starts = starts * 2
         length, stride = self.clip.frames, self.clip.stride
         return [
-            ClipRequest(index.window(num_frames, start, length, stride), view)
+            ClipRequest(sampling.window(num_frames, start, length, stride), view)
             for view, start in enumerate(starts)
         ]
 
@@ -85,4 +85,4 @@ def momentum(params: schema.RhoMoCo | schema.RhoBYOL, progress: float) -> float:
 
 def span(params: schema.RhoBlock, rho: int, clip: schema.Clip) -> int:
     """Source frames of one clip, first to last."""
-    return index.span(clip.frames, clip.stride)
+    return sampling.span(clip.frames, clip.stride)

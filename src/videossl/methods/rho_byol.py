@@ -18,11 +18,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from videossl import losses, schema
+from videossl.methods import losses
 from videossl.methods.base import MomentumEncoder
 from videossl.methods.rho import SequentialRhoMethod, momentum
 from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
+from videossl.study import schema
 
 
 def regression(prediction: Tensor, targets: Tensor) -> Tensor:

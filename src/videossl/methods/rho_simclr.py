@@ -21,10 +21,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from videossl import losses, ranks, schema
+from videossl import distributed
+from videossl.methods import losses
 from videossl.methods.rho import RhoMethod
 from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
+from videossl.study import schema
 
 
 def positives(embeddings: Tensor) -> Tensor:
@@ -46,8 +48,10 @@ def contrast(embeddings: Tensor, video: Tensor, temperature: float) -> dict[str,
     """
     count = embeddings.shape[1]
     queries, others = embeddings.flatten(0, 1), positives(embeddings)
-    negatives = ranks.gather_with_gradient(embeddings).flatten(0, 1)  # (clips of all ranks, D)
-    owners = ranks.gather(video).repeat_interleave(count)
+    negatives = distributed.gather_with_gradient(embeddings).flatten(
+        0, 1
+    )  # (clips of all ranks, D)
+    owners = distributed.gather(video).repeat_interleave(count)
     mask = video.repeat_interleave(count).unsqueeze(1) == owners
     loss = losses.info_nce(queries, others, negatives, temperature, mask)
     queries, others = queries.detach(), others.detach()

@@ -20,11 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from videossl import losses, ranks, schema
+from videossl import distributed
+from videossl.methods import losses
 from videossl.methods.base import Queue
 from videossl.methods.rho import SequentialRhoMethod
 from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
+from videossl.study import schema
 
 
 class RhoSwAV(SequentialRhoMethod):
@@ -97,17 +99,17 @@ class RhoSwAV(SequentialRhoMethod):
     @torch.no_grad()
     def _codes(self, embeddings: Tensor, video: Tensor) -> Tensor:
         """Codes of this rank's rows, balanced over all ranks': (B, P, D) -> (B, P, K)."""
-        batch = ranks.gather(embeddings).transpose(0, 1)  # (P, N, D)
+        batch = distributed.gather(embeddings).transpose(0, 1)  # (P, N, D)
         scores, ignored = similarity(batch, self.prototypes), None
         if self.queue is not None:
             # earlier embeddings join each clip's assignment, but not those of these videos: they
             # would push their own video to other prototypes
             earlier = similarity(self.queue.keys, self.prototypes)  # (Q, K)
             scores = torch.cat([scores, earlier.expand(len(scores), -1, -1)], dim=1)
-            away = self.queue.mask(ranks.gather(video)).any(dim=0)  # (Q,)
+            away = self.queue.mask(distributed.gather(video)).any(dim=0)  # (Q,)
             ignored = torch.cat([away.new_zeros(batch.shape[1]), away])
         codes = sinkhorn(scores, self.params.epsilon, self.params.sinkhorn_iterations, ignored)
-        return codes[:, ranks.share(batch.shape[1])].transpose(0, 1)
+        return codes[:, distributed.share(batch.shape[1])].transpose(0, 1)
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:

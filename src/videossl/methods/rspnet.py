@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from videossl import losses, schema
-from videossl.data import clips as index
-from videossl.data.clips import ClipRequest
+from videossl.data.loading import sampling
+from videossl.data.loading.sampling import ClipRequest
+from videossl.methods import losses
 from videossl.methods.base import Method, MomentumEncoder, Queue
+from videossl.study import schema
 
 
 class SpeedHeads(nn.Module):
@@ -61,8 +62,8 @@ class RSPNet(Method):
         speeds = self.params.speeds
         same = int(rng.integers(len(speeds)))
         other = (same + int(rng.integers(1, len(speeds)))) % len(speeds)
-        query = index.random_start(rng, num_frames, self.span)
-        key = index.random_start(rng, num_frames, self.span)
+        query = sampling.random_start(rng, num_frames, self.span)
+        key = sampling.random_start(rng, num_frames, self.span)
         return [
             self._request(num_frames, query, speeds[same], view=0),
             self._request(num_frames, key, speeds[same], view=1),
@@ -71,7 +72,7 @@ class RSPNet(Method):
 
     def _request(self, num_frames: int, start: int, speed: int, view: int) -> ClipRequest:
         stride = self.clip.stride * speed
-        return ClipRequest(index.window(num_frames, start, self.clip.frames, stride), view)
+        return ClipRequest(sampling.window(num_frames, start, self.clip.frames, stride), view)
 
     def forward(
         self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
@@ -115,7 +116,7 @@ class RSPNet(Method):
 
 def span(params: schema.RSPNet, margin: float, clip: schema.Clip) -> int:
     """Source frames of the fastest clip, first to last."""
-    return index.span(clip.frames, clip.stride * max(params.speeds))
+    return sampling.span(clip.frames, clip.stride * max(params.speeds))
 
 
 def build(params: schema.RSPNet, margin: float, clip: schema.Clip, encoder: nn.Module) -> RSPNet:

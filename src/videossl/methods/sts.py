@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videossl import ranks, schema
-from videossl.data import clips as index
-from videossl.data.clips import ClipRequest
+from videossl import distributed
+from videossl.data.loading import sampling
+from videossl.data.loading.sampling import ClipRequest
 from videossl.methods.base import Method
 from videossl.methods.sts_labels import IGNORED, MOTION, Labels, Patterns, classes, label
+from videossl.study import schema
 
 
 class StatisticsHead(nn.Module):
@@ -80,8 +81,8 @@ class STS(Method):
         Flow at a frame is that from the frame before. Where a short video starts again the two are
         not neighbours: the target has 1 for each flow that the clip shows, and 0 there.
         """
-        start = index.random_start(rng, num_frames, self.span)
-        frames = index.window(num_frames, start, self.clip.frames, self.clip.stride)
+        start = sampling.random_start(rng, num_frames, self.span)
+        frames = sampling.window(num_frames, start, self.clip.frames, self.clip.stride)
         shown = tuple(float(gap == self.clip.stride) for gap in np.diff(frames))
         return [
             ClipRequest(frames, 0),
@@ -127,7 +128,7 @@ class STS(Method):
         valid = found.values != IGNORED
         if not self.task.curriculum:
             return valid
-        ordered = ranks.gather(found.concentration).sort(descending=True).values
+        ordered = distributed.gather(found.concentration).sort(descending=True).values
         easy = found.concentration >= ordered[(len(ordered) - 1) // 2]
         return valid & (easy | (self.progress >= self.task.curriculum))[:, None]
 
@@ -155,13 +156,13 @@ def average(values: Tensor, counted: Tensor) -> Tensor:
     The mean over ranks of what this returns is that of one process with all rows. (B, N) -> (N,).
     """
     weight = counted.to(values.dtype)
-    count = ranks.total(weight.sum(0)).clamp(min=1)
-    return (values * weight).sum(0) * ranks.world() / count
+    count = distributed.total(weight.sum(0)).clamp(min=1)
+    return (values * weight).sum(0) * distributed.world() / count
 
 
 def span(params: schema.STS, task: schema.Statistics, clip: schema.Clip) -> int:
     """Source frames of the clip, first to last."""
-    return index.span(clip.frames, clip.stride)
+    return sampling.span(clip.frames, clip.stride)
 
 
 def build(

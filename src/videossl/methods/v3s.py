@@ -24,11 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videossl import ranks, schema
-from videossl.data import clips as index
-from videossl.data.augment import MEAN, STD
-from videossl.data.clips import ClipRequest, Indices
+from videossl import distributed
+from videossl.data.loading import sampling
+from videossl.data.loading.augment import MEAN, STD
+from videossl.data.loading.sampling import ClipRequest, Indices
 from videossl.methods.base import Method
+from videossl.study import schema
 
 SIDES = {"none": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 TRANSFORMS = ("scale", "projection", "rate", "acceleration")
@@ -137,7 +138,7 @@ def recognition(logits: Tensor, label: Tensor) -> Tensor:
 def share(label: Tensor, like: Tensor) -> Tensor:
     """Weights (B,), as exact as ``like``, that average over the labelled rows of all ranks."""
     known = (label >= 0).to(like.dtype)
-    return known * ranks.world() / ranks.total(known.sum()).clamp(min=1)
+    return known * distributed.world() / distributed.total(known.sum()).clamp(min=1)
 
 
 def product(labels: Tensor, counts: Sequence[int]) -> Tensor:
@@ -187,7 +188,7 @@ class V3S(Method):
 
     def _request(self, rng: np.random.Generator, num_frames: int, view: int) -> ClipRequest:
         task = self.task
-        spans = [index.span(self.clip.frames, rate) for rate in task.rates]
+        spans = [sampling.span(self.clip.frames, rate) for rate in task.rates]
         fitting = [k for k, span in enumerate(spans) if span <= num_frames]
         fitting = fitting or [int(np.argmin(spans))]
         rate = int(rng.choice(fitting))
@@ -195,7 +196,7 @@ class V3S(Method):
             int(rng.integers(len(x))) for x in (task.ratios, task.sides, task.exponents)
         )
         # the window of the highest rate, whatever the clip's: where it starts says nothing of it
-        start = index.random_start(rng, num_frames, max(spans[k] for k in fitting))
+        start = sampling.random_start(rng, num_frames, max(spans[k] for k in fitting))
         frames = (start + self.paths[rate][exponent]) % num_frames
         told = len({tuple(p) for p in self.paths[rate]}) == len(task.exponents)
         low, high = task.shortening
@@ -258,7 +259,7 @@ class V3S(Method):
 
 def span(params: schema.V3S, task: schema.Sampling, clip: schema.Clip) -> int:
     """Source frames of a clip at the highest rate, first to last; projection keeps both."""
-    return index.span(clip.frames, max(task.rates))
+    return sampling.span(clip.frames, max(task.rates))
 
 
 def build(params: schema.V3S, task: schema.Sampling, clip: schema.Clip, encoder: nn.Module) -> V3S:

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from videossl import losses, schema
-from videossl.data import clips as index
-from videossl.data.clips import ClipRequest
+from videossl.data.loading import sampling
+from videossl.data.loading.sampling import ClipRequest
 from videossl.job import UserError
+from videossl.methods import losses
 from videossl.methods.base import Method, MomentumEncoder, Queue
+from videossl.study import schema
 
 
 def static_blend(clip: Tensor, share: Tensor, frame: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ def intervals(
     """
     distance = min(span + gap, num_frames - span)  # from start to start
     if distance < span + least_gap:
-        first, second = (index.random_start(rng, num_frames, span) for _ in range(2))
+        first, second = (sampling.random_start(rng, num_frames, span) for _ in range(2))
         return first, second, False
     slack = num_frames - span - distance
     early, late = sorted(rng.choice(slack + 2, 2, replace=False).tolist())
@@ -94,7 +95,7 @@ class VTDL(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.tca, self.clip = params, tca, clip
-        self.span = index.span(clip.frames, clip.stride)
+        self.span = sampling.span(clip.frames, clip.stride)
         if params.least_gap <= -self.span:
             raise UserError(
                 f"methods.vtdl.least_gap = {params.least_gap}: a clip spans {self.span} frames, so "
@@ -122,7 +123,7 @@ class VTDL(Method):
     def _request(
         self, num_frames: int, start: int, view: int, target: tuple[float, ...]
     ) -> ClipRequest:
-        frames = index.window(num_frames, start, self.clip.frames, self.clip.stride)
+        frames = sampling.window(num_frames, start, self.clip.frames, self.clip.stride)
         return ClipRequest(frames, view, target=target)
 
     def _blend(self, rng: np.random.Generator, role: str) -> tuple[float, float]:
@@ -171,7 +172,7 @@ class VTDL(Method):
 
 def span(params: schema.VTDL, tca: schema.TCA, clip: schema.Clip) -> int:
     """Source frames from the first of one interval to the last of the other, at their closest."""
-    return 2 * index.span(clip.frames, clip.stride) + params.least_gap
+    return 2 * sampling.span(clip.frames, clip.stride) + params.least_gap
 
 
 def build(params: schema.VTDL, tca: schema.TCA, clip: schema.Clip, encoder: nn.Module) -> VTDL:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from videossl import ranks
+from videossl import distributed
 
 
 class GlobalBatchNorm(_BatchNorm):
@@ -23,15 +23,15 @@ class GlobalBatchNorm(_BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> the same shape."""
-        if not (self.training and ranks.active()):
+        if not (self.training and distributed.active()):
             return super().forward(x)
         dims = [d for d in range(x.ndim) if d != 1]
         shape = [1, -1, *[1] * (x.ndim - 2)]
-        count = x.numel() // x.shape[1] * ranks.world()
+        count = x.numel() // x.shape[1] * distributed.world()
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        mean = ranks.total(wide.sum(dims)) / count
+        mean = distributed.total(wide.sum(dims)) / count
         centred = wide - mean.view(shape)
-        variance = ranks.total(centred.square().sum(dims)) / count
+        variance = distributed.total(centred.square().sum(dims)) / count
         out = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             out = out * self.weight.view(shape) + self.bias.view(shape)

@@ -14,9 +14,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from videossl import schema
 from videossl.models.backbone import Backbone
 from videossl.models.initialization import he_normal
+from videossl.study import schema
 
 CONVOLUTIONS = (1, 1, 2, 2, 2)  # per stage
 

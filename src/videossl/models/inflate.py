@@ -29,10 +29,10 @@ from timm.layers.squeeze_excite import SEModule
 from timm.models import regnet, resnet
 from torch import Tensor, nn
 
-from videossl import schema
 from videossl.job import UserError
 from videossl.models import weights
 from videossl.models.backbone import Backbone
+from videossl.study import schema
 
 # Networks whose children, called in order, are ``forward_features``; and blocks of any dimension.
 SEQUENTIAL_NETS = (resnet.ResNet, regnet.RegNet)

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from videossl import schema
 from videossl.job import UserError
 from videossl.models import weights
+from videossl.study import schema
 
 Names = list[tuple[str, str]]  # pattern -> replacement, applied in order
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from videossl import schema
 from videossl.models.backbone import Backbone
 from videossl.models.initialization import he_normal
+from videossl.study import schema
 
 # (planes in, planes out, middle planes, stride) -> a 3x3x3 convolution, whole or factorised
 Convolution = Callable[[int, int, int, int], nn.Module]

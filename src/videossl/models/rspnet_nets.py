@@ -17,9 +17,9 @@ from typing import Any
 
 from torch import nn
 
-from videossl import schema
 from videossl.models.resnet3d import BasicBlock, ResNet3d, factorised, middle_planes, whole
 from videossl.models.s3dg import S3DG
+from videossl.study import schema
 
 
 def pooled_stem(width: int) -> nn.Sequential:

@@ -19,9 +19,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from videossl import schema
 from videossl.models.backbone import Backbone
 from videossl.models.initialization import he_normal
+from videossl.study import schema
 
 # Planes of each Inception block at width 64: 1x1; 1x1 before 3x3, 3x3; the same again; after pool.
 INCEPTION = {

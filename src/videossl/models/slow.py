@@ -15,9 +15,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from videossl import schema
 from videossl.models.backbone import Backbone
 from videossl.models.initialization import he_normal
+from videossl.study import schema
 
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 # temporal kernel of a block's first convolution, per stage

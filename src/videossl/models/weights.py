@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from videossl import schema
 from videossl.job import UserError
-from videossl.registry import BACKBONES
+from videossl.study import schema
+from videossl.study.registry import BACKBONES
 
 
 def build(model: schema.Backbone) -> nn.Module:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from videossl.data.loader import CentralBatches, batches
-from videossl.data.store import ClipStore
-from videossl.data.views import views
-from videossl.schema import Clip
+from videossl.data.loading.device_clips import views
+from videossl.data.loading.loader import CentralBatches, batches
+from videossl.data.shards.store import ClipStore
+from videossl.study.schema import Clip
 from videossl.train.device import readers
 
 

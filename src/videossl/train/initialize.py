@@ -11,7 +11,7 @@ from videossl.job import Job, write_json
 from videossl.models import official, weights
 
 if TYPE_CHECKING:
-    from videossl.params import InitializeParams
+    from videossl.study.params import InitializeParams
 
 
 def run(job: Job, params: InitializeParams) -> None:

@@ -22,14 +22,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from videossl import ranks
-from videossl.data.loader import Batch, TrainBatches, batches
-from videossl.data.views import views
+from videossl import distributed
+from videossl.data.loading.device_clips import views
+from videossl.data.loading.loader import Batch, TrainBatches, batches
 from videossl.job import Job, Stopped, UserError
-from videossl.schema import Optimizer
+from videossl.study.schema import Optimizer
 from videossl.train import checkpoint, curve, optim, speed
-from videossl.train.ahead import ahead
 from videossl.train.device import device, keep_freed_memory, place, readers
+from videossl.train.prefetch import ahead
 
 STOP_EVERY = 8  # steps after which ranks agree on stopping: it waits for the device
 CHECKPOINT_SECONDS = 30.0  # at most this much work is lost to a kill
@@ -122,7 +122,7 @@ class _Run:
     # ------------------------------------------------------------------ state
 
     def save(self) -> None:
-        if ranks.rank():
+        if distributed.rank():
             return  # one file serves all: ranks differ in batch statistics at most
         state = {
             "step": self.step,
@@ -148,7 +148,7 @@ class _Run:
 
     def _fall_back(self) -> str:
         """Put the last good checkpoint in the place of the newest."""
-        if ranks.rank():
+        if distributed.rank():
             return ""
         if not self.good.exists():
             self.file.unlink(missing_ok=True)
@@ -171,10 +171,10 @@ class _Run:
         every = float(os.environ.get("VIDEOSSL_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS))
         old = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGUSR1)}
         workers = readers(self.device, self.job.threads)
-        rows = ranks.rows(self.batches.batch_size, self.recipe.accumulate)
+        rows = distributed.rows(self.batches.batch_size, self.recipe.accumulate)
         source = self.batches.between(self.step, self.total, rows)
         saved = time.monotonic()
-        if not ranks.rank():
+        if not distributed.rank():
             self.board = curve.Board(self.job, len(self.curve))
         try:
             with (
@@ -198,15 +198,15 @@ class _Run:
                 signal.signal(number, handler)
             if self.board is not None:
                 self.board.close()
-        if not ranks.rank():
+        if not distributed.rank():
             curve.write(self.meter.rows, self.job.out / "speed.tsv")
         return self.curve
 
     def _must_stop(self) -> bool:
         """Whether any rank was asked to, at a step that all ranks agree on."""
-        if ranks.active() and self.step % STOP_EVERY:
+        if distributed.active() and self.step % STOP_EVERY:
             return False
-        return ranks.any_of(self.asked_to_stop, self.device)
+        return distributed.any_of(self.asked_to_stop, self.device)
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self.asked_to_stop = True
@@ -233,7 +233,7 @@ class _Run:
         for clips, batch in prepared:
             self._add_gradients(clips, batch)
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        ranks.average(p.grad for p in trained if p.grad is not None)
+        distributed.average(p.grad for p in trained if p.grad is not None)
         if spec.clip_norm:
             torch.nn.utils.clip_grad_norm_(trained, spec.clip_norm)
         self.optimizer.step()
@@ -245,7 +245,7 @@ class _Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             found = self.task.step(clips, batch, lambda loss: _backward(loss / parts))
         # over ranks at every step, so that any rank's checkpoint holds the sums of all
-        for name, value in ranks.averaged(found).items():
+        for name, value in distributed.averaged(found).items():
             sums = self.sums.get(name, torch.zeros_like(value))
             self.sums[name] = sums + value / parts
 
@@ -265,7 +265,7 @@ class _Run:
         if self.board is not None:
             self.board.add(row)
         self.meter.end_epoch(epoch, self.batches.batch_size)
-        if not ranks.rank():
+        if not distributed.rank():
             self.save()
             checkpoint.keep(self.file, self.good)
         bar.set_postfix(loss=f"{means['loss']:.3f}")

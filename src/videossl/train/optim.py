@@ -8,7 +8,7 @@ import sys
 import torch
 from torch import nn
 
-from videossl.schema import Optimizer
+from videossl.study.schema import Optimizer
 
 
 def build(module: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from videossl import ranks
-from videossl.data.loader import Batch, TrainBatches
-from videossl.data.motion_store import MotionStore
-from videossl.data.store import ClipStore
+from videossl import distributed
+from videossl.data.loading.loader import Batch, TrainBatches
+from videossl.data.motion.store import MotionStore
+from videossl.data.shards.store import ClipStore
 from videossl.job import Job, UserError, write_json
 from videossl.methods.base import Method, MomentumEncoder
 from videossl.models import weights
 from videossl.models.batchnorm import synchronise
-from videossl.schema import NO_MOTION, Pretrain
-from videossl.train import curve, watch
+from videossl.study.schema import NO_MOTION, Pretrain
+from videossl.train import curve, monitor
 from videossl.train.device import device
 from videossl.train.loop import Recipe, Task, fit
 
 if TYPE_CHECKING:
-    from videossl.params import PretrainParams
+    from videossl.study.params import PretrainParams
 
 
 class Pretraining(Task):
@@ -31,12 +31,12 @@ class Pretraining(Task):
     def __init__(
         self,
         method: Method,
-        monitor: Callable[[nn.Module], float] | None = None,
+        measure: Callable[[nn.Module], float] | None = None,
         monitor_epochs: int = 0,
     ) -> None:
         self.module: Method = method
-        self.features = watch.Features(method.encoder)
-        self.monitor, self.monitor_epochs = monitor, monitor_epochs
+        self.features = monitor.Features(method.encoder)
+        self.measure, self.monitor_epochs = measure, monitor_epochs
 
     def prepare(self, clips: list[Tensor], batch: Batch) -> list[Tensor]:
         """What the method makes of them without its networks."""
@@ -59,14 +59,14 @@ class Pretraining(Task):
             UserError: they have collapsed.
         """
         spread = self.features.spread()
-        if not spread > watch.COLLAPSED:
+        if not spread > monitor.COLLAPSED:
             raise UserError(
                 f"the features have collapsed in epoch {epoch} (feature_std = {spread:.2g}): all "
                 "videos look alike to the encoder; a lower optimizer.lr may help"
             )
         row = {"feature_std": spread}
-        if self.monitor is not None and self.monitor_epochs and epoch % self.monitor_epochs == 0:
-            row["neighbour_accuracy"] = self.monitor(self.module.encoder)
+        if self.measure is not None and self.monitor_epochs and epoch % self.monitor_epochs == 0:
+            row["neighbour_accuracy"] = self.measure(self.module.encoder)
         return row
 
 
@@ -78,7 +78,7 @@ def run(job: Job, params: PretrainParams) -> None:
             one batch are there.
     """
     torch.set_num_threads(job.threads)
-    with ranks.joined():
+    with distributed.joined():
         _run(job, params)
 
 
@@ -121,10 +121,10 @@ def _run(job: Job, params: PretrainParams) -> None:
         params.seed,
         spec.accumulate,
     )
-    monitor = watch.neighbour_accuracy(store, videos, params.clip, spec.batch_size, job.threads)
-    task = Pretraining(method, monitor, spec.monitor_epochs)
+    watch = monitor.neighbour_accuracy(store, videos, params.clip, spec.batch_size, job.threads)
+    task = Pretraining(method, watch, spec.monitor_epochs)
     rows = fit(job, task, batches, recipe)
-    if ranks.rank():
+    if distributed.rank():
         return
     weights.save(method.encoder, params.model, job.out / "encoder.safetensors")
     curve.write(rows, job.out / "curve.tsv")
@@ -133,9 +133,9 @@ def _run(job: Job, params: PretrainParams) -> None:
 
 def _spread(method: Method, spec: Pretrain) -> None:
     """Prepare a method for several ranks, and for the compiler."""
-    if ranks.active() and spec.sync_bn:
+    if distributed.active() and spec.sync_bn:
         synchronise(method, device())
-    elif ranks.active():
+    elif distributed.active():
         for module in method.modules():
             if isinstance(module, MomentumEncoder):
                 module.shuffle = True

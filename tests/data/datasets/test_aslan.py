@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from trees import plant
+from support.trees import plant
 from videossl.data.datasets import aslan
-from videossl.data.index import UNLABELLED, Entry
+from videossl.data.datasets.index import UNLABELLED, Entry
 from videossl.job import UserError
 
 # Samples 1 and 2 show action 1, samples 3 and 4 action 2; a fold has one pair of each kind.

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trees import plant
+from support.trees import plant
 from videossl.data.datasets import ava
-from videossl.data.index import UNLABELLED, Entry
+from videossl.data.datasets.index import UNLABELLED, Entry
 from videossl.job import UserError
 
 CLASSES = (

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from trees import plant
+from support.trees import plant
 from videossl.data.datasets import charades
-from videossl.data.index import UNLABELLED, Entry
+from videossl.data.datasets.index import UNLABELLED, Entry
 from videossl.job import UserError
 
 HEADER = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length\n"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trees import plant
+from support.trees import plant
 from videossl.data.datasets import csv
-from videossl.data.index import Entry
+from videossl.data.datasets.index import Entry
 from videossl.job import UserError
 
 HEADER = "path,label,split\n"

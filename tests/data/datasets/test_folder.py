@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trees import plant
+from support.trees import plant
 from videossl.data.datasets import folder
-from videossl.data.index import Entry
+from videossl.data.datasets.index import Entry
 from videossl.job import UserError
 
 TRAIN = ["train/run/a.mp4", "train/walk/b.avi"]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trees import plant
+from support.trees import plant
 from videossl.data.datasets import frames
-from videossl.data.index import UNLABELLED, Entry
+from videossl.data.datasets.index import UNLABELLED, Entry
 from videossl.job import UserError
 
 SPLITS = "video,split\na/scan1.mp4,train\nscan2.avi,val\nscan3.mp4,test\n"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trees import plant
+from support.trees import plant
 from videossl.data.datasets import hmdb51
-from videossl.data.index import Entry
+from videossl.data.datasets.index import Entry
 from videossl.job import UserError
 
 BRUSH = "April_09_brush_hair_u_nm_np1_ba_goo_0.avi"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trees import plant
+from support.trees import plant
 from videossl.data.datasets import kinetics
-from videossl.data.index import Entry
+from videossl.data.datasets.index import Entry
 from videossl.job import UserError
 
 HEADER = "label,youtube_id,time_start,time_end,split,is_cc\n"

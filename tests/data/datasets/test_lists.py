@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trees import plant
+from support.trees import plant
 from videossl.data.datasets.lists import files_by_stem, folder, lines, rows
 from videossl.job import UserError
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from trees import plant
+from support.trees import plant
 from videossl.data.datasets import ssv2
-from videossl.data.index import Entry
+from videossl.data.datasets.index import Entry
 from videossl.job import UserError
 
 VIDEOS = "20bn-something-something-v2"

@@ -29,8 +29,8 @@ import numpy.typing as npt
 from scipy.io import loadmat  # type: ignore[import-untyped]
 from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
 
+from videossl.data.datasets.index import UNLABELLED, Entry, Index, build, check_complete
 from videossl.data.datasets.lists import files_by_stem, folder, lines
-from videossl.data.index import UNLABELLED, Entry, Index, build, check_complete
 from videossl.job import UserError
 
 VIDEOS = ("ASLAN_AVI", "ASLAN_MP4")

@@ -28,8 +28,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from videossl.data.datasets.index import UNLABELLED, Entry, Index, build, check_complete
 from videossl.data.datasets.lists import files_by_stem, folder, lines
-from videossl.data.index import UNLABELLED, Entry, Index, build, check_complete
 from videossl.job import UserError
 
 PARTS = {"train": "train", "val": "test"}

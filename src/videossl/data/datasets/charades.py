@@ -20,8 +20,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from videossl.data.datasets.index import UNLABELLED, Entry, Index, build, check_complete
 from videossl.data.datasets.lists import folder, lines, rows
-from videossl.data.index import UNLABELLED, Entry, Index, build, check_complete
 from videossl.job import UserError
 
 VIDEOS = ("Charades_v1_480", "Charades_v1")

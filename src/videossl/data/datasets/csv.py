@@ -15,8 +15,8 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from videossl.data.datasets.index import Entry, Index, build, check_complete
 from videossl.data.datasets.lists import rows
-from videossl.data.index import Entry, Index, build, check_complete
 from videossl.job import UserError
 
 NAME = "videos.csv"

@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from videossl.data.datasets.index import Entry, Index, build
 from videossl.data.datasets.lists import folder
-from videossl.data.index import Entry, Index, build
 from videossl.job import UserError
 
 PARTS = ("train", "val", "test")

@@ -20,8 +20,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from videossl.data.datasets.index import UNLABELLED, Entry, Index, build, check_complete
 from videossl.data.datasets.lists import folder, rows
-from videossl.data.index import UNLABELLED, Entry, Index, build, check_complete
 from videossl.job import UserError
 
 SPLITS, CLASSES, GAZE = "splits.csv", "frames.csv", "gaze.csv"

@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from videossl.data.datasets.index import Entry, Index, build, check_complete
 from videossl.data.datasets.lists import folder, lines
-from videossl.data.index import Entry, Index, build, check_complete
 from videossl.job import UserError
 
 VIDEOS = "hmdb51_org"

@@ -27,8 +27,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from videossl.data.datasets.index import Entry, Index, build, check_complete
 from videossl.data.datasets.lists import files_by_stem, folder, lines, rows
-from videossl.data.index import Entry, Index, build, check_complete
 from videossl.job import UserError
 
 ANNOTATIONS = "annotations"

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from videossl.data.datasets.index import Entry, Index, build
 from videossl.data.datasets.lists import folder
-from videossl.data.index import Entry, Index, build
 from videossl.job import UserError
 
 LAYOUT = "the layout has a folder of videos per class"

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from videossl.data.datasets.index import Entry, Index, build, check_complete
 from videossl.data.datasets.lists import files_by_stem, folder
-from videossl.data.index import Entry, Index, build, check_complete
 from videossl.job import UserError
 
 VIDEOS = "20bn-something-something-v2"

@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from videossl.data.datasets.index import Entry, Index, build, check_complete
 from videossl.data.datasets.lists import folder, lines
-from videossl.data.index import Entry, Index, build, check_complete
 from videossl.job import UserError
 
 VIDEOS = "UCF-101"

@@ -1,0 +1,151 @@
+"""The stage ``decode``: a dataset's videos into LMDB clip shards and a manifest.
+
+Every listed video is decoded once, whatever its splits, each in a child process that may crash.
+What cannot be decoded is listed in the manifest's ``rejects`` with its reason; nothing takes its
+place. The outputs are the same bytes for any number of threads, and after any number of kills.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from videossl.data.datasets import prepare
+from videossl.data.decoding import isolate, locate, reuse, video
+from videossl.data.shards import builder, disk_space, records
+from videossl.data.shards.builder import Building, Facts
+from videossl.job import Job, UserError
+from videossl.study.schema import Decode, FolderData
+
+if TYPE_CHECKING:
+    from videossl.study.params import DecodeParams
+
+LIBRARIES = ("av", "decord", "lmdb", "simplejpeg")
+DEADLINE = 120.0  # seconds for any video, and besides
+BYTES_PER_SECOND = 50_000  # of a file: forty times slower than one core decodes Kinetics
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a child hands back for one video."""
+
+    record: bytes
+    facts: Facts
+
+
+def run(job: Job, params: DecodeParams) -> None:
+    """Decode the dataset into ``job.out``.
+
+    The built-in dataset's files are the input ``videos`` itself; those of a dataset on disk lie
+    under its ``root``, and ``videos`` is the list that says which they are.
+
+    Raises:
+        UserError: not one video can be stored, or the disk is too small.
+    """
+    data, options = params.data, params.decode
+    folder = job.input("videos")
+    listed = prepare.read(folder, Path(data.root) if isinstance(data, FolderData) else folder)
+    head = {
+        "dataset": job.who["dataset"],
+        "decode": options.model_dump(),
+        "codec": options.codec,
+        "channels": 3,
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+    kept = reuse.reusable(job, head, listed)
+    held = {name for portion in kept for name in portion.names}
+    names = [one.name for one in listed if one.name not in held]
+    build = Building(job.scratch / "shards", options.shard_megabytes << 20)
+    done = build.resume(
+        names, lambda facts: listed.videos[facts["name"]].bytes == facts["source_bytes"]
+    )
+    rest = names[done:]
+    if held or done:
+        print(f"{len(held)} videos stored earlier, {done} before the interruption", file=sys.stderr)
+    store = partial(store_one, listed.root, options)
+    pool = partial(isolate.ordered, store, deadline=partial(seconds_for, listed.root))
+    disk_space.check(job.scratch, [listed.videos[name] for name in rest], pool, job.threads)
+    late = _fill(build, rest, pool(rest, children=job.threads), job.who["dataset"])
+    portions = [*kept, *build.portions]
+    for portion in portions:
+        for facts in portion.videos:
+            one = listed.videos[facts["name"]]
+            facts.update(label=one.label, splits=one.splits)
+    rejects = [*late, *(reject for portion in portions for reject in portion.rejects)]
+    if not portions:
+        raise UserError(
+            f"{listed.root}: none of {len(rejects)} videos can be stored; "
+            f"first: {rejects[0]['name']}: {rejects[0]['reason']}"
+        )
+    builder.publish(job.out, portions, late, {**head, "classes": listed.classes})
+    if rejects:
+        print(f"{len(rejects)} of {len(listed.videos)} videos rejected", file=sys.stderr)
+
+
+def _fill(
+    build: Building,
+    names: Sequence[str],
+    results: Iterator[Stored | isolate.Failure],
+    title: str,
+) -> list[Facts]:
+    """Put all results into shards; returns the rejects after the last shard."""
+    progress = tqdm(results, desc=title, total=len(names), unit="video", disable=None)
+    try:
+        for name, result in zip(names, progress, strict=True):
+            if isinstance(result, isolate.Failure):
+                build.reject(name, result.reason)
+            else:
+                build.add(result.record, {"name": name, **result.facts})
+        return build.close()
+    except OSError as error:
+        build.abandon()
+        raise UserError(
+            f"{build.folder}: {error.strerror or error}; finished shards stay there, "
+            "run the stage again to go on"
+        ) from None
+
+
+def seconds_for(root: Path, name: str) -> float:
+    """The deadline of one video."""
+    return DEADLINE + prepare.size_of(root / name) / BYTES_PER_SECOND
+
+
+def store_one(root: Path, options: Decode, name: str, attempt: int) -> Stored:
+    """Decode one video into its record; runs in a child process.
+
+    A second attempt means that the first crashed, hung or ran out of memory: it uses PyAV.
+
+    Raises:
+        isolate.Refused: it cannot be decoded, is too short, or too large for a record. The reason
+            names no folder of this machine, because it goes into the manifest.
+    """
+    backend = options.backend if attempt == 0 else "pyav"
+    encode = records.encoder(options.codec, options.quality)
+    try:
+        path = locate.locate(root, name)
+        fps = None if options.fps == "native" else options.fps
+        decoded = video.decode(path, backend, options.short_side, encode, fps)
+        record = records.pack(decoded.frames, options.codec, decoded.height, decoded.width)
+    except (locate.Unreadable, records.TooLarge) as error:
+        raise isolate.Refused(str(error)) from None
+    count = len(decoded.frames)
+    if count < options.min_frames:
+        raise isolate.Refused(f"{count} frames; decode.min_frames is {options.min_frames}")
+    if backend != options.backend:
+        text = f"decoded with PyAV: the {options.backend} process crashed or hung"
+        decoded = replace(decoded, warnings=[text, *decoded.warnings])
+    facts = {
+        name: value for name, value in vars(decoded).items() if name not in ("frames", "times")
+    }
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    source = {"source_bytes": path.stat().st_size, "source_sha256": digest}
+    return Stored(record, facts | {"frames": count} | source)

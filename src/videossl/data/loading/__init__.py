@@ -1,0 +1,1 @@
+"""Clips of stored videos: sampling, reading, augmentation."""

@@ -1,0 +1,149 @@
+"""Clip-consistent augmentation on the device: one draw per clip, the same for all its frames.
+
+``draw`` runs in the loader and is pure; ``augment`` applies the draws of a batch as a few dense
+operations. A draw is one row of floats, so that a batch of draws is one array:
+
+    y, x, height, width      the crop in source pixels, whole numbers
+    flip                     1 mirrors left and right
+    brightness, contrast, saturation    factors
+    hue                      turns, -0.5 to 0.5
+    gray                     1 removes colour
+    sigma                    of the blur in pixels of the clip, 0 for none
+    order0, order1, order2   which of brightness (0), contrast (1), saturation (2) comes when
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from videossl.data.loading.resize import crop
+from videossl.study.schema import Augment
+
+FIELDS = 14
+MEAN, STD = 0.45, 0.225  # of all three channels: the convention of SlowFast's Kinetics models
+LUMA = (0.299, 0.587, 0.114)
+Draw = NDArray[np.float32]
+
+
+def draw(rng: np.random.Generator, spec: Augment, height: int, width: int) -> Draw:
+    """Draw one clip's augmentation, shape (FIELDS,), for frames of ``height`` x ``width``."""
+    out = np.zeros(FIELDS, np.float32)
+    out[0:4] = _random_crop(rng, spec, height, width)
+    out[4] = rng.random() < spec.flip
+    jitter = spec.jitter
+    out[5:8] = 1.0
+    if rng.random() < jitter.probability:
+        half = np.array([jitter.brightness, jitter.contrast, jitter.saturation])
+        out[5:8] = 1 + rng.uniform(-1, 1, 3) * half
+        out[8] = rng.uniform(-1, 1) * jitter.hue
+    out[9] = rng.random() < spec.gray
+    if rng.random() < spec.blur.probability:
+        out[10] = rng.uniform(spec.blur.sigma[0], spec.blur.sigma[1])
+    out[11:14] = rng.permutation(3)
+    return out
+
+
+def centre(height: int, width: int) -> Draw:
+    """The deterministic draw of testing: the largest centred square, nothing else."""
+    side = min(height, width)
+    out = np.zeros(FIELDS, np.float32)
+    out[0:4] = ((height - side) // 2, (width - side) // 2, side, side)
+    out[5:8] = 1.0
+    out[11:14] = (0, 1, 2)
+    return out
+
+
+def _random_crop(
+    rng: np.random.Generator, spec: Augment, height: int, width: int
+) -> tuple[int, int, int, int]:
+    """A box of random area and log-uniform aspect ("Inception crop"); clipped if none fits."""
+    low, high = np.log(spec.crop_aspect)
+    smallest, largest = spec.crop_area
+    for _ in range(10):
+        area = rng.uniform(smallest, largest) * height * width
+        aspect = math.exp(rng.uniform(low, high))
+        w, h = math.sqrt(area * aspect), math.sqrt(area / aspect)
+        if w <= width and h <= height:
+            break
+    rows, columns = max(1, min(round(h), height)), max(1, min(round(w), width))
+    y, x = rng.integers(0, (height - rows, width - columns), endpoint=True)
+    return int(y), int(x), rows, columns
+
+
+def augment(clips: Tensor, draws: Tensor, size: int, host: Tensor | None = None) -> Tensor:
+    """Apply one draw per clip.
+
+    Args:
+        clips, draws, size: see ``crop``; clips are uint8 with 3 channels.
+        host: the draws once more, on the CPU.
+
+    Returns:
+        (B, 3, T, size, size) float32, channels_last_3d, normalised by MEAN and STD.
+    """
+    host = draws.cpu() if host is None else host
+    b, t = clips.shape[:2]
+    x = crop(clips, draws, size).contiguous().view(b, 3, -1).mul_(1 / 255)
+    x = _colour(x, draws).view(b, 3, t, size, size)
+    # where to look is decided on the host: asking the device would wait for it
+    hued = ((host[:, 8] != 0) & (host[:, 9] == 0)).nonzero()[:, 0]
+    blurred = host[:, 10].nonzero()[:, 0]
+    x = _hue(x, draws[:, 8], hued.to(x.device, non_blocking=True))
+    x = _blur(x, draws[:, 10], blurred.to(x.device, non_blocking=True))
+    return x.sub_(MEAN).div_(STD).contiguous(memory_format=torch.channels_last_3d)
+
+
+def _colour(x: Tensor, draws: Tensor) -> Tensor:
+    """Brightness, contrast, saturation in each clip's order, then gray: one 3x4 map per clip.
+
+    x: (B, 3, N) in 0..1. The intermediate results are not clamped, only the last one is.
+    """
+    luma = x.new_tensor(LUMA)
+    eye = torch.eye(3, device=x.device).expand(len(x), 3, 3)
+    to_gray = luma.expand(3, 3)
+    b, c, s = (draws[:, k, None, None] for k in (5, 6, 7))
+    maps = torch.stack([eye * b, eye * c, eye * s + to_gray * (1 - s)], 1)  # (B, 3, 3, 3)
+    mean = x.mean(-1, keepdim=True)  # (B, 3, 1) of the clip, for contrast
+    matrix, offset = eye, torch.zeros_like(mean)
+    for step in range(3):
+        which = draws[:, 11 + step].long()
+        chosen = maps[torch.arange(len(x), device=x.device), which]
+        level = luma @ (matrix @ mean + offset)  # (B, 1) mean gray level so far
+        matrix, offset = chosen @ matrix, chosen @ offset
+        shift = torch.where(which[:, None] == 1, (1 - c[:, :, 0]) * level, 0.0)
+        offset = offset + shift[:, :, None]
+    gray = draws[:, 9, None, None]
+    final = gray * to_gray + (1 - gray) * eye
+    return torch.baddbmm(final @ offset, final @ matrix, x).clamp_(0, 1)
+
+
+def _hue(x: Tensor, turns: Tensor, chosen: Tensor) -> Tensor:
+    """Rotate hue in HSV for the ``chosen`` clips; x: (B, 3, T, S, S) in 0..1."""
+    if not len(chosen):
+        return x
+    from kornia.enhance import adjust_hue
+
+    frames = x[chosen].transpose(1, 2)  # (C, T, 3, S, S)
+    factor = (turns[chosen] * 2 * math.pi).repeat_interleave(frames.shape[1])
+    shifted = adjust_hue(frames.flatten(0, 1), factor).view_as(frames)
+    return x.index_copy(0, chosen, shifted.transpose(1, 2))
+
+
+def _blur(x: Tensor, sigma: Tensor, chosen: Tensor) -> Tensor:
+    """Gaussian blur of the ``chosen`` clips; x: (B, 3, T, S, S).
+
+    Rows and columns are multiplied by each clip's own matrix, so what a clip becomes does not
+    depend on the other clips of its batch. The filter ends at 3 sigma and at the border.
+    """
+    if not len(chosen):
+        return x
+    frames = x[chosen]  # (C, 3, T, S, S)
+    place = torch.arange(x.shape[-1], device=x.device, dtype=torch.float32)
+    distance = (place[:, None] - place[None]).abs() / sigma[chosen, None, None]  # (C, S, S)
+    weights = torch.exp(-0.5 * distance.square()) * (distance <= 3)
+    weights = (weights / weights.sum(-1, keepdim=True))[:, None, None]
+    return x.index_copy(0, chosen, weights @ frames @ weights.transpose(-1, -2))

@@ -1,0 +1,1 @@
+"""Optical flow of stored videos."""

@@ -1,0 +1,1 @@
+"""Stored frames: the format, building and reading it."""

@@ -1,0 +1,1 @@
+"""What an encoder is good for: examples, fine-tuning, features, protocols, metrics."""

@@ -1,0 +1,141 @@
+"""Blocks of ``params.yaml`` about training: backbones, optimizer, augmentation, budgets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from videossl.study.schema.blocks import Block, Count, Fraction, Name, NonNegative, Pair, Positive
+
+
+class Model(Block):
+    """The backbone: a 3D-ResNet family member."""
+
+    name: Literal["r3d", "r2plus1d", "r3d_rspnet", "r2plus1d_rspnet"]
+    blocks: Annotated[list[Count], Field(min_length=4, max_length=4)]
+    width: Annotated[int, Field(ge=4, le=256)]
+
+
+class C3D(Block):
+    """C3D with batch norm."""
+
+    name: Literal["c3d"]
+    width: Annotated[int, Field(ge=4, le=256)]
+
+
+class S3DG(Block):
+    """Separable 3D Inception with self-gating."""
+
+    name: Literal["s3dg", "s3dg_rspnet"]
+    width: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
+
+
+class Slow(Block):
+    """The Slow pathway of SlowFast: a 2D residual network with time in its last two stages."""
+
+    name: Literal["slow"]
+    depth: Literal[18, 50, 101]
+    width: Annotated[int, Field(ge=4, le=256)]
+
+
+class Inflated(Block):
+    """A 2D network of timm, inflated to 3D."""
+
+    name: Literal["inflated"]
+    timm: Annotated[str, Field(min_length=1)]
+    weights: Annotated[str, Field(min_length=1)]
+    output_stride: Literal[8, 16, 32]
+
+
+Backbone = Annotated[Model | C3D | S3DG | Slow | Inflated, Field(discriminator="name")]
+
+
+class Optimizer(Block):
+    """Optimiser and its peak learning rate."""
+
+    name: Literal["sgd", "adamw", "lars", "lamb"]
+    lr: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: NonNegative
+    decay_norms: bool
+    clip_norm: NonNegative
+    lr_base_size: Literal["none"] | Count
+
+
+class Jitter(Block):
+    """Colour jitter: probability and the half-width of each factor's range."""
+
+    probability: Fraction
+    brightness: Fraction
+    contrast: Fraction
+    saturation: Fraction
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+
+
+class Blur(Block):
+    """Gaussian blur: probability and the range of sigma in pixels of the clip."""
+
+    probability: Fraction
+    sigma: Pair
+
+
+class Augment(Block):
+    """Clip-consistent augmentation: one draw per clip, the same for all its frames."""
+
+    crop_area: Pair
+    crop_aspect: Pair
+    flip: Fraction
+    gray: Fraction
+    jitter: Jitter
+    blur: Blur
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for key, (low, high) in (("crop_area", self.crop_area), ("crop_aspect", self.crop_aspect)):
+            if low > high:
+                raise ValueError(f"{key} = {[low, high]}: must be [low, high] with low <= high")
+        if self.crop_area[1] > 1:
+            raise ValueError(f"crop_area = {self.crop_area}: a share of the frame, at most 1")
+        if self.blur.sigma[0] > self.blur.sigma[1]:
+            raise ValueError(f"blur.sigma = {self.blur.sigma}: must be [low, high], low <= high")
+        return self
+
+
+class Pretrain(Block):
+    """What all methods share: data, budget, augmentation."""
+
+    dataset: Name
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    accumulate: Count
+    gpus: Count
+    sync_bn: bool
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
+    monitor_epochs: Annotated[int, Field(ge=0)]
+    augment: Augment
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        parts = self.gpus * self.accumulate
+        if self.batch_size % parts:
+            raise ValueError(
+                f"batch_size = {self.batch_size}: must be a multiple of gpus x accumulate = {parts}"
+            )
+        return self
+
+
+class Finetune(Block):
+    """Supervised training of the whole network on the labelled part."""
+
+    labels: Annotated[float, Field(gt=0, le=1)]
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    precision: Literal["float32", "bfloat16"]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    optimizer: Optimizer
+    augment: Augment

@@ -1,0 +1,182 @@
+"""What is stored under ``runs/``: list it, remove what no study needs, link it into DVC's tree."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from videossl.job import UserError
+from videossl.study import execution, params, schema
+from videossl.study import overlay as overlays
+from videossl.study.graph import STAGES, Graph, Instance
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stored output."""
+
+    path: Path
+    record: dict[str, Any]  # its stage.json
+
+    @property
+    def name(self) -> str:
+        """``<stage>/<who>``."""
+        stage, who = self.record["stage"], self.record["who"]
+        return "/".join((stage, *(who[key] for key in STAGES[stage].who)))
+
+    @property
+    def bytes(self) -> int:
+        """Size of all its files."""
+        return sum(f.stat().st_size for f in self.path.rglob("*") if f.is_file())
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return time.time() - (self.path / "stage.json").stat().st_mtime
+
+
+def stored(root: Path) -> list[Run]:
+    """All whole outputs under ``root``, by path; ``report`` is a link to one of them."""
+    found = []
+    for folder, names, files in os.walk(root):
+        # hidden folders are outputs that are being written or removed
+        names[:] = sorted(
+            n for n in names if not n.startswith(".") and not Path(folder, n).is_symlink()
+        )
+        if "stage.json" in files:
+            names.clear()
+            record = json.loads(Path(folder, "stage.json").read_text())
+            found.append(Run(Path(folder), record))
+    return found
+
+
+def table(graph: Graph, root: Path) -> str:
+    """A line per stored output: what it is, how its parameters differ from now, size, age."""
+    nodes = {str(node): node for node in graph.instances}
+    rows = [("OUTPUT", "FINGERPRINT", "DIFFERS FROM params.yaml BY", "SIZE", "AGE")]
+    for run in stored(root):
+        node = nodes.get(run.name)
+        difference = _difference(graph, node, run)
+        fingerprint = str(run.record["fingerprint"])
+        rows.append((run.name, fingerprint, difference, _size(run.bytes), _age(run.age)))
+    if len(rows) == 1:
+        return f"nothing is stored under {root}"
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _difference(graph: Graph, node: Instance | None, run: Run) -> str:
+    if node is None:
+        return "not in the study"
+    if graph.fingerprint(node) == run.record["fingerprint"]:
+        return "current"
+    now, then = graph.leaves(node), run.record["params"]
+    keys = [key for key in sorted({*now, *then}) if now.get(key) != then.get(key)]
+    shown = [f"{key} {then.get(key, '-')}" for key in keys[:3]]
+    if len(keys) > 3:
+        shown.append(f"and {len(keys) - 3} more")
+    if graph.code(node) != run.record["code"]:
+        shown.append("code")
+    return ", ".join(shown) or "inputs"
+
+
+def prune(graph: Graph, root: Path, keep: Sequence[Path], yes: bool) -> str:
+    """Remove outputs that neither ``params.yaml`` nor ``params.yaml`` with an overlay needs.
+
+    Args:
+        graph: the current study.
+        root: where Snakemake's outputs lie.
+        keep: overlays of other studies whose outputs stay.
+        yes: remove; otherwise only say what would go.
+    """
+    graphs = [graph]
+    for overlay in keep:
+        _, text = overlays.overlaid(overlay)
+        raw = params.parse(text, str(overlay))
+        graphs.append(Graph(params.validate(raw, str(overlay))))
+    needed = {root / g.path(node) for g in graphs for node in g.instances}
+    surplus = [run for run in stored(root) if run.path not in needed]
+    size = sum(run.bytes for run in surplus)
+    if yes:
+        for run in surplus:
+            _remove(run.path, root)
+    word = "removed" if yes else "would remove (say --yes to do it)"
+    lines = [f"{_size(run.bytes):>8}  {run.path}" for run in surplus]
+    return "\n".join([*lines, f"{word} {len(surplus)} outputs, {_size(size)}"])
+
+
+def _remove(path: Path, root: Path) -> None:
+    """Remove an output by a rename first, so that it is never there in part."""
+    gone = path.with_name(f".{path.name}.old")
+    path.rename(gone)
+    shutil.rmtree(gone)
+    for parent in gone.parents:
+        if parent == root or any(parent.iterdir()):
+            break
+        parent.rmdir()
+
+
+def adopt(graph: Graph, runs: Path, results: Path) -> str:
+    """Link Snakemake's outputs that fit the current study into DVC's tree.
+
+    Files are hard links, so big shards exist once on disk. ``dvc commit -f`` then records them.
+
+    Raises:
+        UserError: none fits.
+    """
+    fitting = [node for node in graph.instances if (runs / graph.path(node)).is_dir()]
+    if not fitting:
+        raise UserError(f"{runs}: holds no output of the current params.yaml and code")
+    for node in fitting:
+        source, target = runs / graph.path(node), results / dvc_path(node)
+        part = target.with_name(f".{target.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(source, part, copy_function=_link, ignore=_snakemake_marks)
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
+    execution.write_plan(graph, results / "plan")
+    none = (
+        results / "motion" / schema.NO_MOTION / "manifest.json"
+    )  # as dvc.yaml's stage no-motion writes it
+    none.parent.mkdir(parents=True, exist_ok=True)
+    none.write_text("{}\n")
+    absent = len(graph.instances) - len(fitting)
+    return f"adopted {len(fitting)} outputs, {absent} not there; now: dvc commit -f"
+
+
+def dvc_path(node: Instance) -> Path:
+    """Where DVC keeps an output, below ``results/``: baselines lie beside pretrained encoders."""
+    return Path("pretrain", *node.path.parts[1:]) if node.stage == "initialize" else node.path
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def _snakemake_marks(_: str, names: Sequence[str]) -> Iterator[str]:
+    return (name for name in names if name == ".snakemake_timestamp")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

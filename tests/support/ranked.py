@@ -1,0 +1,46 @@
+"""Train a method on however many ranks there are: run by ``test_ranks.py`` under torchrun."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from support import pretext  # noqa: E402
+from videossl import distributed  # noqa: E402
+from videossl.job import Job  # noqa: E402
+from videossl.models.batchnorm import synchronise  # noqa: E402
+from videossl.train import loop, pretrain  # noqa: E402
+
+
+class Double(pretrain.Pretraining):
+    """In float64: sums in another order then differ by nothing that training could amplify."""
+
+    def prepare(self, clips, batch):
+        return super().prepare([clip.double() for clip in clips], batch)
+
+
+def main(name: str, out: Path, accumulate: int, sync_bn: bool) -> None:
+    """Write this rank's final state and curve."""
+    torch.set_num_threads(1)
+    with distributed.joined():
+        method = pretext.build(name).double()
+        if distributed.active() and sync_bn:
+            synchronise(method, torch.device("cpu"))
+        if not sync_bn:
+            for module in method.modules():
+                if hasattr(module, "shuffle"):
+                    module.shuffle = True
+        job = Job("pretrain", {"method": name}, {}, out, out / "scratch", 1, {})
+        recipe = loop.Recipe(pretext.SGD, 2, 0, 16, "float32", 0, accumulate)
+        curve = loop.fit(job, Double(method), pretext.batches(method), recipe)
+        state = {"state": method.state_dict(), "curve": curve}
+        torch.save(state, out / f"rank{distributed.rank()}of{distributed.world()}.pt")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "sync")

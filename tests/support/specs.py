@@ -1,0 +1,17 @@
+"""Parameter blocks that several tests use."""
+
+from typing import Any
+
+from videossl.study.schema import Augment, Blur, Jitter
+
+AUGMENT = Augment(
+    crop_area=[0.3, 1.0],
+    crop_aspect=[0.75, 1.333],
+    flip=0.5,
+    gray=0.2,
+    jitter=Jitter(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+    blur=Blur(probability=0.5, sigma=[0.1, 2.0]),
+)
+
+# what an optimiser does not do
+PLAIN: dict[str, Any] = {"decay_norms": False, "clip_norm": 0.0, "lr_base_size": "none"}
