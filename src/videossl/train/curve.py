@@ -47,7 +47,7 @@ class Board:
             raise UserError(
                 f"{FOLDER} = {folder!r}: TensorBoard is not installed; pip install tensorboard"
             ) from None
-        where = Path(folder).joinpath(job.stage, *job.who.values())
+        where = Path(folder).joinpath(job.stage, *job.key.values())
         self.writer = SummaryWriter(str(where), purge_step=done + 1)
 
     def add(self, row: Row) -> None:

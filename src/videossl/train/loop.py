@@ -259,7 +259,7 @@ class _Run:
             self._refuse_infinite(means["loss"], epoch)
             row |= self.task.after_epoch(epoch)
         except UserError as error:
-            name = "/".join((self.job.stage, *self.job.who.values()))
+            name = self.job.name
             raise UserError(f"{name}: {error}{self._fall_back()}") from None
         self.curve.append(row)
         if self.board is not None:
@@ -279,5 +279,5 @@ def _backward(loss: Tensor) -> None:
 
 
 def _progress(total: int, done: int, job: Job) -> Any:
-    name = "/".join((job.stage, *job.who.values()))
+    name = job.name
     return tqdm(total=total, initial=done, desc=name, unit="step", disable=not sys.stderr.isatty())

@@ -54,7 +54,7 @@ def run(job: Job, params: DecodeParams) -> None:
     folder = job.input("videos")
     listed = prepare.read(folder, Path(data.root) if isinstance(data, FolderData) else folder)
     head = {
-        "dataset": job.who["dataset"],
+        "dataset": job.key["dataset"],
         "decode": options.model_dump(),
         "codec": options.codec,
         "channels": 3,
@@ -73,7 +73,7 @@ def run(job: Job, params: DecodeParams) -> None:
     store = partial(store_one, listed.root, options)
     pool = partial(isolate.ordered, store, deadline=partial(seconds_for, listed.root))
     disk_space.check(job.scratch, [listed.videos[name] for name in rest], pool, job.threads)
-    late = _fill(build, rest, pool(rest, children=job.threads), job.who["dataset"])
+    late = _fill(build, rest, pool(rest, children=job.threads), job.key["dataset"])
     portions = [*kept, *build.portions]
     for portion in portions:
         for facts in portion.videos:

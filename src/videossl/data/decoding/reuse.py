@@ -52,7 +52,7 @@ def reusable(job: Job, head: Facts, listed: Listing) -> list[Portion]:
 
 def _outputs(job: Job) -> Iterator[_Output]:
     """Finished outputs for the same dataset, made by the same code, beside this one or in DVC."""
-    dataset = job.who["dataset"]
+    dataset = job.key["dataset"]
     folders = {*job.out.parent.glob("*"), *Path("runs", job.stage, dataset).glob("*")}
     finders = [lambda name, folder=folder: folder / name for folder in sorted(folders)]
     for find in [*finders, *_in_dvc(f"{job.stage}@{dataset}")]:

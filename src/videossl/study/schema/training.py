@@ -6,32 +6,45 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from videossl.study.schema.blocks import Block, Count, Fraction, Name, NonNegative, Pair, Positive
+from videossl.study.schema.blocks import Block, Count, Fraction, NonNegative, Pair, Positive
+from videossl.study.schema.data import Clip
+
+Precision = Literal["float32", "bfloat16"]
 
 
-class Model(Block):
-    """The backbone: a 3D-ResNet family member."""
+class Network(Block):
+    """What every backbone has: the mean and deviation of the colours it is given, by channel.
+
+    Clips are scaled to 0 .. 1, less ``mean``, over ``std``.
+    """
+
+    mean: Annotated[list[Fraction], Field(min_length=3, max_length=3)]
+    std: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+
+
+class Model(Network):
+    """A 3D-ResNet family member."""
 
     name: Literal["r3d", "r2plus1d", "r3d_rspnet", "r2plus1d_rspnet"]
     blocks: Annotated[list[Count], Field(min_length=4, max_length=4)]
     width: Annotated[int, Field(ge=4, le=256)]
 
 
-class C3D(Block):
+class C3D(Network):
     """C3D with batch norm."""
 
     name: Literal["c3d"]
     width: Annotated[int, Field(ge=4, le=256)]
 
 
-class S3DG(Block):
+class S3DG(Network):
     """Separable 3D Inception with self-gating."""
 
     name: Literal["s3dg", "s3dg_rspnet"]
     width: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
 
 
-class Slow(Block):
+class Slow(Network):
     """The Slow pathway of SlowFast: a 2D residual network with time in its last two stages."""
 
     name: Literal["slow"]
@@ -39,7 +52,7 @@ class Slow(Block):
     width: Annotated[int, Field(ge=4, le=256)]
 
 
-class Inflated(Block):
+class Inflated(Network):
     """A 2D network of timm, inflated to 3D."""
 
     name: Literal["inflated"]
@@ -57,10 +70,16 @@ class Optimizer(Block):
     name: Literal["sgd", "adamw", "lars", "lamb"]
     lr: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    nesterov: bool
     weight_decay: NonNegative
     decay_norms: bool
     clip_norm: NonNegative
     lr_base_size: Literal["none"] | Count
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    schedule: Literal["cosine", "cosine_from_start", "steps", "constant"]
+    milestones: list[Annotated[float, Field(gt=0, lt=1)]]
+    factor: Annotated[float, Field(gt=0, lt=1)]
+    lowest: Fraction
 
 
 class Jitter(Block):
@@ -103,16 +122,15 @@ class Augment(Block):
 
 
 class Pretrain(Block):
-    """What all methods share: data, budget, augmentation."""
+    """A budget of pretraining: the clip, how long, how many at a time, on what."""
 
-    dataset: Name
+    clip: Clip
+    split: Count
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     accumulate: Count
     gpus: Count
-    sync_bn: bool
-    warmup_epochs: Annotated[int, Field(ge=0)]
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     compile: bool
     monitor_epochs: Annotated[int, Field(ge=0)]
     augment: Augment
@@ -125,17 +143,3 @@ class Pretrain(Block):
                 f"batch_size = {self.batch_size}: must be a multiple of gpus x accumulate = {parts}"
             )
         return self
-
-
-class Finetune(Block):
-    """Supervised training of the whole network on the labelled part."""
-
-    labels: Annotated[float, Field(gt=0, le=1)]
-    validation: Annotated[float, Field(gt=0, lt=1)]
-    epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
-    warmup_epochs: Annotated[int, Field(ge=0)]
-    precision: Literal["float32", "bfloat16"]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    optimizer: Optimizer
-    augment: Augment
