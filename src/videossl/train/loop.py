@@ -28,7 +28,7 @@ from videossl.data.loading.loader import Batch, TrainBatches, batches
 from videossl.job import Job, Stopped, UserError
 from videossl.study.schema import Optimizer
 from videossl.train import checkpoint, curve, optim, speed
-from videossl.train.device import device, keep_freed_memory, place, readers
+from videossl.train.device import keep_freed_memory, pick_device, place, readers
 from videossl.train.prefetch import ahead
 
 STOP_EVERY = 8  # steps after which ranks agree on stopping: it waits for the device
@@ -94,7 +94,7 @@ def fit(job: Job, task: Task, batches: TrainBatches, recipe: Recipe) -> list[dic
 class _Run:
     def __init__(self, job: Job, task: Task, batches: TrainBatches, recipe: Recipe) -> None:
         self.job, self.task, self.batches, self.recipe = job, task, batches, recipe
-        self.device = device()
+        self.device = pick_device()
         if self.device.type == "cpu":
             keep_freed_memory()
         self.autocast = recipe.precision == "bfloat16"

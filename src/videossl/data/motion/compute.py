@@ -31,7 +31,7 @@ from videossl.job import Job, UserError
 from videossl.study.schema import Motion
 
 if TYPE_CHECKING:
-    from videossl.study.params import MotionParams
+    from videossl.study.reads import MotionParams
 
 LIBRARIES = ("lmdb", "opencv-python-headless", "simplejpeg")
 SECONDS_PER_FRAME = 1.0  # a deadline, some hundred times what a frame takes
@@ -72,7 +72,7 @@ def run(job: Job, params: MotionParams) -> None:
                 label=source.label, splits=source.splits, frames=source.frames, fps=source.fps
             )
     head = {
-        "dataset": params.dataset,
+        "dataset": params.motion.data,
         "motion": options.model_dump(),
         "codec": options.codec,
         "channels": 1,
