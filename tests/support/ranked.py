@@ -35,7 +35,7 @@ def main(name: str, out: Path, accumulate: int, sync_bn: bool) -> None:
             for module in method.modules():
                 if hasattr(module, "shuffle"):
                     module.shuffle = True
-        job = Job("pretrain", {"method": name}, {}, out, out / "scratch", 1, {})
+        job = Job("pretrain", {"row": name, "seed": "0"}, {}, out, out / "scratch", 1, {})
         recipe = loop.Recipe(pretext.SGD, 2, 0, 16, "float32", 0, accumulate)
         curve = loop.fit(job, Double(method), pretext.batches(method), recipe)
         state = {"state": method.state_dict(), "curve": curve}

@@ -15,7 +15,7 @@ ROWS = [
 
 
 def job(folder):
-    return Job("pretrain", {"method": "rspnet"}, {}, folder, folder, 1, {})
+    return Job("pretrain", {"row": "rspnet", "seed": "0"}, {}, folder, folder, 1, {})
 
 
 def test_what_is_absent_is_empty(tmp_path):

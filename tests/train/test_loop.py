@@ -86,7 +86,7 @@ class Toy(loop.Task):
 
 
 def fit(tmp_path: Path, task: loop.Task, lr: float = 0.1, precision: str = "float32"):
-    job = Job("pretrain", {"method": "toy"}, {}, tmp_path, tmp_path / "scratch", 1, {})
+    job = Job("pretrain", {"row": "toy", "seed": "0"}, {}, tmp_path, tmp_path / "scratch", 1, {})
     batches = TrainBatches(Store(), range(8), requests, AUGMENT, 4, 0)
     spec = Optimizer(name="sgd", lr=lr, momentum=0.9, weight_decay=1e-4, **PLAIN)
     return loop.fit(job, task, batches, loop.Recipe(spec, 5, 1, 16, precision, 0))
