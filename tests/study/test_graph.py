@@ -92,48 +92,6 @@ def fingerprints(folder, text: str) -> dict[str, str]:
     return {name: value for value, name in (line.split() for line in out.splitlines())}
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """An empty folder in the place of the package's."""
-    cached = (code_digest.digest, code_digest.imports, code_digest._file)
-    monkeypatch.setattr(code_digest, "ROOT", tmp_path)
-    for function in cached:
-        function.cache_clear()
-    yield tmp_path
-    for function in cached:
-        function.cache_clear()
-
-
-def test_docstrings_do_not_count(package):
-    (package / "a.py").write_text('"""One."""\n\n\ndef f():\n    """Two."""\n    return 1\n')
-    (package / "b.py").write_text("def f():\n    # a comment\n    return 1\n")
-    (package / "c.py").write_text("def f():\n    return 2\n")
-    a, b, c = (code_digest.digest(f"videossl.{name}") for name in "abc")
-    assert a == b != c
-
-
-def test_imports_are_found_wherever_they_stand(package):
-    (package / "sub").mkdir()
-    (package / "sub/__init__.py").write_text("")
-    (package / "sub/one.py").write_text("from . import two\nfrom ..top import x\n")
-    (package / "sub/two.py").write_text("def f():\n    import videossl.late\n")
-    (package / "top.py").write_text("import numpy\n")
-    (package / "late.py").write_text("")
-    found = set(code_digest.closure({"videossl.sub.one"}))
-    assert found == {f"videossl.{n}" for n in ("sub", "sub.one", "sub.two", "top", "late")}
-
-
-def test_a_packages_data_files_count(package):
-    (package / "page").mkdir()
-    (package / "page/__init__.py").write_text("")
-    (package / "page/one.py").write_text("")
-    (package / "page/style.css").write_text("a")
-    before = code_digest.closure({"videossl.page.one"})
-    (package / "page/style.css").write_text("b")
-    code_digest.digest.cache_clear()
-    assert code_digest.closure({"videossl.page.one"}) != before
-
-
 def test_leaves_cover_every_key_someone_reads():
     read = {leaf for node in GRAPH.instances for leaf in GRAPH.leaves(node)}
     assert read == set(params.leaves(params.read(ROOT / "params.yaml")))
