@@ -13,19 +13,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from videossl import machine
-from videossl.data.loading.device_clips import views
-from videossl.data.loading.loader import Batch, TrainBatches, batches
+from videossl.data.loading.loader import TrainBatches, batches
 from videossl.data.motion.store import MotionStore
 from videossl.data.shards.store import ClipStore
 from videossl.study.graph import Graph, Instance, instance
 from videossl.study.registry import BACKBONES, METHODS
 from videossl.study.schema import NO_MOTION, Params
-from videossl.train import optim
-from videossl.train.device import device, keep_freed_memory, place, readers
-from videossl.train.prefetch import ahead
+from videossl.train.device import pick_device, readers
+from videossl.train.pretrain import Pretraining
+from videossl.train.step import TrainingStep
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "av", "decord", "lmdb", "simplejpeg")
 STEPS = 4  # that are timed, after one that is not
@@ -34,11 +32,11 @@ READ = 12  # batches that are read without training
 
 def report(graph: Graph) -> Iterator[str]:
     """Lines on the device, the versions, and, where the videos are decoded, speed and hours."""
-    where = device()
+    device = pick_device()
     threads = machine.threads()
-    yield f"device         {_name(where)}, {threads} threads"
+    yield f"device         {_name(device)}, {threads} threads"
     precision = graph.params.pretrain.precision
-    refused = where.type == "cpu" and precision == "bfloat16"
+    refused = device.type == "cpu" and precision == "bfloat16"
     yield f"precision      {precision}" + (": refused on the CPU; use float32" if refused else "")
     yield f"{'versions':14} " + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     yield f"disk           {shutil.disk_usage('.').free / 1e9:.0f} GB free here"
@@ -50,8 +48,6 @@ def report(graph: Graph) -> Iterator[str]:
     if refused:
         return
     torch.set_num_threads(threads)
-    if where.type == "cpu":
-        keep_freed_memory()
     store = ClipStore(shards)
     hours = 0.0
     for name in graph.methods:
@@ -63,15 +59,15 @@ def report(graph: Graph) -> Iterator[str]:
                 yield f"{name:14} not measured: there is no motion yet (videossl motion {entry})"
                 continue
             motion = MotionStore(folder)
-        line, of_method = _method(graph.params, name, store, motion, where, threads)
+        line, of_method = _method(graph.params, name, store, motion, device, threads)
         hours += of_method
         yield line
     yield f"pretraining    {hours:.2f} hours, one method after the other"
 
 
-def _name(where: torch.device) -> str:
-    if where.type == "cuda":
-        facts = torch.cuda.get_device_properties(where)
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        facts = torch.cuda.get_device_properties(device)
         return f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
     return f"CPU ({platform.machine()})"
 
@@ -87,7 +83,7 @@ def _method(
     name: str,
     store: ClipStore,
     motion: MotionStore | None,
-    where: torch.device,
+    device: torch.device,
     threads: int,
 ) -> tuple[str, float]:
     """A line on one method's speed, and the hours of its pretraining on this device."""
@@ -95,48 +91,43 @@ def _method(
     encoder = import_module(BACKBONES[params.model.name]).build(params.model)
     task = getattr(params.task, spec.task)
     method = import_module(METHODS[name]).build(spec, task, params.clip, encoder)
-    place(method, where)
-    method.train()
-    optimizer = optim.build(method, spec.optimizer)
     pretrain = params.pretrain
     videos = store.members(params.split, "train")
     source = TrainBatches(
         *(store, videos, method.requests, pretrain.augment, pretrain.batch_size, params.seed),
         motion=motion,
     )
-    autocast = pretrain.precision == "bfloat16"
-    pin = where.type == "cuda"
-    workers = readers(where, threads)
-
-    @torch.no_grad()
-    def prepare(batch: Batch) -> tuple[list[Tensor], Batch]:
-        moved = batch.to(where)
-        return method.prepare(views(moved, params.clip.size), moved.target), moved
-
+    steps = pretrain.epochs * source.steps_per_epoch
+    step = TrainingStep(
+        Pretraining(method),
+        spec.optimizer,
+        batch_size=source.batch_size,
+        total=max(steps, STEPS + 1),
+        per_epoch=source.steps_per_epoch,
+        precision=pretrain.precision,
+        size=params.clip.size,
+        accumulate=pretrain.accumulate,
+        seed=params.seed,
+    )
+    pin = device.type == "cuda"
+    workers = readers(device, threads)
     seconds = []
     with (
         closing(batches(source.between(0, STEPS + 1), workers, pin)) as stream,
-        closing(
-            ahead(stream, prepare) if where.type == "cpu" else (prepare(batch) for batch in stream)
-        ) as ready,
+        closing(step.prepared(stream)) as prepared,
     ):
         begin = time.perf_counter()
-        for clips, batch in ready:
-            optimizer.zero_grad()
-            with torch.autocast(where.type, torch.bfloat16, enabled=autocast):
-                method.training_step(clips, batch.video, Tensor.backward, batch.target)
-            optimizer.step()
-            method.after_step(0.5)
-            _wait(where)
+        for parts in prepared:
+            step(parts)
+            _wait(device)
             seconds.append(time.perf_counter() - begin)
             begin += seconds[-1]
-    step = statistics.median(seconds[1:])
-    count = len(batch.clips) * source.batch_size
-    read = _reading(source, workers, pin) * len(batch.clips)
-    steps = pretrain.epochs * source.steps_per_epoch
-    hours = step * steps / 3600
+    each = statistics.median(seconds[1:])
+    clips = len(source.sample_of(0, 0))  # of a video
+    read = _reading(source, workers, pin) * clips
+    hours = each * steps / 3600
     line = (
-        f"{name:14} {step:.3f} s a step, {count / step:.0f} clips/s "
+        f"{name:14} {each:.3f} s a step, {clips * source.batch_size / each:.0f} clips/s "
         f"(the loader gives {read:.0f}), {steps} steps: {hours:.2f} hours"
     )
     return line, hours
@@ -151,6 +142,6 @@ def _reading(source: TrainBatches, workers: int, pin: bool) -> float:
     return read * source.batch_size / (time.perf_counter() - begin)
 
 
-def _wait(where: torch.device) -> None:
-    if where.type == "cuda":
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
         torch.cuda.synchronize()

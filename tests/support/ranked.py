@@ -36,7 +36,7 @@ def main(name: str, out: Path, accumulate: int, sync_bn: bool) -> None:
                 if hasattr(module, "shuffle"):
                     module.shuffle = True
         job = Job("pretrain", {"method": name}, {}, out, out / "scratch", 1, {})
-        recipe = loop.Recipe(pretext.SGD, 2, 0, 16, "float32", 0, accumulate)
+        recipe = loop.Recipe(pretext.SGD, 2, 16, "float32", 0, accumulate)
         curve = loop.fit(job, Double(method), pretext.batches(method), recipe)
         state = {"state": method.state_dict(), "curve": curve}
         torch.save(state, out / f"rank{distributed.rank()}of{distributed.world()}.pt")

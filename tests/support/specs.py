@@ -14,4 +14,14 @@ AUGMENT = Augment(
 )
 
 # what an optimiser does not do
-PLAIN: dict[str, Any] = {"decay_norms": False, "clip_norm": 0.0, "lr_base_size": "none"}
+PLAIN: dict[str, Any] = {
+    "nesterov": False,
+    "decay_norms": False,
+    "clip_norm": 0.0,
+    "lr_base_size": "none",
+    "warmup_epochs": 0,
+    "schedule": "cosine",
+    "milestones": [],
+    "factor": 0.1,
+    "lowest": 0.0,
+}

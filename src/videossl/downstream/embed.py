@@ -12,7 +12,7 @@ from videossl.data.shards.store import ClipStore
 from videossl.downstream import features
 from videossl.job import Job, write_json
 from videossl.models import weights
-from videossl.train.device import device, place
+from videossl.train.device import pick_device, place
 from videossl.train.inference import per_clip
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ def run(job: Job, params: EmbedParams) -> None:
     store = ClipStore(job.input("shards"))
     encoder = job.modules["backbone"].build(params.model)
     weights.load(encoder, job.input("weights") / "encoder.safetensors")
-    where = device()
+    device = pick_device()
     pooled = encoder if spec.pool == "mean" else MaxPooled(encoder)
-    place(pooled, where)
+    place(pooled, device)
 
     def part(name: str) -> features.Part:
         videos = store.members(params.split, name)
         clips = per_clip(
-            pooled, store, videos, params.clip, spec.clips, spec.batch_size, where, job.threads
+            pooled, store, videos, params.clip, spec.clips, spec.batch_size, device, job.threads
         )
         labels = np.array([store.videos[v].label for v in videos], dtype=np.int64)
         return features.Part(clips.mean(axis=1), labels)

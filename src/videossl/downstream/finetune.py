@@ -22,9 +22,10 @@ from videossl.job import Job, write_json
 from videossl.models import weights
 from videossl.models.classifier import Classifier
 from videossl.train import curve
-from videossl.train.device import device
+from videossl.train.device import pick_device
 from videossl.train.inference import per_clip
-from videossl.train.loop import Recipe, Task, fit
+from videossl.train.loop import Recipe, fit
+from videossl.train.task import Task
 
 if TYPE_CHECKING:
     from videossl.study.params import FinetuneParams
@@ -106,8 +107,8 @@ def run(job: Job, params: FinetuneParams) -> None:
     def validate(module: nn.Module) -> tuple[float, float]:
         if not validation:
             return 0.0, 0.0
-        size, where = spec.batch_size, device()
-        logits = per_clip(module, store, validation, clip, 1, size, where, job.threads)[:, 0]
+        size, device = spec.batch_size, pick_device()
+        logits = per_clip(module, store, validation, clip, 1, size, device, job.threads)[:, 0]
         truth = torch.tensor([store.videos[v].label for v in validation])
         scores = torch.from_numpy(logits)
         top1 = (scores.argmax(1) == truth).float().mean()
@@ -122,7 +123,6 @@ def run(job: Job, params: FinetuneParams) -> None:
     recipe = Recipe(
         spec.optimizer,
         spec.epochs,
-        spec.warmup_epochs,
         params.clip.size,
         spec.precision,
         params.seed,

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from videossl import distributed
 from videossl.data.shards.store import ClipStore
 from videossl.study.schema import Clip
-from videossl.train.device import device
+from videossl.train.device import pick_device
 from videossl.train.inference import per_clip
 
 COLLAPSED = 1e-3  # of feature_std; a network at its random start is two orders above
@@ -54,9 +54,9 @@ def neighbour_accuracy(
     others = [video for place, video in enumerate(videos) if place % HELD_OUT]
 
     def features(encoder: nn.Module, chosen: Sequence[int]) -> Tensor:
-        where = device()
-        found = per_clip(encoder, store, chosen, clip, 1, batch_size, where, threads)[:, 0]
-        return F.normalize(torch.from_numpy(found), dim=1)
+        device = pick_device()
+        outputs = per_clip(encoder, store, chosen, clip, 1, batch_size, device, threads)[:, 0]
+        return F.normalize(torch.from_numpy(outputs), dim=1)
 
     def measure(encoder: nn.Module) -> float:
         nearest = (features(encoder, asking) @ features(encoder, others).T).argmax(dim=1).tolist()

@@ -18,8 +18,9 @@ from videossl.models import weights
 from videossl.models.batchnorm import synchronise
 from videossl.study.schema import NO_MOTION, Pretrain
 from videossl.train import curve, monitor
-from videossl.train.device import device
-from videossl.train.loop import Recipe, Task, fit
+from videossl.train.device import pick_device
+from videossl.train.loop import Recipe, fit
+from videossl.train.task import Task
 
 if TYPE_CHECKING:
     from videossl.study.params import PretrainParams
@@ -115,7 +116,6 @@ def _run(job: Job, params: PretrainParams) -> None:
     recipe = Recipe(
         params.method.optimizer,
         spec.epochs,
-        spec.warmup_epochs,
         params.clip.size,
         spec.precision,
         params.seed,
@@ -134,7 +134,7 @@ def _run(job: Job, params: PretrainParams) -> None:
 def _spread(method: Method, spec: Pretrain) -> None:
     """Prepare a method for several ranks, and for the compiler."""
     if distributed.active() and spec.sync_bn:
-        synchronise(method, device())
+        synchronise(method, pick_device())
     elif distributed.active():
         for module in method.modules():
             if isinstance(module, MomentumEncoder):

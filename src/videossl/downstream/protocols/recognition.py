@@ -17,7 +17,7 @@ from videossl.job import Job
 from videossl.models import weights
 from videossl.models.classifier import Classifier
 from videossl.study.schema import Recognition
-from videossl.train.device import device, place
+from videossl.train.device import pick_device, place
 from videossl.train.inference import per_clip
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def run(job: Job, params: RecognitionParams) -> None:
     videos = store.members(params.split, "test")
     model = Classifier(job.modules["backbone"].build(params.model), len(store.classes), 0.0)
     weights.load(model, job.input("classifier") / "classifier.safetensors")
-    where = device()
-    place(model, where)
+    device = pick_device()
+    place(model, device)
     logits = per_clip(
-        model, store, videos, params.clip, spec.clips, spec.batch_size, where, job.threads
+        model, store, videos, params.clip, spec.clips, spec.batch_size, device, job.threads
     )
     scores = torch.from_numpy(logits).softmax(-1).mean(dim=1).numpy()
     labels = np.array([store.videos[v].label for v in videos], dtype=np.int64)
