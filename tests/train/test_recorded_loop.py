@@ -23,6 +23,7 @@ from torch.optim.optimizer import (
 from support import pretext
 from support.specs import AUGMENT, PLAIN
 from support.transcription import Arrays, Transcribed, clipped, rate
+from videossl import distributed
 from videossl.data.loading.loader import TrainBatches
 from videossl.data.loading.sampling import ClipRequest, window
 from videossl.job import Job
@@ -196,6 +197,19 @@ def test_every_step_is_that_of_the_formulas(name, nesterov, decay_norms, tmp_pat
 def test_without_decay_and_limit(name, nesterov, tmp_path):
     # timm's LARS and LAMB would adapt nothing, and its LAMB limit the gradient to 1
     assert set(compare(spec_of(name, nesterov, weight_decay=0.0), tmp_path)) == {1.0}
+
+
+def test_the_limit_holds_for_the_mean_over_ranks(tmp_path, monkeypatch):
+    def others_have_more(gradients):
+        for gradient in gradients:
+            gradient *= 50
+
+    monkeypatch.setattr(distributed, "average", others_have_more)
+    task, _ = record(spec_of("sgd", False, clip_norm=0.1), tmp_path)
+    for name, what in task.events:
+        if name == "before":
+            norm = np.sqrt(sum((g**2).sum() for g in what[1].values()))
+            assert norm == pytest.approx(0.1, rel=1e-4)
 
 
 @pytest.mark.parametrize(

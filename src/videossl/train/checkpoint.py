@@ -12,12 +12,15 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
 from torch import nn
+
+from videossl.job import UserError
 
 NAME, VERSION = b"videossl checkpoint ", b"0001"  # the version counts up with the format
 IDENTITY = 32  # bytes
@@ -45,28 +48,38 @@ def identity(module: nn.Module, run: Mapping[str, Any]) -> bytes:
 class _Hashed(io.RawIOBase):
     """A file to be written, and the digest of what was."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self.file, self.digest = file, hashlib.sha256()
+        self.error: OSError | None = None  # torch may raise another one in its place
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
-        self.file.write(data)
-        return len(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
 
 def save(state: Mapping[str, Any], path: Path, run: bytes) -> None:
     """Write ``state`` so that ``path`` is whole or as it was, also after a power failure.
 
     Raises:
-        OSError: the disk is full or not to be written; ``path`` is as it was.
+        UserError: the disk is full or refuses to be written; ``path`` is as it was.
     """
 
-    def write(file: Any) -> None:
+    def write(file: IO[bytes]) -> None:
         hashed = _Hashed(file)
-        torch.save(dict(state), cast(IO[bytes], hashed))
+        try:
+            torch.save(dict(state), cast(IO[bytes], hashed))
+        except RuntimeError:
+            if hashed.error is None:
+                raise
+        if hashed.error is not None:
+            raise hashed.error
         hashed.write(NAME + VERSION + run)
         file.write(hashed.digest.digest())
 
@@ -74,30 +87,46 @@ def save(state: Mapping[str, Any], path: Path, run: bytes) -> None:
 
 
 def keep(path: Path, name: Path) -> None:
-    """Copy a checkpoint to ``name``: damage to the bytes of one leaves the other whole."""
+    """Copy a checkpoint to ``name``: damage to the bytes of one leaves the other whole.
+
+    Raises:
+        UserError: as ``save``.
+    """
     with path.open("rb") as source:
         _replace(name, lambda file: shutil.copyfileobj(source, file, 1 << 20))
 
 
-def _replace(path: Path, write: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     part = path.with_name(f".{path.name}.part")
-    for place in (part, path):
-        _set_folder_aside(place)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for place in (part, path):
+            _set_folder_aside(place)
         with part.open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)  # a full disk gets the room back
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()  # gives the room back; the first error is the one to be told
+        raise UserError(f"{path}: {error.strerror or error}{_free(path.parent)}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(number)
     finally:
-        os.close(folder)
+        os.close(number)
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f" ({shutil.disk_usage(folder).free / 1e9:.2f} GB are free there)"
+    except OSError:
+        return ""
 
 
 def _set_folder_aside(path: Path) -> None:
