@@ -23,6 +23,7 @@ VIDEOS, FRAMES, SIDE = 16, 24, 24
 NO_TARGET = torch.empty(16, 0)
 CLIP = schema.Clip(frames=4, stride=2, size=16)
 SGD = schema.Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4, **PLAIN)
+WARM = SGD.model_copy(update={"warmup_epochs": 1})
 SMALL = {"dim": 8, "hidden": 8, "queue": 24, "code_queue": 24, "layers": 2}
 
 

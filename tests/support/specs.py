@@ -20,7 +20,7 @@ PLAIN: dict[str, Any] = {
     "decay_norms": False,
     "clip_norm": 0.0,
     "lr_base_size": "none",
-    "warmup_epochs": 1,
+    "warmup_epochs": 0,
     "schedule": "cosine",
     "milestones": [],
     "factor": 0.1,

@@ -30,7 +30,7 @@ def train(name: str, folder: Path) -> None:
     torch.set_num_threads(1)
     method = pretext.build(name)
     job = Job("pretrain", {"row": name, "seed": "0"}, {}, folder, folder / "scratch", 1, {})
-    recipe = loop.Recipe(pretext.SGD, 6, 1, 16, "float32", 0)
+    recipe = loop.Recipe(pretext.WARM, 6, 16, "float32", 0)
     loop.fit(job, pretrain.Pretraining(method), pretext.batches(method), recipe)
     weights.save(method.encoder, MODEL, folder / "encoder.safetensors")
     torch.save(method.state_dict(), folder / "method.pt")

@@ -27,7 +27,8 @@ from videossl.models import weights
 from videossl.train import curve
 from videossl.train.device import pick_device
 from videossl.train.inference import per_clip
-from videossl.train.loop import Recipe, Task, fit
+from videossl.train.loop import Recipe, fit
+from videossl.train.task import Task
 
 if TYPE_CHECKING:
     from videossl.study.reads import FinetuneParams
@@ -146,7 +147,6 @@ def run(job: Job, params: FinetuneParams) -> None:
     recipe = Recipe(
         params.optimizer,
         spec.epochs,
-        params.optimizer.warmup_epochs,
         clip.size,
         spec.precision,
         job.seed,

@@ -60,8 +60,9 @@ def neighbour_accuracy(
         return None
 
     def features(encoder: nn.Module, chosen: Sequence[int]) -> Tensor:
-        found = per_clip(encoder, store, chosen, clip, 1, batch_size, pick_device(), threads)[:, 0]
-        return F.normalize(torch.from_numpy(found), dim=1)
+        device = pick_device()
+        outputs = per_clip(encoder, store, chosen, clip, 1, batch_size, device, threads)[:, 0]
+        return F.normalize(torch.from_numpy(outputs), dim=1)
 
     def measure(encoder: nn.Module) -> float:
         nearest = (features(encoder, asking) @ features(encoder, others).T).argmax(dim=1).tolist()

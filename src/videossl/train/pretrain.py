@@ -19,7 +19,8 @@ from videossl.models.batchnorm import synchronise
 from videossl.study.schema import NO_MOTION, Pretrain
 from videossl.train import curve, monitor
 from videossl.train.device import pick_device
-from videossl.train.loop import Recipe, Task, fit
+from videossl.train.loop import Recipe, fit
+from videossl.train.task import Task
 
 if TYPE_CHECKING:
     from videossl.study.reads import PretrainParams
@@ -126,7 +127,6 @@ def _run(job: Job, params: PretrainParams) -> None:
     recipe = Recipe(
         params.optimizer,
         spec.epochs,
-        params.optimizer.warmup_epochs,
         clip.size,
         spec.precision,
         job.seed,

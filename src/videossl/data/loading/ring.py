@@ -312,7 +312,7 @@ def _serve(
         other.close()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(name, signal.SIG_IGN)  # the parent decides when to stop
-    machine.step_back()
+    machine.lower_priority()
     while True:
         try:
             step, slot = pipe.recv()
