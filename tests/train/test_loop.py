@@ -60,7 +60,7 @@ def test_speed_has_a_row_per_epoch_also_after_a_stop(tmp_path):
 
 @pytest.mark.parametrize("scale", [math.inf, math.nan])
 def test_a_loss_that_is_not_finite_is_one_line(tmp_path, scale):
-    with pytest.raises(UserError, match=r"pretrain/toy: the loss is (inf|nan) in epoch 1"):
+    with pytest.raises(UserError, match=r"pretrain/toy/seed-0: the loss is (inf|nan) in epoch 1"):
         fit(tmp_path, Toy(scale=scale))
 
 
