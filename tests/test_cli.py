@@ -31,13 +31,11 @@ def test_bad_parameters_stop_both_engines_before_anything_runs(study):
 
 
 def test_a_method_without_code_is_named_by_both_engines(study):
-    study.edit(
-        "methods:\n  rspnet:", "methods:\n  byol:\n    task: rho\n    motion: none\n  rspnet:"
-    )
+    study.edit("    method: vtdl\n", "    method: byol\n")
     for command in (["snakemake", "-n"], ["dvc", "repro"]):
         done = study.run(*command, check=False)
         assert done.returncode != 0
-        assert "methods.byol: no such key; allowed here: rspnet, vtdl, rho_moco" in (
+        assert "methods.vtdl.method = 'byol': must be 'rspnet', 'vtdl', 'rho_moco'" in (
             done.stdout + done.stderr
         )
 
@@ -50,10 +48,11 @@ def test_config_is_refused(study):
 
 def test_a_changed_plan_is_refused(study):
     done = study.run(
-        *("videossl", "initialize", "scratch", "--out", "x", "--expect", "0" * 12), check=False
+        *("videossl", "initialize", "scratch", "--seed", "0", "--out", "x", "--expect", "0" * 12),
+        check=False,
     )
     assert done.returncode == cli.EXIT_USER
-    assert "initialize/scratch: planned as 000000000000, but params.yaml" in done.stderr
+    assert "initialize/scratch/seed-0: planned as 000000000000, but params.yaml" in done.stderr
     assert not (study.root / "x").exists()
 
 

@@ -19,7 +19,7 @@ from videossl.job import Job, UserError
 from videossl.report import figures, page, tables
 
 if TYPE_CHECKING:
-    from videossl.study.params import AggregateParams
+    from videossl.study.reads import AggregateParams
 
 CURVE_ROWS = 1000  # rows of one curve in curves.csv; the whole curve stays with its own stage
 

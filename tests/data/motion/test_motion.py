@@ -72,7 +72,7 @@ def make(clips: Path, out: Path, threads: int = 1, **options: Any) -> MotionStor
     out.mkdir()
     job = Job(
         stage="motion",
-        who={"motion": "flow"},
+        key={"motion": "flow"},
         inputs={"shards": (clips,)},
         out=out,
         scratch=out.with_name(f"{out.name}-scratch"),

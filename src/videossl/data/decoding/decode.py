@@ -26,7 +26,7 @@ from videossl.job import Job, UserError
 from videossl.study.schema import Decode, FolderData
 
 if TYPE_CHECKING:
-    from videossl.study.params import DecodeParams
+    from videossl.study.reads import DecodeParams
 
 LIBRARIES = ("av", "decord", "lmdb", "simplejpeg")
 DEADLINE = 120.0  # seconds without a new frame for any video, and besides

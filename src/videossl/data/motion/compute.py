@@ -33,7 +33,7 @@ from videossl.job import Job, UserError
 from videossl.study.schema import Motion
 
 if TYPE_CHECKING:
-    from videossl.study.params import MotionParams
+    from videossl.study.reads import MotionParams
 
 LIBRARIES = ("lmdb", "opencv-python-headless", "simplejpeg")
 DEADLINE = 120.0  # seconds of CPU time for one frame, some thousand times what it takes
@@ -79,7 +79,7 @@ def run(job: Job, params: MotionParams) -> None:
                 label=source.label, splits=source.splits, frames=source.frames, fps=source.fps
             )
     head = {
-        "dataset": params.dataset,
+        "dataset": params.motion.data,
         "motion": options.model_dump(),
         "codec": options.codec,
         "channels": 1,
