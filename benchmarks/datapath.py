@@ -93,7 +93,7 @@ def store_videos(
     files: Sequence[Path], out: Path, options: Decode, children: int
 ) -> tuple[ClipStore, float]:
     """Run the stage's parts over ``files``; also frames per second once the children run."""
-    build = builder.Building(out / "building", options.shard_megabytes << 20)
+    build = builder.ShardBuilder(out / "building", options.shard_megabytes << 20)
     results = isolate.ordered(
         partial(decode.store_one, Path("/"), options),
         [path.absolute().relative_to("/").as_posix() for path in files],
@@ -112,7 +112,7 @@ def store_videos(
             begin = time.perf_counter()
     build.close()
     head = {"classes": ["any"], "codec": options.codec, "channels": 3}
-    builder.publish(out, build.portions, [], head)
+    builder.publish(out, build.finished, [], head)
     return ClipStore(out), frames / (time.perf_counter() - begin)
 
 

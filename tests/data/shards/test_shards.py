@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from videossl.data.decoding import isolate
 from videossl.data.shards import records
-from videossl.data.shards.builder import Building, publish
+from videossl.data.shards.builder import ShardBuilder, publish
 from videossl.data.shards.store import ClipStore, CorruptShard, Place, Video
 from videossl.job import UserError
 
@@ -43,7 +43,7 @@ def write_store(folder: Path, codec: str, shard_bytes: int) -> None:
     encode = records.encoder(codec, 95)
     size = {"frames": FRAMES, "height": HEIGHT, "width": WIDTH, "fps": 25.0}
     with tempfile.TemporaryDirectory() as scratch:
-        build = Building(Path(scratch), shard_bytes)
+        build = ShardBuilder(Path(scratch), shard_bytes)
         for video in range(VIDEOS):
             frames = [encode(frame) for frame in pictures(video)]
             facts = {"label": video % 2, "splits": {"1": ("train", "test")[video % 2]}}
@@ -51,7 +51,7 @@ def write_store(folder: Path, codec: str, shard_bytes: int) -> None:
             build.add(record, {"name": f"v{video}.avi", **facts, **size})
         rejects = build.close()
         head = {"classes": ["Archery", "Biking"], "codec": codec, "channels": 3}
-        publish(folder, build.portions, rejects, head)
+        publish(folder, build.finished, rejects, head)
 
 
 @pytest.fixture(scope="module", params=["raw", "jpeg"])
@@ -158,20 +158,20 @@ def test_places_hold_the_records(
     records = [records.pack([rng.bytes(size)], "raw", 2, 2) for size in sizes]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "COMMIT_BYTES", commit)
-        build = Building(tmp_path_factory.mktemp("places"), shard_bytes)
+        build = ShardBuilder(tmp_path_factory.mktemp("places"), shard_bytes)
         for number, record in enumerate(records):
             build.add(record, {"name": str(number)})
         assert build.close() == []
-    assert [name for p in build.portions for name in p.names] == [*map(str, range(len(records)))]
-    for portion in build.portions:
-        content = portion.path.read_bytes()
-        assert len(content) == portion.size
-        assert hashlib.sha256(content).hexdigest() == portion.sha256
-        stored = [records[int(name)] for name in portion.names]
-        for record, facts in zip(stored, portion.videos, strict=True):
+    assert [name for p in build.finished for name in p.names] == [*map(str, range(len(records)))]
+    for shard in build.finished:
+        content = shard.path.read_bytes()
+        assert len(content) == shard.size
+        assert hashlib.sha256(content).hexdigest() == shard.sha256
+        stored = [records[int(name)] for name in shard.names]
+        for record, facts in zip(stored, shard.videos, strict=True):
             assert facts["length"] == len(record)
             assert content[facts["offset"] :][: len(record)] == record
-        assert portion is build.portions[-1] or sum(map(len, stored)) >= shard_bytes
+        assert shard is build.finished[-1] or sum(map(len, stored)) >= shard_bytes
         assert sum(map(len, stored[:-1])) < shard_bytes
 
 
