@@ -1,6 +1,6 @@
 """Measure the data path beside what others do: reading clips, cold and warm, loading, decoding.
 
-    python benchmarks/datapath.py --videos DIR --seconds 60 --out results.md    # all may be left out
+    python benchmarks/datapath.py --videos DIR --seconds 60 --out results.md   # each has a default
 
 Videos are generated; those of ``--videos`` come besides: .avi counts as UCF101's, all else as
 Kinetics'. What is compared is measured in turns within one run, and medians are shown. Temporary

@@ -1,4 +1,4 @@
-"""The house: no circle between packages, no file that everything grows into, names that say what."""
+"""The house: no circle between packages, short files, names that say what they hold."""
 
 from __future__ import annotations
 
