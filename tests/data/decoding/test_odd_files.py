@@ -274,7 +274,7 @@ def troubled(root: Path, options: Decode, name: str, attempt: int) -> Stored:
 
 TROUBLES = {
     "crashes": "crashed (SIGSEGV)",
-    "hangs": "no result within 3 s",
+    "hangs": "no progress within 3 s",
     "hungry": "out of memory (limit 4096 MiB)",
     "exits": "crashed (exit status 0)",
     "raises": "RuntimeError: cannot read raises.mp4",
