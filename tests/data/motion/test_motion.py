@@ -23,6 +23,7 @@ from videossl.study.schema import Motion
 
 SIDE, FRAMES = 64, 12
 OPTIONS = Motion(
+    data="toy",
     algorithm="dis",
     content="flow",
     step=2,
@@ -79,7 +80,7 @@ def make(clips: Path, out: Path, threads: int = 1, **options: Any) -> MotionStor
         threads=threads,
         modules={},
     )
-    params = types.SimpleNamespace(motion=OPTIONS.model_copy(update=options), dataset="toy")
+    params = types.SimpleNamespace(motion=OPTIONS.model_copy(update=options))
     compute.run(job, params)  # type: ignore[arg-type]
     return MotionStore(out)
 

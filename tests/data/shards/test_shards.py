@@ -155,19 +155,19 @@ def test_places_hold_the_records(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], shard_bytes: int, commit: int
 ) -> None:
     rng = np.random.default_rng([len(sizes), *sizes])
-    records = [records.pack([rng.bytes(size)], "raw", 2, 2) for size in sizes]
+    packed = [records.pack([rng.bytes(size)], "raw", 2, 2) for size in sizes]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "COMMIT_BYTES", commit)
         build = ShardBuilder(tmp_path_factory.mktemp("places"), shard_bytes)
-        for number, record in enumerate(records):
+        for number, record in enumerate(packed):
             build.add(record, {"name": str(number)})
         assert build.close() == []
-    assert [name for p in build.finished for name in p.names] == [*map(str, range(len(records)))]
+    assert [name for p in build.finished for name in p.names] == [*map(str, range(len(packed)))]
     for shard in build.finished:
         content = shard.path.read_bytes()
         assert len(content) == shard.size
         assert hashlib.sha256(content).hexdigest() == shard.sha256
-        stored = [records[int(name)] for name in shard.names]
+        stored = [packed[int(name)] for name in shard.names]
         for record, facts in zip(stored, shard.videos, strict=True):
             assert facts["length"] == len(record)
             assert content[facts["offset"] :][: len(record)] == record
@@ -333,7 +333,7 @@ def test_trouble_costs_its_own_task() -> None:
         "a 0",
         isolate.Failure("crashed (SIGSEGV)"),
         "b 0",
-        isolate.Failure("no result within 1 s"),
+        isolate.Failure("no progress within 1 s"),
         isolate.Failure("out of memory (limit 2048 MiB)"),
         "c 0",
         isolate.Failure("LookupError: nothing there"),
@@ -384,5 +384,5 @@ class CannotArrive:
 
 
 def test_children_that_cannot_start_are_no_tasks_fault() -> None:
-    with pytest.raises(RuntimeError, match=r"ended while starting \(exit status 5\)"):
+    with pytest.raises(UserError, match=r"ended while starting \(exit status 5\)"):
         list(isolate.ordered(CannotArrive(), ["a"], children=1, deadline=patience))

@@ -5,7 +5,8 @@ no progress is replaced, and costs its own item only. ``ProcessPoolExecutor`` is
 segmentation fault breaks the whole pool.
 
 Which items have a result must not depend on what else the machine does. So a deadline counts the
-child's own CPU time since it last reported ``progress``, or the time that it sleeps through; and a child that was killed from outside (out of memory) is no fault of its item.
+child's own CPU time since it last reported ``progress``, or the time that it sleeps through; and a
+child that was killed from outside (out of memory) is no fault of its item.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from videossl.job import UserError
@@ -50,7 +52,11 @@ class Failure:
     reason: str
 
 
-_report: Callable[[], None] = lambda: None  # noqa: E731; in a child, sends a sign of progress
+def _no_report() -> None:
+    """Outside a child there is nobody to tell."""
+
+
+_report: Callable[[], None] = _no_report
 
 
 def progress() -> None:
@@ -81,18 +87,18 @@ class _Child:
 
 def _activity(pid: int) -> tuple[float, bool]:
     """CPU seconds of a process, and whether it sleeps: not runnable, not waiting for a disk."""
+    process = Path("/proc", str(pid))
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
-        states = [fields[0]]
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(
-                f"/proc/{pid}/task/{thread}/stat", encoding="ascii", errors="replace"
-            ) as file:
-                states.append(file.read().rpartition(")")[2].split()[0])
+        whole = _stat(process)
+        states = {_stat(thread)[0] for thread in (process / "task").iterdir()}
     except (OSError, IndexError):  # it is gone, which its pipe tells
         return 0.0, False
-    return (int(fields[11]) + int(fields[12])) / TICKS, not {"R", "D", "T"} & set(states)
+    return (int(whole[11]) + int(whole[12])) / TICKS, not {"R", "D", "T"} & states
+
+
+def _stat(process: Path) -> list[str]:
+    """State, and what follows it in proc(5)'s order; the name before it may hold anything."""
+    return (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
 def ordered(
@@ -114,7 +120,7 @@ def ordered(
     after ``recycle`` items. ``deadline``: seconds of CPU time, or asleep, without ``progress``.
 
     Raises:
-        UserError: a child cannot even start, so that no item is to blame, or the function raised it.
+        UserError: a child cannot even start, so that no item is to blame; or the function's own.
     """
     pool = _Pool(function, items, deadline, attempts, memory, recycle)
     try:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -49,7 +50,8 @@ class Stamps:
     shown: list[float | None] = field(default_factory=list)
     decoded: list[float | None] = field(default_factory=list)
 
-    def add(self, packet: av.Packet[av.VideoStream]) -> None:
+    def add(self, packet: av.Packet[Any]) -> None:
+        """Note the next packet's."""
         base = packet.time_base
         for times, stamp in ((self.shown, packet.pts), (self.decoded, packet.dts)):
             times.append(None if stamp is None or base is None else float(stamp * base))

@@ -41,7 +41,7 @@ def jumps(times: Sequence[float]) -> int:
 
 
 def without_jumps(times: Sequence[float]) -> list[float]:
-    """The same times, but that a frame before a jump stays for the usual (median) time.
+    """The same times, but that a frame before a jump stays for the usual (median) time of others.
 
     A recorder whose clock was set, or files put one behind the other, leave gaps of hours, and
     nothing was on screen in them.
@@ -49,7 +49,7 @@ def without_jumps(times: Sequence[float]) -> list[float]:
     if not jumps(times):
         return list(times)
     gaps = np.diff(np.asarray(times, np.float64))
-    gaps[gaps > HOLD + TICK] = min(float(np.median(gaps)), HOLD)
+    gaps[gaps > HOLD + TICK] = _usual(gaps)
     starts: NDArray[np.float64] = times[0] + np.concatenate(([0.0], np.cumsum(gaps)))
     return starts.tolist()
 
@@ -63,5 +63,11 @@ def believable_rate(times: Sequence[float], rate: float) -> float:
     ordered = np.unique(np.asarray(times, np.float64))
     if not jumps(ordered.tolist()):
         return rate
-    usual = float(np.median(np.diff(ordered)))
-    return 1 / usual if usual <= HOLD else rate
+    gaps = np.diff(ordered)
+    return 1 / _usual(gaps) if gaps.min() <= HOLD + TICK else rate
+
+
+def _usual(gaps: NDArray[np.float64]) -> float:
+    """The median of those that are no jumps, in seconds; ``HOLD`` where all are."""
+    believable = gaps[gaps <= HOLD + TICK]
+    return float(np.median(believable)) if len(believable) else HOLD

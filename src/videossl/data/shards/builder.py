@@ -1,8 +1,8 @@
 """Build a folder of shards, one finished shard after another, so that a kill costs one shard.
 
-Finished shards stand in the stage's scratch folder, each beside the facts about what it holds, until
-all are there; then they are linked into the output and the manifest is written, last. Finished
-shards of an earlier output are taken over as they are.
+Finished shards stand in the stage's scratch folder, each beside the facts about what it holds,
+until all are there; then they are linked into the output and the manifest is written, last.
+Finished shards of an earlier output are taken over as they are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether the disk can hold the shards, before hours are spent on filling it, and when it cannot."""
+"""Whether the disk can hold the shards, before hours are spent, and what is said where not."""
 
 from __future__ import annotations
 
