@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import types
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from support.movies import decode_dataset, manifest_of, reference, write_video
 from videossl.data.datasets.index import Entry, Index
+from videossl.data.decoding import reuse
 from videossl.data.shards import disk_space, records
 from videossl.data.shards.builder import ShardBuilder
 from videossl.data.shards.store import ClipStore
@@ -216,3 +218,64 @@ def test_full_disk_keeps_the_finished_shards(
     decode_dataset(videos, tmp_path / "out", adapter=Listed(NAMES), **RAW)
     decode_dataset(videos, tmp_path / "whole", adapter=Listed(NAMES), **RAW)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+# ------------------------------------------------------------------ damage
+
+
+@pytest.mark.parametrize("earlier", ["damaged", "damaged, then used by another"])
+def test_a_damaged_shard_of_an_earlier_output_is_made_again(
+    videos: Path, tmp_path: Path, earlier: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = decode_dataset(videos, tmp_path / "first", adapter=Listed(NAMES), **RAW)
+    whole = content(tmp_path / "first")
+    finish(tmp_path / "first")
+    path = tmp_path / "first" / first["shards"][0]["file"]
+    data = bytearray(path.read_bytes())
+    data[first["videos"][0]["offset"] + 9000] ^= 1
+    path.write_bytes(data)
+    for turn in range(2 if "then" in earlier else 1):
+        out = tmp_path / f"grown{turn}"
+        again = decode_dataset(videos, out, adapter=Listed(NAMES), **RAW)
+        for shard in again["shards"]:
+            assert records.sha256(out / shard["file"]) == shard["sha256"]
+        assert {v["name"] for v in again["videos"]} == set(NAMES)
+        assert f"{path}: damaged, so its videos are decoded again" in capsys.readouterr().err
+        assert set(whole.values()) & set(content(out).values())  # the other shards are kept
+        shutil.rmtree(out)
+
+
+def test_a_damaged_manifest_of_an_earlier_output_is_passed_over(
+    videos: Path, tmp_path: Path
+) -> None:
+    decode_dataset(videos, tmp_path / "first", adapter=Listed(NAMES), **RAW)
+    finish(tmp_path / "first")
+    (tmp_path / "first" / "manifest.json").write_text("{")
+    assert len(grown(videos, tmp_path, NAMES)["videos"]) == len(NAMES)
+
+
+class Counting(dict[str, Any]):
+    """Facts of a video that count how often they are looked at."""
+
+    looks = 0
+
+    def __getitem__(self, key: str) -> Any:
+        Counting.looks += 1
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("shards", [1, 40])
+def test_earlier_shards_cost_what_their_videos_do(tmp_path: Path, shards: int) -> None:
+    """Not videos times shards: 40,000 videos took half a minute."""
+    (tmp_path / "a.lmdb").write_bytes(b"1")
+    videos = [
+        Counting(name=f"{n}", shard=n % shards, offset=-n, label=0, splits={}) for n in range(400)
+    ]
+    files = [{"file": "a.lmdb", "size": 1, "sha256": ""}] * shards
+    output = reuse._Output({"shards": files, "videos": videos}, lambda name: tmp_path / name)
+    Counting.looks = 0
+    found = list(reuse._shards(output))
+    assert Counting.looks <= 4 * len(videos)
+    assert [len(shard.videos) for shard in found] == [400 // shards] * shards
+    names = [facts["name"] for facts in found[0].videos]
+    assert names == [f"{n}" for n in range(400 - shards, -1, -shards)]  # in the order of the file

@@ -41,7 +41,7 @@ def behave(folder: Path, item: str, attempt: int) -> str:
             os.kill(os.getpid(), signal.SIGKILL)
     if what == "note":
         (folder / f"{item} begins").touch()
-        work(0.3)
+        time.sleep(float(argument))  # until another child has started
         (folder / f"{item} ends").touch()
     if what == "alone":
         if not (folder / "once").exists():
@@ -53,13 +53,11 @@ def behave(folder: Path, item: str, attempt: int) -> str:
         return f"beside {len(open_ones)}"
     if what == "damaged":
         raise UserError("shard-00000.lmdb: damaged")
-    if what == "large":  # killed in the middle of its answer
-        if not (folder / "large").exists():
-            (folder / "large").touch()
-            if os.fork() == 0:
-                time.sleep(0.2)
-                os.kill(os.getppid(), signal.SIGKILL)
-                os._exit(0)
+    if what == "first":
+        while not (folder / "large").exists():
+            time.sleep(0.01)
+    if what == "large":
+        (folder / "large").write_text(str(os.getpid()))
         return "x" * (1 << 28)
     return f"{what} {attempt}"
 
@@ -115,13 +113,19 @@ def test_killed_twice_is_a_failure_that_says_so(tmp_path):
 
 
 def test_after_a_kill_an_item_runs_alone(tmp_path):
-    items = ["alone", *(f"note {number}" for number in range(6))]
+    items = ["alone", "note 3", "note 0"]
     assert run(tmp_path, items, children=2, seconds=60)[0] == "beside 0"
 
 
 def test_killed_while_it_answers(tmp_path):
-    (found,) = run(tmp_path, ["large"], seconds=60)
-    assert found == "x" * (1 << 28)
+    """A pipe holds less than the answer, which is cut where nobody reads it any further."""
+    found = isolate.ordered(
+        partial(behave, tmp_path), ["first", "large"], children=2, deadline=lambda item: 60.0
+    )
+    assert next(found) == "first 0"
+    time.sleep(1.5)  # while the other child fills its pipe
+    os.kill(int((tmp_path / "large").read_text()), signal.SIGKILL)
+    assert next(found) == "x" * (1 << 28)
 
 
 def test_what_is_wrong_with_the_input_ends_it_in_one_line(tmp_path):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+import shutil
 import types
 from pathlib import Path
 from typing import Any
@@ -55,17 +58,21 @@ def sliding(u: int, v: int) -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stored videos with known motion."""
+    return stored(tmp_path_factory, dict.fromkeys(SPEEDS, FRAMES))
+
+
+def stored(tmp_path_factory: pytest.TempPathFactory, lengths: dict[str, int]) -> Path:
+    """Videos of these many frames, in shards."""
     folder: Path = tmp_path_factory.mktemp("clips")
     build = ShardBuilder(tmp_path_factory.mktemp("scratch"), 1)
     encode = records.encoder("raw", 95)
-    for name, speed in SPEEDS.items():
-        frames = [encode(frame) for frame in sliding(*speed)]
-        facts = {"name": name, "label": 0, "splits": {"1": "train"}, "frames": FRAMES}
+    for name, length in lengths.items():
+        frames = [encode(frame) for frame in sliding(*SPEEDS[name])[:length]]
+        facts = {"name": name, "label": 0, "splits": {"1": "train"}, "frames": length}
         size = {"height": SIDE, "width": SIDE, "fps": 25.0}
         build.add(records.pack(frames, "raw", SIDE, SIDE), facts | size)
-    publish(
-        folder, build.finished, build.close(), {"classes": ["a"], "codec": "raw", "channels": 3}
-    )
+    late = build.close()
+    publish(folder, build.finished, late, {"classes": ["a"], "codec": "raw", "channels": 3})
     return folder
 
 
@@ -177,3 +184,95 @@ def test_flow_of_a_store_is_its_clips_order(clips: Path, tmp_path: Path) -> None
     source = ClipStore(clips)
     assert [v.name for v in store.videos] == [v.name for v in source.videos]
     assert [v.splits for v in store.videos] == [v.splits for v in source.videos]
+
+
+# ------------------------------------------------------------------ in bounded memory
+
+
+def test_chunks_change_nothing(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, frame by frame, and in chunks that the step does not divide."""
+    store = ClipStore(clips)
+    read: list[int] = []
+    clip = ClipStore.clip
+
+    def noted(self: ClipStore, video: int, frames: Any, out: Any = None) -> NDArray[np.uint8]:
+        read.append(len(frames))
+        return clip(self, video, frames, out)
+
+    monkeypatch.setattr(ClipStore, "clip", noted)
+    frame = 3 * SIDE * SIDE
+    records_ = []
+    for size in (FRAMES * frame, 5 * frame, frame, 1):
+        read.clear()
+        monkeypatch.setattr(compute, "CHUNK_BYTES", size)
+        records_.append(compute.record_of(store, OPTIONS, 1, 0))
+        assert max(read) == max(1, size // frame)
+        assert sum(read) == FRAMES
+    assert set(records_) == {records_[0]}
+
+
+# ------------------------------------------------------------------ videos without motion
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three videos, of which the second has no pair of frames two apart."""
+    return stored(tmp_path_factory, {"down.mp4": FRAMES, "right.mp4": 2, "still.mp4": FRAMES})
+
+
+@pytest.mark.parametrize("per_shard", [1, 9])
+def test_a_video_without_motion_is_a_reject(
+    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, per_shard: int
+) -> None:
+    full = property(lambda self: self.records == per_shard)
+    monkeypatch.setattr(records.ShardWriter, "full", full)
+    store = make(short, tmp_path / "out")
+    reason = "2 frames; motion.step is 2"
+    assert store.rejects == [{"name": "right.mp4", "reason": reason}]
+    assert [video.name for video in store.videos] == ["down.mp4", "still.mp4"]
+    clips = ClipStore(short)
+    assert store.missing(clips) == {"right.mp4"}
+    before = [store.clip(number, range(FRAMES)) for number in range(2)]
+    store.check(clips)
+    assert [video.name for video in store.videos] == list(SPEEDS)  # as in the clips
+    assert store.missing(clips) == {"right.mp4"}
+    there = pickle.loads(pickle.dumps(store))  # as in a reader
+    for which in (store, there):
+        np.testing.assert_array_equal(which.clip(0, range(FRAMES)), before[0])
+        np.testing.assert_array_equal(which.clip(2, range(FRAMES)), before[1])
+        assert which.number("still.mp4") == 2
+        with pytest.raises(UserError, match=rf"no motion of right\.mp4: {reason}"):
+            which.clip(1, [0])
+
+
+def test_no_motion_at_all_is_one_line(short: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no motion of any of 3 videos; first: down\.mp4: 12 fra"):
+        make(short, tmp_path / "out", step=FRAMES)
+
+
+def test_motion_of_other_videos_is_refused(clips: Path, short: Path, tmp_path: Path) -> None:
+    store = make(short, tmp_path / "out")
+    store.check(ClipStore(short))
+    fewer = json.loads((short / "manifest.json").read_text())
+    for change in ("one fewer", "other frames"):
+        other = tmp_path / change
+        shutil.copytree(short, other)
+        changed = copy.deepcopy(fewer)
+        if change == "one fewer":
+            del changed["videos"][0]
+        else:
+            changed["videos"][0]["frames"] -= 1
+        (other / "manifest.json").write_text(json.dumps(changed))
+        with pytest.raises(UserError, match=r"not the \d of .*; run the stage motion on these"):
+            MotionStore(tmp_path / "out").check(ClipStore(other))
+
+
+def test_a_full_disk_is_one_line(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fills(self: Any, record: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records.ShardWriter, "put", fills)
+    with pytest.raises(UserError, match=r"No space left on device \(.* GB are free there\); fini"):
+        make(clips, tmp_path / "out")

@@ -301,6 +301,46 @@ def test_cache_of_tables_is_bounded(raw: Path, monkeypatch: pytest.MonkeyPatch) 
         assert len(store._tables) <= 2
 
 
+def test_damage_is_one_line_at_the_end_of_a_stage() -> None:
+    assert issubclass(CorruptShard, UserError)
+
+
+def test_a_disk_that_does_not_read(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ClipStore(raw)
+
+    def fails(descriptor: int, size: int, offset: int) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("videossl.data.shards.store.os.pread", fails)
+    with pytest.raises(CorruptShard, match=r"\.lmdb: v\d\.avi, not readable: Input/output error"):
+        store.clip(1, [0])
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"version": 2}', '{"version": 2, "classes": 3}'])
+def test_a_manifest_of_something_else(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(UserError, match=r"manifest\.json: (not what `decode`|found version)"):
+        ClipStore(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/shards: Not a directory \(.* GB are free there\)$"):
+        ShardBuilder(tmp_path / "file" / "shards", 1)
+
+
+def test_a_finished_shard_that_was_cut_is_made_again(tmp_path: Path) -> None:
+    record = records.pack([bytes(600)], "raw", 2, 2)
+    build = ShardBuilder(tmp_path, 1)
+    for name in "abc":
+        build.add(record, {"name": name})
+    os.truncate(tmp_path / "00001.lmdb", 4096)
+    again = ShardBuilder(tmp_path, 1)
+    assert again.resume(["a", "b", "c"], lambda facts: True) == 1
+    again.add(record, {"name": "b"})
+    assert [shard.names for shard in ShardBuilder(tmp_path, 1).finished] == [["a"], ["b"]]
+
+
 # ------------------------------------------------------------------ children
 
 

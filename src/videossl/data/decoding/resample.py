@@ -50,8 +50,8 @@ def without_jumps(times: Sequence[float]) -> list[float]:
         return list(times)
     gaps = np.diff(np.asarray(times, np.float64))
     gaps[gaps > HOLD + TICK] = _usual(gaps)
-    starts: NDArray[np.float64] = times[0] + np.concatenate(([0.0], np.cumsum(gaps)))
-    return starts.tolist()
+    starts: list[float] = (times[0] + np.concatenate(([0.0], np.cumsum(gaps)))).tolist()
+    return starts
 
 
 def believable_rate(times: Sequence[float], rate: float) -> float:
