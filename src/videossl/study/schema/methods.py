@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,18 +16,28 @@ from videossl.study.schema.blocks import (
     Pair,
     Positive,
 )
-from videossl.study.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
 NoMotion = Literal["none"]
 
 
-class MethodBlock(Block):
-    """What every method's block has; ``task`` and ``motion`` name the entries that it reads."""
+Margin = Annotated[float, Field(ge=0, le=2)]  # of RSPNet: least gap between cosines
+Rho = Annotated[int, Field(ge=1, le=16)]  # of the ρ methods: clips of a video
 
-    task: str
+
+class MethodBlock(Block):
+    """What every row has: the method's code, and the names of the entries that it reads."""
+
+    reads: ClassVar[Any]  # the type of the entry of ``task``
+
+    method: str
+    task: Name
+    data: Name
     motion: str
-    optimizer: Optimizer
+    backbone: Name
+    optimizer: Name
+    pretrain: Name
+    bn_group: Literal["all"] | Annotated[int, Field(ge=2)]
 
 
 class TCA(Block):
@@ -132,23 +142,12 @@ class Distillation(Block):
         return self
 
 
-class Tasks(Block):
-    """What each pretext task is; a method names the entry it reads."""
-
-    margin: Annotated[float, Field(ge=0, le=2)]
-    rho: Annotated[int, Field(ge=1, le=16)]
-    tca: TCA
-    hierarchy: Hierarchy
-    statistics: Statistics
-    order: Order
-    sampling: Sampling
-    distillation: Distillation
-
-
 class RSPNet(MethodBlock):
     """RSPNet (Chen et al., AAAI 2021)."""
 
-    task: Literal["margin"]
+    reads: ClassVar[Any] = Margin
+
+    method: Literal["rspnet"]
     motion: NoMotion
     speeds: Annotated[list[Count], Field(min_length=2)]
     dim: Count
@@ -169,7 +168,9 @@ class RSPNet(MethodBlock):
 class VTDL(MethodBlock):
     """VTDL (Wang et al., arXiv 2008.02129)."""
 
-    task: Literal["tca"]
+    reads: ClassVar[Any] = TCA
+
+    method: Literal["vtdl"]
     motion: NoMotion
     gap: Annotated[int, Field(ge=0)]
     least_gap: int
@@ -189,7 +190,8 @@ class VTDL(MethodBlock):
 class RhoBlock(MethodBlock):
     """What the four ρ methods (Feichtenhofer et al., CVPR 2021) share."""
 
-    task: Literal["rho"]
+    reads: ClassVar[Any] = Rho
+
     motion: NoMotion
     dim: Count
     mode: Literal["sequential", "parallel"]
@@ -198,6 +200,7 @@ class RhoBlock(MethodBlock):
 class RhoMoCo(RhoBlock):
     """ρMoCo (Feichtenhofer et al., CVPR 2021)."""
 
+    method: Literal["rho_moco"]
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     temperature: Positive
@@ -210,6 +213,7 @@ class RhoMoCo(RhoBlock):
 class RhoBYOL(RhoBlock):
     """ρBYOL (Feichtenhofer et al., CVPR 2021)."""
 
+    method: Literal["rho_byol"]
     projector_hidden: Count
     projector_layers: Annotated[int, Field(ge=1, le=8)]
     predictor_hidden: Count
@@ -222,6 +226,7 @@ class RhoBYOL(RhoBlock):
 class RhoSimCLR(RhoBlock):
     """ρSimCLR (Feichtenhofer et al., CVPR 2021)."""
 
+    method: Literal["rho_simclr"]
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     batch_norm: bool
@@ -231,6 +236,7 @@ class RhoSimCLR(RhoBlock):
 class RhoSwAV(RhoBlock):
     """ρSwAV (Feichtenhofer et al., CVPR 2021; SwAV is Caron et al., NeurIPS 2020)."""
 
+    method: Literal["rho_swav"]
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     batch_norm: bool
@@ -245,7 +251,9 @@ class RhoSwAV(RhoBlock):
 class HDC(MethodBlock):
     """HDC (Zhang and Crandall, WACV 2022)."""
 
-    task: Literal["hierarchy"]
+    reads: ClassVar[Any] = Hierarchy
+
+    method: Literal["hdc"]
     motion: NoMotion
     dim: Count
     hidden: Count
@@ -255,14 +263,18 @@ class HDC(MethodBlock):
 class STS(MethodBlock):
     """STS (Wang et al., TPAMI 2021)."""
 
-    task: Literal["statistics"]
+    reads: ClassVar[Any] = Statistics
+
+    method: Literal["sts"]
     motion: Name
 
 
 class OrderGeometry(MethodBlock):
     """Order and geometry prediction (Jiao et al., ISBI 2020)."""
 
-    task: Literal["order"]
+    reads: ClassVar[Any] = Order
+
+    method: Literal["order_geometry"]
     motion: NoMotion
     variant: Literal["siamese", "disentangled"]
     shared: Annotated[int, Field(ge=0, le=4)]
@@ -274,7 +286,9 @@ class OrderGeometry(MethodBlock):
 class V3S(MethodBlock):
     """V3S (Li et al., arXiv 2107.03578)."""
 
-    task: Literal["sampling"]
+    reads: ClassVar[Any] = Sampling
+
+    method: Literal["v3s"]
     motion: NoMotion
     clips: Annotated[int, Field(ge=1, le=16)]
     frame_jitter: Fraction
@@ -287,7 +301,9 @@ class V3S(MethodBlock):
 class MoDist(MethodBlock):
     """MoDist (Xiao et al., 2021)."""
 
-    task: Literal["distillation"]
+    reads: ClassVar[Any] = Distillation
+
+    method: Literal["modist"]
     motion_depth: Literal[18, 50, 101]
     motion_width: Count
     dim: Count
@@ -303,17 +319,18 @@ class MoDist(MethodBlock):
         return self
 
 
-class Methods(Block):
-    """The study's methods: an entry runs, no entry does not."""
-
-    rspnet: RSPNet | None = None
-    vtdl: VTDL | None = None
-    rho_moco: RhoMoCo | None = None
-    rho_byol: RhoBYOL | None = None
-    rho_simclr: RhoSimCLR | None = None
-    rho_swav: RhoSwAV | None = None
-    hdc: HDC | None = None
-    sts: STS | None = None
-    order_geometry: OrderGeometry | None = None
-    v3s: V3S | None = None
-    modist: MoDist | None = None
+ROWS = (RSPNet, VTDL, RhoMoCo, RhoBYOL, RhoSimCLR, RhoSwAV, HDC, STS, OrderGeometry, V3S, MoDist)
+Row = Annotated[
+    RSPNet
+    | VTDL
+    | RhoMoCo
+    | RhoBYOL
+    | RhoSimCLR
+    | RhoSwAV
+    | HDC
+    | STS
+    | OrderGeometry
+    | V3S
+    | MoDist,
+    Field(discriminator="method"),
+]
