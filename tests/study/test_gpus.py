@@ -153,15 +153,18 @@ def test_what_a_killed_holder_started_holds_nothing(jobs, how):
     assert ids(jobs.start(4)) == own
 
 
-def test_two_waiting_jobs_are_served(jobs):
-    holder = jobs.start(4)
-    ids(holder)
-    waiting = [jobs.start(3), jobs.start(2)]
+def test_waiting_jobs_do_not_wait_for_each_other(jobs):
+    holders = [jobs.start(1) for _ in range(4)]
+    for job in holders:
+        ids(job)
+    waiting = [jobs.start(4) for _ in range(3)]
     for job in waiting:
         waits(job)
-    finish(holder)
+    for job in holders:  # one after the other: each of the three could take some and keep them
+        finish(job)
+        time.sleep(0.2)
     streams = {job.stdout: job for job in waiting}
-    while streams:  # whichever is first; the other comes once that one is done
+    while streams:  # whichever is first; the others come once that one is done
         ready = select.select(list(streams), [], [], DEADLINE)[0]
         assert ready, "nobody was served"
         job = streams.pop(ready[0])
@@ -175,13 +178,13 @@ def test_a_job_that_needs_many_is_served_although_others_come_and_go(jobs):
     waits(large)
     deadline = time.monotonic() + DEADLINE
     while small:  # one at a time ends: never are four free at once
+        assert time.monotonic() < deadline, "the large one got nothing that it kept"
         gpu, job = small.popitem()
         finish(job)
-        while f"pid {large.pid} " not in gpus._holder(jobs.folder / f"locks/{gpu}.lock"):
-            assert time.monotonic() < deadline, "the large one got nothing"
-            if select.select([late.stdout], [], [], 0.02)[0]:
-                small[ids(late)[0]], late = late, jobs.start(1)
-                break
+        time.sleep(0.2)  # the large one and the late one look for a free one meanwhile
+        if f"pid {large.pid} " not in gpus._holder(jobs.folder / f"locks/{gpu}.lock"):
+            small[ids(late)[0]], late = late, jobs.start(1)
+            waits(late)
     assert len(ids(large)) == 4
 
 
