@@ -3,7 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+PRETENDED = "VIDEOSSL_GPUS"  # a list of ids that stands for the machine's GPUs, for tests
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+NONE_VISIBLE = frozenset({"", "-1", "none", "void", "NoDevFiles"})  # what others write for it
+DRIVER = Path("/proc/driver/nvidia/gpus")
+LISTING_SECONDS = 60.0  # that nvidia-smi may take
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU of this machine; ``units`` are what a process can use: its MIG parts, or itself."""
+
+    uuid: str
+    units: tuple[str, ...]
 
 
 def threads() -> int:
@@ -23,8 +42,90 @@ def ranks_here() -> int:
 
 
 def gpus() -> int:
-    """NVIDIA GPUs of this machine, as its driver lists them."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    """NVIDIA GPUs (or MIG parts of them) that this process may use."""
+    return len(visible()[0])
+
+
+def visible() -> tuple[list[str], str | None]:
+    """UUIDs of the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves, in its order, and what it misnames.
+
+    It may hold indices, UUIDs or unambiguous beginnings of them, and ids of MIG parts. As in CUDA
+    (Programming Guide, "CUDA Environment Variables") the list ends at the first entry that names
+    no GPU; that entry is the second value, None where there is none. Indices count in the order of
+    the PCI bus, which is CUDA's own where all GPUs are of one kind.
+    """
+    machine = installed()
+    every = [unit for gpu in machine for unit in gpu.units]
+    if VISIBLE not in os.environ:
+        return every, None
+    found: list[str] = []
+    for entry in (part.strip() for part in os.environ[VISIBLE].split(",")):
+        if entry in NONE_VISIBLE:
+            break
+        units = _named(entry, machine)
+        if not units:
+            return found, entry
+        found += [unit for unit in units if unit not in found]
+    return found, None
+
+
+def _named(entry: str, machine: list[Gpu]) -> tuple[str, ...]:
+    """The units that an entry of ``CUDA_VISIBLE_DEVICES`` names; none if it names no GPU."""
+    if entry.isdecimal():
+        return machine[int(entry)].units if int(entry) < len(machine) else ()
+    names = {gpu.uuid: gpu.units for gpu in machine}
+    names |= {unit: (unit,) for gpu in machine for unit in gpu.units}
+    if entry in names:
+        return names[entry]
+    begin = [units for name, units in names.items() if name.startswith(entry)]
+    if len(begin) == 1:
+        return begin[0]
+    # the driver's folder does not tell MIG parts, and older ids of them stand in no listing
+    return (entry,) if machine and not begin and entry.startswith("MIG-") else ()
+
+
+def installed() -> list[Gpu]:
+    """The machine's GPUs as far as its container or scheduler shows them, in PCI order."""
+    if PRETENDED in os.environ:
+        ids = [part.strip() for part in os.environ[PRETENDED].split(",")]
+        return [Gpu(uuid, (uuid,)) for uuid in ids if uuid]
+    return _listed()
+
+
+@cache
+def _listed() -> list[Gpu]:
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return _of_driver()
+    try:
+        done = subprocess.run(
+            [command, "-L"], capture_output=True, text=True, timeout=LISTING_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return _of_driver()
+    # it fails where the job was given none of the machine's GPUs: then there are none
+    return parse_listing(done.stdout) if done.returncode == 0 else []
+
+
+def parse_listing(text: str) -> list[Gpu]:
+    """The GPUs in what ``nvidia-smi -L`` prints: a line each, and below it one per MIG part."""
+    rows: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        if match := re.match(r"GPU \d+: .*\(UUID: (GPU-[^)\s]+)\)", line):
+            rows.append((match[1], []))
+        elif rows and (match := re.match(r"\s+MIG .*\(UUID: (MIG-[^)\s]+)\)", line)):
+            rows[-1][1].append(match[1])
+    return [Gpu(uuid, tuple(parts) or (uuid,)) for uuid, parts in rows]
+
+
+def _of_driver() -> list[Gpu]:
+    """As the driver's folder lists them: for containers without ``nvidia-smi``."""
+    found = []
+    for index, file in enumerate(sorted(DRIVER.glob("*/information"))):
+        match = re.search(r"^GPU UUID:\s*(GPU-[0-9a-fA-F-]+)\s*$", file.read_text(), re.MULTILINE)
+        uuid = match[1] if match else str(index)  # question marks until a program has used it
+        found.append(Gpu(uuid, (uuid,)))
+    return found
 
 
 def training_threads(gpus_of_job: int) -> int:
@@ -33,7 +134,8 @@ def training_threads(gpus_of_job: int) -> int:
     Beside a GPU the threads read clips. Without one, trainings run side by side, one thread each
     (and per rank), which gives the same bits as any other machine.
     """
-    return gpus_of_job * max(1, threads() // gpus()) if gpus() else gpus_of_job
+    count = gpus()
+    return gpus_of_job * max(1, threads() // count) if count else gpus_of_job
 
 
 def lower_priority() -> None:

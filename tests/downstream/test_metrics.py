@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,17 @@ def blobs(n: int = 80) -> tuple[np.ndarray, Examples]:
     return x.astype(np.float32), found
 
 
+def job_of(folder: Path, x: np.ndarray, found: Examples) -> Job:
+    """A job of ``evaluate`` on these features."""
+    features.save(x, found, folder)
+    examples.write(found, {}, folder)
+    out = folder / "out"
+    out.mkdir()
+    key = {"row": "rspnet", "test": "t", "protocol": "p", "seed": "3", "split": "2"}
+    inputs = {"features": (folder,), "examples": (folder,)}
+    return Job("evaluate", key, inputs, out, folder / "s", 1, {})
+
+
 @pytest.mark.parametrize(
     ("module", "protocol", "metric"),
     [
@@ -81,49 +93,41 @@ def blobs(n: int = 80) -> tuple[np.ndarray, Examples]:
     ],
 )
 def test_protocols_solve_what_is_separable(tmp_path, module, protocol, metric):
-    x, found = blobs()
-    features.save(x, found, tmp_path)
-    examples.write(found, {}, tmp_path)
-    out = tmp_path / "out"
-    out.mkdir()
-    key = {"row": "rspnet", "test": "t", "protocol": "p", "seed": "3", "split": "2"}
-    inputs = {"features": (tmp_path,), "examples": (tmp_path,)}
-    job = Job("evaluate", key, inputs, out, tmp_path / "s", 1, {})
+    job = job_of(tmp_path, *blobs())
     module.run(job, reads.EvaluateParams(protocol=protocol))
-    record = json.loads((out / "metrics.json").read_text())
+    record = json.loads((job.out / "metrics.json").read_text())
     assert record["metrics"][metric] == 1.0
     assert (record["n"], record["seed"], record["split"]) == (40, 3, 2)
-    predictions = np.load(out / "predictions.npz")
+    predictions = np.load(job.out / "predictions.npz")
     assert predictions["examples"].tolist() == list(range(40, 80))
     assert predictions[f"value.{metric}"].mean() == 1.0
 
 
 def test_knn_votes_by_hand():
-    train = features.Part(
-        np.arange(3), np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32), np.array([0, 1, 1])
-    )
-    votes = knn.vote(train, np.array([[1, 0]], np.float32), 2, 0.5)
-    np.testing.assert_allclose(votes, [[1.0, np.exp((0.8 - 1.0) / 0.5)]], rtol=1e-6)
-    assert knn.vote(train, np.array([[1, 0]], np.float32), 99, 0.5).shape == (1, 2)
+    gallery, labels = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32), np.array([0, 1, 1])
+    query = np.array([[1, 0]], np.float32)
+    votes = knn.vote(gallery, labels, query, 2, 0.5, 3)  # the third class has no training video
+    np.testing.assert_allclose(votes, [[1.0, np.exp((0.8 - 1.0) / 0.5), 0]], rtol=1e-6)
+    assert knn.vote(gallery, labels, query, 99, 0.5, 2).shape == (1, 2)
 
 
-def test_features_survive_the_disk(tmp_path):
+@pytest.mark.parametrize(
+    ("module", "protocol", "metric"),
+    [
+        (linear, schema.Linear(regularization=1.0, iterations=100), "top1"),
+        (knn, schema.KNN(neighbours=5, temperature=0.07), "top1"),
+        (retrieval, schema.Retrieval(topk=[1]), "R@1"),
+    ],
+)
+def test_a_class_without_training_videos_is_never_found(tmp_path, module, protocol, metric):
     x, found = blobs()
-    features.save(x, found, tmp_path)
-    train, test = features.load(tmp_path, found, 2)
-    np.testing.assert_array_equal(train.features, x[:40])
-    np.testing.assert_array_equal(test.labels, found.targets[40:])
-    rows = (tmp_path / "features.csv").read_text().splitlines()
-    assert rows[:2] == ["example,video", "0,v0.avi"]
-    with pytest.raises(UserError, match="no example in split 1 train; there are: 2 test, 2 train"):
-        features.load(tmp_path, found, 1)
-
-
-def test_features_that_are_not_finite_are_refused(tmp_path):
-    x, found = blobs()
-    x[7, 1] = np.inf
-    with pytest.raises(UserError, match=r"v7\.avi are not finite"):
-        features.save(x, found, tmp_path)
+    for number in np.flatnonzero(found.targets == 2):
+        found.parts["2"][number] = "test"
+    job = job_of(tmp_path, x, found)
+    module.run(job, reads.EvaluateParams(protocol=protocol))
+    values = np.load(job.out / "predictions.npz")[f"value.{metric}"]
+    tested = found.targets[found.part(2, "test")]
+    np.testing.assert_array_equal(values, tested != 2)
 
 
 def test_examples_survive_the_disk(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossl.downstream import examples, features, metrics
+from videossl.downstream import neighbours as search
 from videossl.job import Job
 from videossl.study.schema import KNN
 
@@ -20,17 +21,32 @@ if TYPE_CHECKING:
 
 
 def vote(
-    train: features.Part, queries: NDArray[np.float32], neighbours: int, temperature: float
+    gallery: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    queries: NDArray[np.float32],
+    neighbours: int,
+    temperature: float,
+    classes: int,
 ) -> NDArray[np.float64]:
-    """Votes (N, classes) for each of (N, D) queries."""
-    similarity = features.unit(queries) @ features.unit(train.features).T
-    k = min(neighbours, similarity.shape[1])
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-    best = np.take_along_axis(similarity, nearest, axis=1).astype(np.float64)
+    """Votes (N, classes) for each of (N, D) queries; 0 for a class without a training video.
+
+    Args:
+        gallery: (M, D) features of the training videos.
+        labels: (M,) their classes.
+        queries: (N, D) features of the test videos.
+        neighbours: how many vote; all M if that is fewer.
+        temperature: of the weights.
+        classes: how many there are, in the test part too.
+
+    Raises:
+        UserError: a feature is not finite.
+    """
+    nearest, cosine = search.nearest(queries, gallery, neighbours)
+    best = cosine.astype(np.float64)
     weight = np.exp((best - best[:, :1]) / temperature)  # relative to the nearest: no overflow
-    votes = np.zeros((len(queries), int(train.labels.max()) + 1))
-    rows = np.repeat(np.arange(len(queries)), k)
-    np.add.at(votes, (rows, train.labels[nearest].ravel()), weight.ravel())
+    votes = np.zeros((len(queries), classes))
+    rows = np.repeat(np.arange(len(queries)), nearest.shape[1])
+    np.add.at(votes, (rows, labels[nearest].ravel()), weight.ravel())
     return votes
 
 
@@ -40,6 +56,13 @@ def run(job: Job, params: EvaluateParams) -> None:
     assert isinstance(spec, KNN)
     found = examples.read(job.input("examples"))
     train, test = features.load(job.input("features"), found, job.split)
-    scores = vote(train, test.features, spec.neighbours, spec.temperature)
+    scores = vote(
+        train.features,
+        train.labels,
+        test.features,
+        spec.neighbours,
+        spec.temperature,
+        len(found.classes),
+    )
     values = metrics.topk(scores, test.labels, [1])
     metrics.write(job, "knn", test.examples, values, labels=test.labels, scores=scores)

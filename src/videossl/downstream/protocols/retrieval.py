@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from videossl.downstream import examples, features, metrics
+from videossl.downstream import examples, features, metrics, neighbours
 from videossl.job import Job
 from videossl.study.schema import Retrieval
 
@@ -25,8 +23,6 @@ def run(job: Job, params: EvaluateParams) -> None:
     assert isinstance(spec, Retrieval)
     found = examples.read(job.input("examples"))
     train, test = features.load(job.input("features"), found, job.split)
-    similarity = features.unit(test.features) @ features.unit(train.features).T
-    depth = min(max(spec.topk), similarity.shape[1])
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :depth]
+    nearest, _ = neighbours.nearest(test.features, train.features, max(spec.topk))
     values = metrics.recall(train.labels[nearest], test.labels, spec.topk)
     metrics.write(job, "retrieval", test.examples, values, labels=test.labels, neighbours=nearest)

@@ -1,0 +1,105 @@
+"""Which GPUs a process may use, from what the driver lists and the scheduler leaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from videossl import machine
+
+LISTING = """\
+GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aa000000-0000)
+  MIG 1g.5gb      Device  0: (UUID: MIG-11110000-0000)
+  MIG 2g.10gb     Device  1: (UUID: MIG-22220000-0000)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-ab000000-0000)
+"""
+MIG = ["MIG-11110000-0000", "MIG-22220000-0000"]
+WHOLE = "GPU-ab000000-0000"
+OLD_MIG = "MIG-GPU-ab000000-0000/1/0"
+
+
+@pytest.fixture
+def smi(tmp_path, monkeypatch):
+    """Put a program in the place of nvidia-smi."""
+
+    def put(script: str) -> None:
+        file = tmp_path / "nvidia-smi"
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+        machine._listed.cache_clear()
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv(machine.PRETENDED, raising=False)
+    monkeypatch.delenv(machine.VISIBLE, raising=False)
+    monkeypatch.setattr(machine, "DRIVER", tmp_path / "gpus")
+    machine._listed.cache_clear()
+    yield put
+    machine._listed.cache_clear()
+
+
+def test_nvidia_smi_is_asked(smi):
+    smi(f'[ "$*" = -L ] || exit 1\ncat <<END\n{LISTING}END')
+    assert machine.visible() == ([*MIG, WHOLE], None)
+    assert machine.gpus() == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "found", "stray"),
+    [
+        ("", [], None),
+        ("-1", [], None),
+        ("NoDevFiles", [], None),
+        ("1", [WHOLE], None),
+        ("1,0", [WHOLE, *MIG], None),
+        (" 1 , 1", [WHOLE], None),
+        ("1,-1,0", [WHOLE], None),
+        ("1,2,0", [WHOLE], "2"),
+        (WHOLE, [WHOLE], None),
+        ("GPU-ab", [WHOLE], None),
+        ("GPU-a", [], "GPU-a"),  # the beginning of two
+        ("GPU-aa", MIG, None),
+        (f"{MIG[1]},GPU-ab", [MIG[1], WHOLE], None),
+        ("MIG-2222", [MIG[1]], None),
+        (OLD_MIG, [OLD_MIG], None),
+        ("first", [], "first"),
+    ],
+)
+def test_what_the_scheduler_leaves(smi, monkeypatch, value, found, stray):
+    smi(f"cat <<END\n{LISTING}END")
+    monkeypatch.setenv(machine.VISIBLE, value)
+    assert machine.visible() == (found, stray)
+
+
+def test_a_whole_id_is_not_taken_for_the_beginning_of_another(monkeypatch):
+    monkeypatch.setenv(machine.PRETENDED, "GPU-1, GPU-10")
+    monkeypatch.setenv(machine.VISIBLE, "GPU-1")
+    assert machine.visible() == (["GPU-1"], None)
+
+
+def test_a_listing_that_fails_lists_none(smi, tmp_path):
+    smi("echo No devices were found; exit 6")
+    (tmp_path / "gpus/0000:01:00.0").mkdir(parents=True)  # the machine's, and not this job's
+    (tmp_path / "gpus/0000:01:00.0/information").write_text("GPU UUID: GPU-1234\n")
+    assert machine.visible() == ([], None)
+
+
+def test_without_nvidia_smi_the_drivers_folder_is_read(smi, tmp_path):
+    for place, uuid in {"41": "GPU-????????-????", "01": "GPU-12ab-34"}.items():
+        folder = tmp_path / f"gpus/0000:{place}:00.0"
+        folder.mkdir(parents=True)
+        text = f"Model: \t\t NVIDIA H100\nGPU UUID: \t {uuid}\nDevice Minor: \t 0\n"
+        (folder / "information").write_text(text)
+    assert machine.visible() == (["GPU-12ab-34", "1"], None)
+
+
+def test_no_driver_no_gpus(smi):
+    assert machine.visible() == ([], None)
+    assert machine.training_threads(2) == 2
+
+
+def test_threads_are_shared_among_visible_gpus(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "16")
+    monkeypatch.setenv(machine.PRETENDED, "GPU-a,GPU-b,GPU-c,GPU-d")
+    monkeypatch.delenv(machine.VISIBLE, raising=False)
+    assert machine.training_threads(1) == 4
+    monkeypatch.setenv(machine.VISIBLE, "2")
+    assert machine.training_threads(1) == 16
