@@ -31,7 +31,8 @@ def build(name, rho, stride=1, **changes):
     module = import_module(METHODS[name])
     small = {"dim": 4, "hidden": 4, "projector_hidden": 4, "predictor_hidden": 4}
     spec = getattr(STUDY.methods, name).model_copy(update=small | changes)
-    return module.build(spec, rho, clip, Encoder()), module.span(spec, rho, clip)
+    method = module.build(spec, rho, clip, Encoder())
+    return method, method.reach(spec, rho, clip).frames
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -159,7 +159,8 @@ def test_requests_depend_on_the_generator_alone():
 
 def test_span_is_that_of_the_highest_rate():
     method = build()
-    assert v3s.span(method.params, method.task, method.clip) == 57
+    reach = method.reach(method.params, method.task, method.clip)
+    assert (reach.key, reach.frames) == ("rates", 57)
 
 
 # ------------------------------------------------------------------------------------ loss

@@ -72,8 +72,8 @@ def test_gaps_that_cannot_be():
 
 def test_span_is_that_of_the_closest_two_intervals():
     clip, tca = schema.Clip(frames=8, stride=4, size=16), schema.TCA(alpha=0, apply_to="anchor")
-    assert vtdl.span(spec(gap=9, least_gap=0), tca, clip) == 58
-    assert vtdl.span(spec(gap=9, least_gap=-5), tca, clip) == 53
+    assert vtdl.VTDL.reach(spec(gap=9, least_gap=0), tca, clip).frames == 58
+    assert vtdl.VTDL.reach(spec(gap=9, least_gap=-5), tca, clip).frames == 53
 
 
 @pytest.mark.parametrize("apply_to", ["anchor", "positive", "both"])

@@ -15,15 +15,16 @@ from videossl import distributed
 from videossl.data.loading.sampling import ClipRequest
 from videossl.distributed import gather
 from videossl.job import UserError
+from videossl.needs import OneClip
 
 
-class Method(nn.Module, ABC):
+class Method(OneClip, nn.Module, ABC):
     """A pretext task around a backbone.
 
-    A method's module offers ``build(params, task, clip, encoder)`` and
-    ``span(params, task, clip)``, the source frames one window of it covers. The training loop does,
-    for each batch: the clips of ``requests`` -> ``prepare`` -> ``training_step`` -> optimizer ->
-    ``after_step``.
+    A method's module offers ``build(params, task, clip, encoder)``. What it needs of a video is
+    declared by its kind (``videossl.needs``): one clip, unless the class names another kind before
+    this one. The training loop does, for each batch: the clips of ``requests`` -> ``prepare`` ->
+    ``training_step`` -> optimizer -> ``after_step``.
     Everything that must survive a restart is a parameter or a buffer.
 
     Attributes:

@@ -159,7 +159,7 @@ class HDC(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.clip = params, clip
-        self.span = span(params, hierarchy, clip)
+        self.span = self.reach(params, hierarchy, clip).frames
         self.depth = len(hierarchy.spatial)
         widths = cast(Backbone, encoder).stage_features
         if len(widths) < self.depth:
@@ -211,11 +211,6 @@ class HDC(Method):
             for level, similarity in zip(subtask.levels, found["similarity"], strict=True):
                 metrics[f"{name}_similarity_{level + 1}"] = similarity
         return {"loss": torch.stack(parts).sum(), **metrics}
-
-
-def span(params: schema.HDC, hierarchy: schema.Hierarchy, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return sampling.span(clip.frames, clip.stride)
 
 
 def build(

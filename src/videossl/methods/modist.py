@@ -22,6 +22,7 @@ from videossl.methods import losses
 from videossl.methods.base import Method, MomentumEncoder, Queue
 from videossl.models.heads import MLP
 from videossl.models.slow import FRAMEWISE, Slow
+from videossl.needs import EdgesClip
 from videossl.study import schema
 
 
@@ -60,7 +61,7 @@ def contrast(
     return loss * scale(kept)
 
 
-class MoDist(Method):
+class MoDist(EdgesClip, Method):
     """The method; its clips are query and key of frames, then query and key of flow edges.
 
     The published motion pathway has 50 layers, an eighth of the visual one's channels and 16
@@ -81,7 +82,7 @@ class MoDist(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.task, self.clip = params, task, clip
-        self.span = span(params, task, clip)
+        self.span = self.reach(params, task, clip).frames
         self.head = MLP([self.num_features, params.hidden, params.dim], batch_norm=False)
         self.target = MomentumEncoder(encoder, self.head)
         self.queue = Queue(params.queue, params.dim)
@@ -166,11 +167,6 @@ class MoDist(Method):
         self.target.update(self.encoder, self.head, self.params.momentum)
         if self.two:
             self.motion_target.update(self.motion, self.motion_head, self.params.momentum)
-
-
-def span(params: schema.MoDist, task: schema.Distillation, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return sampling.span(clip.frames, clip.stride)
 
 
 def build(

@@ -32,6 +32,7 @@ from videossl.data.loading.sampling import ClipRequest
 from videossl.methods.base import Method
 from videossl.models.heads import MLP
 from videossl.models.warp import affine, affine_reach, warp
+from videossl.needs import OrderedFrames
 from videossl.study import schema
 
 PARAMETERS = 5  # of a map: rotation, scale, shear, shift to the right, shift down
@@ -66,7 +67,7 @@ def partner(encoder: nn.Module, shared: int) -> nn.Module:
     return copy.deepcopy(encoder, {id(part): part for part in first})
 
 
-class OrderGeometry(Method):
+class OrderGeometry(OrderedFrames, Method):
     """The method; its clips are the shuffled one and the original, under one draw."""
 
     def __init__(
@@ -78,7 +79,7 @@ class OrderGeometry(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.task, self.clip = params, task, clip
-        self.span = span(params, task, clip)
+        self.span = self.reach(params, task, clip).frames
         self.orders = orders(task.frames)
         widest = affine_reach(task.rotation, task.scale[0], task.shear, task.translation)
         self.zoom = max(widest, 1.0)  # the original must fit too
@@ -170,11 +171,6 @@ class OrderGeometry(Method):
     @staticmethod
     def _identity(maps: Tensor) -> Tensor:
         return torch.eye(3, device=maps.device, dtype=maps.dtype).expand_as(maps)
-
-
-def span(params: schema.OrderGeometry, task: schema.Order, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return sampling.span(task.frames, clip.stride * task.stride)
 
 
 def build(

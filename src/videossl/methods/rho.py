@@ -32,7 +32,7 @@ class RhoMethod(Method):
     ) -> None:
         super().__init__(encoder)
         self.mode, self.rho, self.clip = params.mode, rho, clip
-        self.span = span(params, rho, clip)
+        self.span = self.reach(params, rho, clip).frames
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """ρ windows at independent times, or for ρ = 1 one window twice; each its own view."""
@@ -81,8 +81,3 @@ def momentum(params: schema.RhoMoCo | schema.RhoBYOL, progress: float) -> float:
     if params.momentum_schedule == "constant":
         return params.momentum
     return 1 - (1 - params.momentum) * (math.cos(math.pi * progress) + 1) / 2
-
-
-def span(params: schema.RhoBlock, rho: int, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return sampling.span(clip.frames, clip.stride)

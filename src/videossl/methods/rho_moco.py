@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from videossl.methods import losses
 from videossl.methods.base import MomentumEncoder, Queue
 from videossl.methods.rho import SequentialRhoMethod, momentum
-from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
 from videossl.study import schema
 

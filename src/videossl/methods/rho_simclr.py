@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from videossl import distributed
 from videossl.methods import losses
 from videossl.methods.rho import RhoMethod
-from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
 from videossl.study import schema
 

@@ -24,7 +24,6 @@ from videossl import distributed
 from videossl.methods import losses
 from videossl.methods.base import Queue
 from videossl.methods.rho import SequentialRhoMethod
-from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
 from videossl.study import schema
 

@@ -21,6 +21,7 @@ from videossl.data.loading import sampling
 from videossl.data.loading.sampling import ClipRequest
 from videossl.methods import losses
 from videossl.methods.base import Method, MomentumEncoder, Queue
+from videossl.needs import FastestClip
 from videossl.study import schema
 
 
@@ -38,7 +39,7 @@ class SpeedHeads(nn.Module):
         return losses.normalize(both)
 
 
-class RSPNet(Method):
+class RSPNet(FastestClip, Method):
     """The method; its clips are query, k+ (the query's speed) and k- (another speed)."""
 
     def __init__(
@@ -46,7 +47,7 @@ class RSPNet(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.margin, self.clip = params, margin, clip
-        self.span = span(params, margin, clip)
+        self.span = self.reach(params, margin, clip).frames
         self.heads = SpeedHeads(self.num_features, params.dim)
         self.target = MomentumEncoder(encoder, self.heads)
         self.queue = Queue(params.queue, params.dim)
@@ -112,11 +113,6 @@ class RSPNet(Method):
     def after_step(self, progress: float) -> None:
         """Move the target towards the online networks."""
         self.target.update(self.encoder, self.heads, self.params.momentum)
-
-
-def span(params: schema.RSPNet, margin: float, clip: schema.Clip) -> int:
-    """Source frames of the fastest clip, first to last."""
-    return sampling.span(clip.frames, clip.stride * max(params.speeds))
 
 
 def build(params: schema.RSPNet, margin: float, clip: schema.Clip, encoder: nn.Module) -> RSPNet:

@@ -22,6 +22,7 @@ from videossl.data.loading import sampling
 from videossl.data.loading.sampling import ClipRequest
 from videossl.methods.base import Method
 from videossl.methods.sts_labels import IGNORED, MOTION, Labels, Patterns, classes, label
+from videossl.needs import FlowClip
 from videossl.study import schema
 
 
@@ -56,7 +57,7 @@ class StatisticsHead(nn.Module):
         return out[:, self.place].masked_fill(self.absent, torch.finfo(out.dtype).min)
 
 
-class STS(Method):
+class STS(FlowClip, Method):
     """The method; its clips are the frames, their plain colours and the flow between them.
 
     Attributes:
@@ -70,7 +71,7 @@ class STS(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.task, self.clip = params, task, clip
-        self.span = span(params, task, clip)
+        self.span = self.reach(params, task, clip).frames
         self.patterns = Patterns(clip.size)
         self.head = StatisticsHead(self.num_features, classes(clip.frames - 1), task.target)
         self.register_buffer("progress", torch.zeros(()))
@@ -158,11 +159,6 @@ def average(values: Tensor, counted: Tensor) -> Tensor:
     weight = counted.to(values.dtype)
     count = distributed.total(weight.sum(0)).clamp(min=1)
     return (values * weight).sum(0) * distributed.world() / count
-
-
-def span(params: schema.STS, task: schema.Statistics, clip: schema.Clip) -> int:
-    """Source frames of the clip, first to last."""
-    return sampling.span(clip.frames, clip.stride)
 
 
 def build(

@@ -29,6 +29,7 @@ from videossl.data.loading import sampling
 from videossl.data.loading.augment import MEAN, STD
 from videossl.data.loading.sampling import ClipRequest, Indices
 from videossl.methods.base import Method
+from videossl.needs import FastestRate
 from videossl.study import schema
 
 SIDES = {"none": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -158,7 +159,7 @@ def factors(joint: Tensor, counts: Sequence[int]) -> Tensor:
     return torch.stack(found[::-1], dim=1)
 
 
-class V3S(Method):
+class V3S(FastestRate, Method):
     """The method; its clips are alike in role, each sampled in its own way."""
 
     def __init__(
@@ -255,11 +256,6 @@ class V3S(Method):
         for head, label, weight in zip(heads, labels.unbind(dim=1), self.weights, strict=True):
             loss = loss + weight * recognition(head, label)
         return loss, torch.stack([head.argmax(dim=1) for head in heads], dim=1)
-
-
-def span(params: schema.V3S, task: schema.Sampling, clip: schema.Clip) -> int:
-    """Source frames of a clip at the highest rate, first to last; projection keeps both."""
-    return sampling.span(clip.frames, max(task.rates))
 
 
 def build(params: schema.V3S, task: schema.Sampling, clip: schema.Clip, encoder: nn.Module) -> V3S:

@@ -23,6 +23,7 @@ from videossl.data.loading.sampling import ClipRequest
 from videossl.job import UserError
 from videossl.methods import losses
 from videossl.methods.base import Method, MomentumEncoder, Queue
+from videossl.needs import TwoIntervals
 from videossl.study import schema
 
 
@@ -87,7 +88,7 @@ def intervals(
     return (early, late, True) if rng.random() < 0.5 else (late, early, True)
 
 
-class VTDL(Method):
+class VTDL(TwoIntervals, Method):
     """The method; its clips are anchor and positive (one interval) and negative (another)."""
 
     def __init__(
@@ -168,11 +169,6 @@ class VTDL(Method):
     def after_step(self, progress: float) -> None:
         """Move the target towards the online network."""
         self.target.update(self.encoder, self.head, self.params.momentum)
-
-
-def span(params: schema.VTDL, tca: schema.TCA, clip: schema.Clip) -> int:
-    """Source frames from the first of one interval to the last of the other, at their closest."""
-    return 2 * sampling.span(clip.frames, clip.stride) + params.least_gap
 
 
 def build(params: schema.VTDL, tca: schema.TCA, clip: schema.Clip, encoder: nn.Module) -> VTDL:

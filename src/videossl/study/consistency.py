@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from videossl.study import schema
 from videossl.study.registry import KINDS
 
-# What a method can learn from, of those that learn from motion.
-MOTION_CONTENT = {"sts": "flow", "modist": "edges"}
-
 
 def found(params: schema.Params) -> Iterator[str]:
     """Values that are possible one by one and impossible together."""
@@ -69,13 +66,14 @@ def _motions(params: schema.Params) -> Iterator[str]:
                 f"decode.min_frames = {params.decode.min_frames}"
             )
     for name in sorted(params.methods.model_fields_set):
-        wanted = getattr(params.methods, name).motion
+        block = getattr(params.methods, name)
+        wanted, content = block.motion, block.needs.content
         if wanted not in (schema.NO_MOTION, *params.motion):
             allowed = ", ".join(params.motion) or "it has none"
             yield f"methods.{name}.motion = {wanted!r}: must be an entry of motion: {allowed}"
             continue
-        content, found = MOTION_CONTENT.get(name), getattr(params.motion.get(wanted), "content", "")
-        if content and found != content:
+        found = getattr(params.motion.get(wanted), "content", "")
+        if content != "none" and found != content:
             yield (
                 f"methods.{name}.motion = {wanted!r}: must be an entry of motion with content "
                 f"{content}" + (f"; it has {found}" if found else "")
@@ -96,24 +94,12 @@ def _too_short(params: schema.Params) -> Iterator[str]:
         )
     if params.pretrain.dataset != "synthetic":
         return
-    for key, value, reach in _reaches(params):
-        if reach > data.frames:
+    for name in sorted(params.methods.model_fields_set):
+        block = getattr(params.methods, name)
+        reach = block.needs.reach(block, getattr(params.task, block.task), clip)
+        if reach.block != "clip" and reach.frames > data.frames:  # the clip has its line already
+            place = f"task.{block.task}" if reach.block == "task" else f"methods.{name}"
             yield (
-                f"{key} = {value}: needs {reach} frames, more than every video has "
-                f"(data.synthetic.frames = {data.frames})"
+                f"{place}.{reach.key} = {reach.value}: needs {reach.frames} frames, more than "
+                f"every video has (data.synthetic.frames = {data.frames})"
             )
-
-
-def _reaches(params: schema.Params) -> Iterator[tuple[str, object, int]]:
-    """Keys of methods that need longer videos than a clip, their values, and the frames."""
-    clip, methods = params.clip, params.methods
-    steps = clip.frames - 1
-    if methods.rspnet is not None:
-        speeds = methods.rspnet.speeds
-        yield "methods.rspnet.speeds", speeds, steps * clip.stride * max(speeds) + 1
-    if methods.vtdl is not None:
-        gap = methods.vtdl.least_gap
-        yield "methods.vtdl.least_gap", gap, 2 * (steps * clip.stride + 1) + gap
-    if methods.v3s is not None:
-        rates = params.task.sampling.rates
-        yield "task.sampling.rates", rates, steps * max(rates) + 1

@@ -90,7 +90,7 @@ def _run(job: Job, params: PretrainParams) -> None:
     encoder = job.modules["backbone"].build(params.model)
     pretext = job.modules["method"]
     name = job.who["method"]
-    needed = pretext.span(params.method, params.task, params.clip)
+    needed = params.method.needs.reach(params.method, params.task, params.clip).frames
     longest = max(store.videos[v].frames for v in videos)
     if needed > longest:
         raise UserError(

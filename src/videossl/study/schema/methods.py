@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from videossl.needs import (
+    EdgesClip,
+    FastestClip,
+    FastestRate,
+    FlowClip,
+    OneClip,
+    OrderedFrames,
+    TwoIntervals,
+)
 from videossl.study.schema.blocks import (
     Block,
     Count,
@@ -23,7 +32,13 @@ NoMotion = Literal["none"]
 
 
 class MethodBlock(Block):
-    """What every method's block has; ``task`` and ``motion`` name the entries that it reads."""
+    """What every method's block has; ``task`` and ``motion`` name the entries that it reads.
+
+    Attributes:
+        needs: what the method needs of a video, for the checks; its class is of this kind too.
+    """
+
+    needs: ClassVar[type[OneClip]] = OneClip
 
     task: str
     motion: str
@@ -148,6 +163,8 @@ class Tasks(Block):
 class RSPNet(MethodBlock):
     """RSPNet (Chen et al., AAAI 2021)."""
 
+    needs: ClassVar[type[OneClip]] = FastestClip
+
     task: Literal["margin"]
     motion: NoMotion
     speeds: Annotated[list[Count], Field(min_length=2)]
@@ -168,6 +185,8 @@ class RSPNet(MethodBlock):
 
 class VTDL(MethodBlock):
     """VTDL (Wang et al., arXiv 2008.02129)."""
+
+    needs: ClassVar[type[OneClip]] = TwoIntervals
 
     task: Literal["tca"]
     motion: NoMotion
@@ -255,12 +274,16 @@ class HDC(MethodBlock):
 class STS(MethodBlock):
     """STS (Wang et al., TPAMI 2021)."""
 
+    needs: ClassVar[type[OneClip]] = FlowClip
+
     task: Literal["statistics"]
     motion: Name
 
 
 class OrderGeometry(MethodBlock):
     """Order and geometry prediction (Jiao et al., ISBI 2020)."""
+
+    needs: ClassVar[type[OneClip]] = OrderedFrames
 
     task: Literal["order"]
     motion: NoMotion
@@ -274,6 +297,8 @@ class OrderGeometry(MethodBlock):
 class V3S(MethodBlock):
     """V3S (Li et al., arXiv 2107.03578)."""
 
+    needs: ClassVar[type[OneClip]] = FastestRate
+
     task: Literal["sampling"]
     motion: NoMotion
     clips: Annotated[int, Field(ge=1, le=16)]
@@ -286,6 +311,8 @@ class V3S(MethodBlock):
 
 class MoDist(MethodBlock):
     """MoDist (Xiao et al., 2021)."""
+
+    needs: ClassVar[type[OneClip]] = EdgesClip
 
     task: Literal["distillation"]
     motion_depth: Literal[18, 50, 101]
