@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from videossl.data.builtin import synthetic  # noqa: E402
 from videossl.data.datasets import ucf101  # noqa: E402
 from videossl.data.decoding import decode  # noqa: E402
-from videossl.data.loading.device_clips import views  # noqa: E402
+from videossl.data.loading.device_clips import to_device_clips  # noqa: E402
 from videossl.data.loading.loader import Batch, TrainBatches, batches  # noqa: E402
 from videossl.data.motion import compute  # noqa: E402
 from videossl.data.motion.store import MotionStore  # noqa: E402
@@ -132,12 +132,12 @@ def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
     def prepare(batch: Batch) -> tuple[list[Tensor], Batch]:
         moved = batch.to(where)
         with torch.no_grad():
-            return method.prepare(views(moved, args.size), moved.target), moved
+            return method.prepare(to_device_clips(moved, args.size), moved.labels), moved
 
     def step(clips: list[Tensor], moved: Batch) -> None:
         optimizer.zero_grad()
         with autocast():
-            method.training_step(clips, moved.video, Tensor.backward, moved.target)
+            method.training_step(clips, moved.video, Tensor.backward, moved.labels)
         optimizer.step()
         method.after_step(0.5)
 

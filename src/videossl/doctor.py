@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from videossl import machine
-from videossl.data.loading.device_clips import views
+from videossl.data.loading.device_clips import to_device_clips
 from videossl.data.loading.loader import Batch, TrainBatches, batches
 from videossl.data.motion.store import MotionStore
 from videossl.data.shards.store import ClipStore
@@ -111,7 +111,7 @@ def _method(
     @torch.no_grad()
     def prepare(batch: Batch) -> tuple[list[Tensor], Batch]:
         moved = batch.to(where)
-        return method.prepare(views(moved, params.clip.size), moved.target), moved
+        return method.prepare(to_device_clips(moved, params.clip.size), moved.labels), moved
 
     seconds = []
     with (
@@ -124,7 +124,7 @@ def _method(
         for clips, batch in ready:
             optimizer.zero_grad()
             with torch.autocast(where.type, torch.bfloat16, enabled=autocast):
-                method.training_step(clips, batch.video, Tensor.backward, batch.target)
+                method.training_step(clips, batch.video, Tensor.backward, batch.labels)
             optimizer.step()
             method.after_step(0.5)
             _wait(where)

@@ -329,7 +329,7 @@ def test_overfits_sixteen_videos(rho, mode):
     method, count = build(rho, mode=mode), max(rho, 2)
     videos = torch.randn(16, 3, 8, 16, 16)
     batch = [videos + 0.5 * torch.randn_like(videos) for _ in range(count)]
-    found = pretext.overfit(method, lambda step: (batch, pretext.NO_TARGET), 40)
+    found = pretext.overfit(method, lambda step: (batch, pretext.NO_LABELS), 40)
     chance = math.log((count - 1 + 15 * count) / (count - 1))
     assert found["loss"][-1] < 0.4 * chance
     assert found["instance_accuracy"][-1] > 0.9

@@ -20,7 +20,7 @@ from videossl.study import params, schema
 from videossl.study.registry import METHODS
 
 VIDEOS, FRAMES, SIDE = 16, 24, 24
-NO_TARGET = torch.empty(16, 0)
+NO_LABELS = torch.empty(16, 0)
 CLIP = schema.Clip(frames=4, stride=2, size=16)
 SGD = schema.Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4, **PLAIN)
 SMALL = {"dim": 8, "hidden": 8, "queue": 24, "code_queue": 24, "layers": 2}
@@ -87,10 +87,10 @@ def batches(method: Method, batch_size: int = 8) -> TrainBatches:
 
 
 def forward(
-    method: Method, clips: list[Tensor], video: Tensor, target: Tensor
+    method: Method, clips: list[Tensor], video: Tensor, labels: Tensor
 ) -> dict[str, Tensor]:
-    """The loss of clips, as ``data.views`` gives them."""
-    return method(method.prepare(clips, target), video, target)
+    """The loss of clips, as ``to_device_clips`` gives them."""
+    return method(method.prepare(clips, labels), video, labels)
 
 
 def step(
@@ -98,10 +98,10 @@ def step(
     clips: list[Tensor],
     video: Tensor,
     backward: Callable[[Tensor], None],
-    target: Tensor,
+    labels: Tensor,
 ) -> dict[str, Tensor]:
     """Loss and gradients of the same."""
-    return method.training_step(method.prepare(clips, target), video, backward, target)
+    return method.training_step(method.prepare(clips, labels), video, backward, labels)
 
 
 def overfit(
@@ -113,7 +113,7 @@ def overfit(
     """Train on sixteen videos, as the loop does.
 
     Args:
-        batch_of: clips of the sixteen and their target, by the number of the step.
+        batch_of: clips of the sixteen and their labels, by the number of the step.
         steps: how many.
         lr: of AdamW.
 
@@ -123,9 +123,9 @@ def overfit(
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=lr)
     history = []
     for number in range(steps):
-        clips, target = batch_of(number)
+        clips, labels = batch_of(number)
         optimizer.zero_grad()
-        out = step(method, clips, torch.arange(16), lambda x: x.backward(), target)
+        out = step(method, clips, torch.arange(16), lambda x: x.backward(), labels)
         optimizer.step()
         method.after_step((number + 1) / steps)
         history.append({name: value.item() for name, value in out.items()})

@@ -43,30 +43,30 @@ class Method(OneClip, nn.Module, ABC):
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """Which clips of a video of ``num_frames`` frames one step needs; always as many."""
 
-    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
+    def prepare(self, clips: list[Tensor], labels: Tensor) -> list[Tensor]:
         """What can be made of a batch without the network, and without random numbers.
 
-        On the CPU it runs ahead, beside the step before. As they are, unless a method says more.
+        On the CPU it runs ahead, beside the step before. Default: returns the clips unchanged.
 
         Args:
             clips: one tensor per request, in the order of ``requests``: (B, 3, T, S, S), or what
-                ``data.views`` makes of other kinds.
-            target: see ``forward``.
+                ``to_device_clips`` makes of other kinds.
+            labels: see ``forward``.
         """
         return clips
 
     @abstractmethod
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """The loss of one batch; a queue, where there is one, moves on.
 
         Args:
             clips: what ``prepare`` returned.
             video: (B,) int64, which video each row comes from.
-            target: (B, N) float32, the targets of a row's requests one after another: labels and
-                random numbers that go with the clips. Drawn there and not here, they do not depend
-                on batches or ranks.
+            labels: (B, N) float32, the labels of a row's requests one after another: classes,
+                parameters and chances that go with the clips. Drawn there and not here, they do
+                not depend on batches or ranks.
 
         Returns:
             ``loss``, a scalar with gradient, and detached scalar metrics.
@@ -77,14 +77,14 @@ class Method(OneClip, nn.Module, ABC):
         clips: list[Tensor],
         video: Tensor,
         backward: Callable[[Tensor], None],
-        target: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Loss and gradients of one batch; returns detached scalars, ``loss`` among them.
 
         ``backward`` adds the gradients of a scalar. A method may call it several times, to hold
         the activations of one clip only; the scalars then add up to ``loss``.
         """
-        out: dict[str, Tensor] = self(clips, video, target)
+        out: dict[str, Tensor] = self(clips, video, labels)
         backward(out["loss"])
         return {name: value.detach() for name, value in out.items()}
 

@@ -186,12 +186,12 @@ class HDC(Method):
             starts.append(there)
         length, stride = self.clip.frames, self.clip.stride
         return [
-            ClipRequest(sampling.window(num_frames, start, length, stride), view)
-            for view, start in enumerate(starts)
+            ClipRequest(sampling.window(num_frames, start, length, stride), draw_id)
+            for draw_id, start in enumerate(starts)
         ]
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``; ``clips`` are v1, v2 and v3, as far as they are asked for."""
         anchor, *others = (self._levels(clip) for clip in clips)

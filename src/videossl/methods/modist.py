@@ -84,7 +84,7 @@ class MoDist(EdgesClip, Method):
         self.params, self.task, self.clip = params, task, clip
         self.span = self.reach(params, task, clip).frames
         self.head = MLP([self.num_features, params.hidden, params.dim], batch_norm=False)
-        self.target = MomentumEncoder(encoder, self.head)
+        self.key_encoder = MomentumEncoder(encoder, self.head)
         self.queue = Queue(params.queue, params.dim)
         self.two = task.motion_weight > 0 or task.cross_weight > 0
         if self.two:
@@ -92,7 +92,7 @@ class MoDist(EdgesClip, Method):
             self.motion_head = MLP(
                 [self.motion.num_features, params.hidden, params.dim], batch_norm=False
             )
-            self.motion_target = MomentumEncoder(self.motion, self.motion_head)
+            self.motion_key_encoder = MomentumEncoder(self.motion, self.motion_head)
             self.motion_queue = Queue(params.queue, params.dim)
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
@@ -103,16 +103,16 @@ class MoDist(EdgesClip, Method):
         length, stride = self.clip.frames, self.clip.stride
         starts = [sampling.random_start(rng, num_frames, self.span) for _ in kinds]
         return [
-            ClipRequest(sampling.window(num_frames, start, length, stride), view, kind)
-            for view, (start, kind) in enumerate(zip(starts, kinds, strict=True))
+            ClipRequest(sampling.window(num_frames, start, length, stride), draw_id, kind)
+            for draw_id, (start, kind) in enumerate(zip(starts, kinds, strict=True))
         ]
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``; motion is (B, 1, T, S, S), 0 to 1."""
         query = losses.normalize(self.head(self.encoder(clips[0])))
-        key = losses.normalize(self.target(clips[1]))
+        key = losses.normalize(self.key_encoder(clips[1]))
         mask = self.queue.mask(video)
         every = torch.ones_like(video, dtype=torch.bool)
         visual = self._contrast(query, key, self.queue, mask, every)
@@ -133,7 +133,7 @@ class MoDist(EdgesClip, Method):
     ) -> dict[str, Tensor]:
         """The losses that read motion, and how well they do; its keys enter their bank."""
         motion_query = losses.normalize(self.motion_head(self.motion(clips[0])))
-        motion_key = losses.normalize(self.motion_target(clips[1]))
+        motion_key = losses.normalize(self.motion_key_encoder(clips[1]))
         moving = torch.stack([clip.flatten(1).mean(dim=1) for clip in clips])
         moving = moving > self.task.threshold  # (2, B)
         kept = moving.all(dim=0)
@@ -153,7 +153,7 @@ class MoDist(EdgesClip, Method):
             "cross_similarity": (weight * losses.cosine(query, motion_key)).mean(),
             "moving": kept.float().mean(),
         }
-        # a key of a clip that hardly moves is no negative: as of no video, it counts as empty
+        # keys of nearly still clips are stored with video -1, so the mask excludes them
         own.enqueue(motion_key, torch.where(moving[1], video, -1))
         return found
 
@@ -163,10 +163,10 @@ class MoDist(EdgesClip, Method):
         return contrast(query, key, bank.keys, mask, self.params.temperature, kept)
 
     def after_step(self, progress: float) -> None:
-        """Move the targets towards the online networks."""
-        self.target.update(self.encoder, self.head, self.params.momentum)
+        """Move the key encoders towards the online networks."""
+        self.key_encoder.update(self.encoder, self.head, self.params.momentum)
         if self.two:
-            self.motion_target.update(self.motion, self.motion_head, self.params.momentum)
+            self.motion_key_encoder.update(self.motion, self.motion_head, self.params.momentum)
 
 
 def build(

@@ -35,6 +35,7 @@ from videossl.models.warp import affine, affine_reach, warp
 from videossl.needs import OrderedFrames
 from videossl.study import schema
 
+ORDER, MAP = 0, slice(1, None)  # columns of the labels: the class, and the parameters
 PARAMETERS = 5  # of a map: rotation, scale, shear, shift to the right, shift down
 STAGES = 4  # of every backbone
 
@@ -103,39 +104,39 @@ class OrderGeometry(OrderedFrames, Method):
         stride = self.clip.stride * self.task.stride
         frames = sampling.window(num_frames, start, self.task.frames, stride)
         return [
-            ClipRequest(frames[list(order)], view=0, target=(float(label),)),
-            ClipRequest(frames, view=0, target=tuple(parameters.tolist())),
+            ClipRequest(frames[list(order)], draw_id=0, labels=(float(label),)),
+            ClipRequest(frames, draw_id=0, labels=tuple(parameters.tolist())),
         ]
 
-    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
-        """What each network sees, first halves before second halves; ``target`` as in forward."""
+    def prepare(self, clips: list[Tensor], labels: Tensor) -> list[Tensor]:
+        """What each network sees, first halves before second halves; ``labels`` as in forward."""
         shuffled, original = clips
-        maps = matrices(self.task, target[:, 1:])
+        maps = matrices(self.task, labels[:, MAP])
         if self.params.variant == "siamese":
             return [torch.cat([shuffled, original]), self._both_ways(original, maps)]
         both = [self._warped(shuffled, maps), self._warped(original, self._identity(maps))]
         return [torch.cat(both)]
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """See ``Method.forward``; ``target`` is the class and the map's five parameters."""
-        assert target is not None  # both requests carry one
-        label, parameters = target[:, 0].long(), target[:, 1:]
+        """See ``Method.forward``; ``labels`` is the class and the map's five parameters."""
+        assert labels is not None  # both requests carry some
+        order_class, parameters = labels[:, ORDER].long(), labels[:, MAP]
         if self.params.variant == "siamese":
             order, transform = self._siamese(*clips)
         else:
             order, transform = self._disentangled(*clips)
         logits, predicted = self.order_head(order), self.transform_head(transform)
-        logits, predicted = logits.to(target.dtype), predicted.to(target.dtype)
+        logits, predicted = logits.to(labels.dtype), predicted.to(labels.dtype)
 
-        order_loss = F.cross_entropy(logits, label)
+        order_loss = F.cross_entropy(logits, order_class)
         transform_loss = F.smooth_l1_loss(predicted, parameters)
         return {
             "loss": order_loss + self.params.transform_weight * transform_loss,
             "order_loss": order_loss.detach(),
             "transform_loss": transform_loss.detach(),
-            "order_accuracy": (logits.argmax(dim=1) == label).float().mean(),
+            "order_accuracy": (logits.argmax(dim=1) == order_class).float().mean(),
             "transform_error": (predicted.detach() - parameters).abs().mean(),
         }
 

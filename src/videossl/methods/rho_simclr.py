@@ -90,7 +90,7 @@ class RhoSimCLR(RhoMethod):
         return losses.normalize(self.head(self.encoder(clip)))  # (B, D)
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``; holds the activations of all clips."""
         embeddings = torch.stack([self.embed(clip) for clip in clips], dim=1)

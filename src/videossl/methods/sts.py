@@ -80,7 +80,7 @@ class STS(FlowClip, Method):
         """One random window: as the network sees it, plain, and its flow.
 
         Flow at a frame is that from the frame before. Where a short video starts again the two are
-        not neighbours: the target has 1 for each flow that the clip shows, and 0 there.
+        not neighbours: the label is 1 for each flow that the clip shows, and 0 there.
         """
         start = sampling.random_start(rng, num_frames, self.span)
         frames = sampling.window(num_frames, start, self.clip.frames, self.clip.stride)
@@ -91,14 +91,14 @@ class STS(FlowClip, Method):
             ClipRequest(frames[1:], 0, "motion", shown),
         ]
 
-    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
-        """The clip and its labels; ``target`` (B, T - 1) says which flows count."""
+    def prepare(self, clips: list[Tensor], labels: Tensor) -> list[Tensor]:
+        """The clip and its labels; ``labels`` (B, T - 1) says which flows count."""
         clip, plain, flow = clips
-        found = label(flow, target, plain, self.patterns, self.task.levels, self.task.still)
+        found = label(flow, labels, plain, self.patterns, self.task.levels, self.task.still)
         return [clip, *found]
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``."""
         clip, found, task = clips[0], Labels(*clips[1:]), self.task

@@ -35,6 +35,10 @@ from videossl.study import schema
 SIDES = {"none": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 TRANSFORMS = ("scale", "projection", "rate", "acceleration")
 WARP = 3  # numbers of a spatial transform: width : height, lean in x, lean in y
+# columns of a clip's labels: classes of TRANSFORMS, the spatial transform, factors of each frame
+CLASSES = slice(0, len(TRANSFORMS))
+SPACE = slice(len(TRANSFORMS), len(TRANSFORMS) + WARP)
+FLICKER = slice(len(TRANSFORMS) + WARP, None)
 
 
 # ------------------------------------------------------------------------------- time
@@ -185,9 +189,9 @@ class V3S(FastestRate, Method):
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """``clips`` clips at independent times, each with its own transforms and augmentation."""
-        return [self._request(rng, num_frames, view) for view in range(self.params.clips)]
+        return [self._request(rng, num_frames, draw_id) for draw_id in range(self.params.clips)]
 
-    def _request(self, rng: np.random.Generator, num_frames: int, view: int) -> ClipRequest:
+    def _request(self, rng: np.random.Generator, num_frames: int, draw_id: int) -> ClipRequest:
         task = self.task
         spans = [sampling.span(self.clip.frames, rate) for rate in task.rates]
         fitting = [k for k, span in enumerate(spans) if span <= num_frames]
@@ -203,9 +207,9 @@ class V3S(FastestRate, Method):
         low, high = task.shortening
         steep = lean(rng.uniform(low, high))
         x, y = SIDES[task.sides[side]]
-        labels = (ratio, side, rate, exponent if told else -1)
+        classes = (ratio, side, rate, exponent if told else -1)
         numbers = (task.ratios[ratio], x * steep, y * steep, *self._flicker(rng))
-        return ClipRequest(frames, view, target=(*labels, *numbers))
+        return ClipRequest(frames, draw_id, labels=(*classes, *numbers))
 
     def _flicker(self, rng: np.random.Generator) -> list[float]:
         """A clip's factors of brightness, then of contrast, frame by frame; or none."""
@@ -215,35 +219,35 @@ class V3S(FastestRate, Method):
 
     # --------------------------------------------------------------------------- device
 
-    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
+    def prepare(self, clips: list[Tensor], labels: Tensor) -> list[Tensor]:
         """All clips as one batch, transformed."""
-        drawn = torch.cat(target.chunk(len(clips), dim=1))  # rows in the order of cat(clips)
-        return [self.transform(torch.cat(clips), drawn[:, len(TRANSFORMS) :])]
+        per_clip = torch.cat(labels.chunk(len(clips), dim=1))  # rows in the order of cat(clips)
+        return [self.transform(torch.cat(clips), per_clip)]
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``."""
-        assert target is not None  # every request carries its transforms
-        count = len(clips[0]) // len(target)  # clips of a video
-        labels = torch.cat(target.chunk(count, dim=1))[:, : len(TRANSFORMS)].long()
+        assert labels is not None  # every request carries its transforms
+        count = len(clips[0]) // len(labels)  # clips of a video
+        classes = torch.cat(labels.chunk(count, dim=1))[:, CLASSES].long()
         features = self.encoder(clips[0])
         with torch.autocast(features.device.type, enabled=False):
             logits = self.head(features.to(self.head.weight.dtype))
-            loss, predicted = self.recognise(logits, labels)
-        right = (predicted == labels).to(loss.dtype)
+            loss, predicted = self.recognise(logits, classes)
+        right = (predicted == classes).to(loss.dtype)
         metrics = {
-            f"{name}_accuracy": (right[:, k] * share(labels[:, k], loss)).sum()
+            f"{name}_accuracy": (right[:, k] * share(classes[:, k], loss)).sum()
             for k, name in enumerate(TRANSFORMS)
         }
         return {"loss": loss, **metrics}
 
-    def transform(self, clips: Tensor, numbers: Tensor) -> Tensor:
-        """Clips (B, 3, T, S, S) under what was drawn for them in space, (B, N)."""
-        out = warp(clips, homographies(numbers[:, :WARP], self.zoom))
+    def transform(self, clips: Tensor, labels: Tensor) -> Tensor:
+        """Clips (B, 3, T, S, S) under what was drawn for them in space; labels (B, N) per clip."""
+        out = warp(clips, homographies(labels[:, SPACE], self.zoom))
         if not self.params.frame_jitter:
             return out
-        brightness, contrast = numbers[:, WARP:].chunk(2, dim=1)
+        brightness, contrast = labels[:, FLICKER].chunk(2, dim=1)
         return flicker(out, brightness, contrast)
 
     def recognise(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

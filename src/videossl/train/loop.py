@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from videossl import distributed
-from videossl.data.loading.device_clips import views
+from videossl.data.loading.device_clips import to_device_clips
 from videossl.data.loading.loader import Batch, TrainBatches, batches
 from videossl.job import Job, Stopped, UserError
 from videossl.study.schema import Optimizer
@@ -42,7 +42,7 @@ class Task(ABC):
     module: nn.Module  # parameters and buffers are all the state of the task, but for `extra`
 
     def prepare(self, clips: list[Tensor], batch: Batch) -> list[Tensor]:
-        """What ``step`` gets of a batch's views; on the CPU it runs ahead, beside other steps."""
+        """What ``step`` gets of a batch's clips; on the CPU it runs ahead, beside other steps."""
         return clips
 
     @abstractmethod
@@ -220,7 +220,7 @@ class _Run:
     @torch.no_grad()
     def _parts(self, batch: Batch) -> Iterator[Part]:
         for part in batch.to(self.device).split(self.recipe.accumulate):
-            yield self.task.prepare(views(part, self.recipe.size), part), part
+            yield self.task.prepare(to_device_clips(part, self.recipe.size), part), part
 
     def _one_step(self, prepared: Iterable[Part]) -> None:
         # dropout and the like: numbers of this step, whatever ran before it

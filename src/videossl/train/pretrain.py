@@ -40,13 +40,13 @@ class Pretraining(Task):
 
     def prepare(self, clips: list[Tensor], batch: Batch) -> list[Tensor]:
         """What the method makes of them without its networks."""
-        return self.module.prepare(clips, batch.target)
+        return self.module.prepare(clips, batch.labels)
 
     def step(
         self, clips: list[Tensor], batch: Batch, backward: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
         """One step of the pretext task; labels stay unused."""
-        return self.module.training_step(clips, batch.video, backward, batch.target)
+        return self.module.training_step(clips, batch.video, backward, batch.labels)
 
     def after_step(self, progress: float) -> None:
         """Targets and queues move on."""

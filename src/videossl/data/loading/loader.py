@@ -36,7 +36,7 @@ class Batch:
     video: Tensor  # (B,) int64, index in the store
     label: Tensor  # (B,) int64
     host: list[Tensor]  # the draws once more, always on the CPU
-    target: Tensor  # (B, N) float32, what the requests of a row carry
+    labels: Tensor  # (B, N) float32, what the requests of a row carry
     kinds: list[Kind]  # one per requested clip
     motion: Motion | None = None  # how clips of that kind were computed
 
@@ -52,7 +52,7 @@ class Batch:
             move(self.video),
             move(self.label),
             self.host,
-            move(self.target),
+            move(self.labels),
             self.kinds,
             self.motion,
         )
@@ -62,16 +62,16 @@ class Batch:
         if parts == 1:
             return [self]
         columns = [[x.chunk(parts) for x in xs] for xs in (self.clips, self.draws, self.host)]
-        videos, labels = self.video.chunk(parts), self.label.chunk(parts)
-        targets = self.target.chunk(parts)
+        videos, classes = self.video.chunk(parts), self.label.chunk(parts)
+        drawn = self.labels.chunk(parts)
         return [
             Batch(
                 [clip[part] for clip in columns[0]],
                 [draws[part] for draws in columns[1]],
                 videos[part],
-                labels[part],
+                classes[part],
                 [draws[part] for draws in columns[2]],
-                targets[part],
+                drawn[part],
                 self.kinds,
                 self.motion,
             )
@@ -86,7 +86,7 @@ def batches(source: ring.Source, workers: int = 0, pin: bool = False) -> Generat
         CorruptShard: stored bytes are damaged.
         RuntimeError: a worker process died.
     """
-    labels = np.array([video.label for video in source.store.videos], np.int64)
+    classes = np.array([video.label for video in source.store.videos], np.int64)
     options = getattr(source.store_of("motion"), "options", None)
     kinds: list[Kind] = []
     for filled in ring.stream(source, workers, pin):
@@ -96,9 +96,9 @@ def batches(source: ring.Source, workers: int = 0, pin: bool = False) -> Generat
             [torch.from_numpy(clip) for clip in filled.clips],
             draws,
             torch.from_numpy(filled.videos),
-            torch.from_numpy(labels[filled.videos]),
+            torch.from_numpy(classes[filled.videos]),
             draws,
-            torch.from_numpy(filled.targets),
+            torch.from_numpy(filled.labels),
             kinds,
             options,
         )
@@ -159,11 +159,11 @@ class TrainBatches:
         rng = np.random.default_rng([self.seed, epoch, 1 + video])
         info = self.store.videos[video]
         requests = self.requests(rng, info.frames)
-        views = {
-            view: draw(rng, self.augment, info.height, info.width)
-            for view in sorted({request.view for request in requests})
+        draws = {
+            draw_id: draw(rng, self.augment, info.height, info.width)
+            for draw_id in sorted({request.draw_id for request in requests})
         }
-        return [(request, views[request.view]) for request in requests]
+        return [(request, draws[request.draw_id]) for request in requests]
 
 
 class CentralBatches:
