@@ -34,12 +34,12 @@ def class_of(name: str) -> type[Method]:
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_parameters_are_checked_by_what_the_method_computes_with(name: str) -> None:
-    block = getattr(STUDY.methods, name)
+    block = STUDY.methods[name]
     kind = block.needs
     method = class_of(name)
     assert issubclass(method, kind)
-    task = getattr(STUDY.task, block.task)
-    assert method.reach(block, task, STUDY.clip) == kind.reach(block, task, STUDY.clip)
+    task, clip = STUDY.task[block.task], STUDY.pretrain[block.pretrain].clip
+    assert method.reach(block, task, clip) == kind.reach(block, task, clip)
     assert method.content == kind.content
     wanted = getattr(STUDY.motion.get(block.motion), "content", "none")
     assert method.content == wanted  # params.yaml gives each method what it needs
@@ -49,7 +49,7 @@ def test_parameters_are_checked_by_what_the_method_computes_with(name: str) -> N
 def test_no_clip_of_a_video_as_long_as_needed_wraps(name: str) -> None:
     method = pretext.build(name)
     block: Any = method.params
-    task = getattr(STUDY.task, block.task)
+    task = STUDY.task[block.task]
     reach = method.reach(block, task, pretext.CLIP)
     longest = 0
     for seed in range(200):

@@ -9,14 +9,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from videossl import __version__
 from videossl.job import Stopped, UserError
 
+if TYPE_CHECKING:
+    from videossl.study.graph import Graph
+    from videossl.study.stages import Instance
+
 EXIT_USER = 2
-EXIT_AGAIN = 75  # EX_TEMPFAIL: stopped from outside, run it again to go on
+EXIT_AGAIN = 75  # EX_TEMPFAIL: stopped from outside, run it again to resume
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +54,7 @@ def _prefer_workspace(argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from videossl.study.graph import STAGES
+    from videossl.study.stages import LOOPED, STAGES
 
     parser = argparse.ArgumentParser(prog="videossl", description=__doc__.split("\n")[0])
     parser.add_argument("--version", action="version", version=__version__)
@@ -57,13 +62,23 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, stage in STAGES.items():
         verb = verbs.add_parser(name, help=stage.about, description=stage.about)
-        for who in stage.who:
-            verb.add_argument(who, help=f"a {who} of params.yaml")
-        for role in dict.fromkeys((*stage.needs, *EVALUATE_ROLES * (name == "evaluate"))):
+        for part in stage.key:
+            if part in LOOPED:
+                verb.add_argument(f"--{part}", metavar="N", help=f"which {part}; with --tree all")
+            elif part == "protocol":
+                verb.add_argument("protocol", nargs="?", help="one of the test; with --tree all")
+            else:
+                verb.add_argument(part, help=f"a {part} of params.yaml")
+        for role in stage.needs:
             verb.add_argument(
                 f"--{role}", type=Path, nargs="+", metavar="DIR", help=f"output that is its {role}"
             )
-        verb.add_argument("--out", type=Path, required=True, help="folder to make")
+        place = verb.add_mutually_exclusive_group(required=True)
+        place.add_argument("--out", type=Path, help="folder to make")
+        place.add_argument(
+            "--tree", type=Path, metavar="DIR", help="make all seeds and splits in DVC's tree"
+        )
+        verb.add_argument("--runs", type=Path, metavar="DIR", help="find inputs in this tree")
         verb.add_argument("--expect", metavar="FINGERPRINT", help="refuse if it is another by now")
         verb.add_argument("--threads", type=int, help="CPU threads; default: all this process has")
         verb.set_defaults(call=_stage, stage=name)
@@ -90,9 +105,10 @@ def _parser() -> argparse.ArgumentParser:
             action.add_argument("video", help="its name, as `list` gives it")
             action.add_argument("--out", type=Path, default=Path("sheet.png"), help="PNG to write")
     add("doctor", "what this machine is, how fast it trains, how long the study takes")
-    add("plan", "write the code digest of every stage, for DVC").add_argument(
-        "--out", type=Path, required=True
+    add("plan", "write what dvc.yaml cannot name: code digests, values, contents").add_argument(
+        "--tree", type=Path, required=True, metavar="DIR"
     )
+    add("schema", "print the JSON schema of params.yaml, for editors")
     add("configure", "lay an overlay over params.yaml, keeping its comments").add_argument(
         "overlay", type=Path, help="e.g. configs/tiny.yaml"
     )
@@ -107,29 +123,76 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-EVALUATE_ROLES = ("classifier", "features", "shards")
-
-
 def _stage(args: argparse.Namespace) -> None:
-    from videossl.study import execution
+    from videossl.study import execution, grouped
     from videossl.study import graph as stages
+    from videossl.study.stages import LOOPED, STAGES
 
     graph = stages.load()
-    node = graph.find(
-        args.stage, {key: getattr(args, key) for key in stages.STAGES[args.stage].who}
-    )
+    key = STAGES[args.stage].key
+    if args.tree is not None:
+        named = [name for name in key if name not in LOOPED and name != "protocol"]
+        group = grouped.group_of(args.stage, [getattr(args, name) for name in named])
+
+        def run(node: Instance, inputs: Mapping[str, Sequence[Path]], out: Path) -> None:
+            _one(graph, node, inputs, out, args.expect, args.threads)
+
+        grouped.run_group(graph, group, args.tree, run)
+        return
+    absent = [name for name in key if getattr(args, name) is None]
+    if absent:
+        raise UserError(f"{args.stage}: needs {', '.join(absent)}; or --tree, for all")
+    node = graph.find(args.stage, {name: getattr(args, name) for name in key})
+    given = {role: getattr(args, role) for role in STAGES[args.stage].needs}
+    inputs = {role: paths for role, paths in given.items() if paths}
+    if args.runs is not None:
+        inputs = {**execution.inputs_below(graph, node, args.runs), **inputs}
     needs = graph.needs(node)
-    inputs = {role: getattr(args, role) or [] for role in needs}
-    missing = [f"--{role}" for role, nodes in needs.items() if nodes and not inputs[role]]
+    missing = [f"--{role}" for role, nodes in needs.items() if nodes and not inputs.get(role)]
     if missing:
         raise UserError(f"{node}: needs {', '.join(missing)}")
-    if args.stage == "pretrain" and graph.params.pretrain.gpus > 1:
-        from videossl.study import launch
+    inputs = {role: inputs.get(role, []) for role in needs}
+    _one(graph, node, inputs, args.out, args.expect, args.threads)
 
-        if not launch.launched():
-            launch.ranks(graph.params.pretrain.gpus)
-            return
-    execution.execute(graph, node, inputs, args.out, args.expect, args.threads)
+
+def _one(
+    graph: Graph,
+    node: Instance,
+    inputs: Mapping[str, Sequence[Path]],
+    out: Path,
+    expect: str | None,
+    threads: int | None,
+) -> None:
+    """Run one instance, in as many processes as its budget says."""
+    from videossl.study import execution, launch
+
+    gpus = graph.gpus(node)
+    if gpus > 1 and not launch.launched():
+        launch.launch_ranks(gpus, command(node, inputs, out, expect, threads))
+        return
+    execution.execute(graph, node, inputs, out, expect, threads)
+
+
+def command(
+    node: Instance,
+    inputs: Mapping[str, Sequence[Path]],
+    out: Path,
+    expect: str | None = None,
+    threads: int | None = None,
+) -> list[str]:
+    """The arguments of ``videossl`` that run one instance."""
+    from videossl.study.stages import LOOPED
+
+    key = dict(node.key)
+    words = [node.stage, *(value for name, value in key.items() if name not in LOOPED)]
+    for name in LOOPED:
+        words += [f"--{name}", key[name]] if name in key else []
+    for role, paths in inputs.items():
+        words += [f"--{role}", *map(str, paths)] if paths else []
+    words += ["--out", str(out)]
+    words += ["--expect", expect] if expect else []
+    words += ["--threads", str(threads)] if threads else []
+    return words
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -168,10 +231,16 @@ def _doctor(_: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
-    from videossl.study import execution
     from videossl.study import graph as stages
+    from videossl.study import grouped
 
-    execution.write_plan(stages.load(), args.out)
+    grouped.write_plan(stages.load(), args.tree)
+
+
+def _schema(_: argparse.Namespace) -> None:
+    from videossl.study import json_schema
+
+    print(json_schema.text(), end="")
 
 
 def _configure(args: argparse.Namespace) -> None:

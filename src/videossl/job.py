@@ -15,7 +15,7 @@ class UserError(Exception):
 
 
 class Stopped(Exception):
-    """The stage was asked to stop and saved its state: running it again goes on."""
+    """The stage was asked to stop and saved its state: running it again resumes."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,30 @@ class Job:
     """
 
     stage: str
-    who: Mapping[str, str]  # {"method": "rspnet"}, {"encoder": "scratch", "dataset": "ucf101"}
+    key: Mapping[str, str]  # {"row": "rspnet", "seed": "0"}, {"dataset": "ucf101"}
     inputs: Mapping[str, tuple[Path, ...]]  # role -> outputs of the stages it needs
     out: Path
     scratch: Path
     threads: int
     modules: Mapping[str, ModuleType]  # "method", "backbone", "dataset"
     code: Mapping[str, str] = field(default_factory=dict)  # module -> digest, of all code it runs
+
+    @property
+    def seed(self) -> int:
+        """Seeds all that is drawn."""
+        return int(self.key["seed"])
+
+    @property
+    def split(self) -> int:
+        """The official split of the dataset."""
+        return int(self.key["split"])
+
+    @property
+    def name(self) -> str:
+        """``<stage>/<key>``, as the engines' folders are called."""
+        looped = ("seed", "split")
+        parts = (f"{name}-{v}" if name in looped else v for name, v in self.key.items())
+        return "/".join((self.stage, *parts))
 
     def input(self, role: str) -> Path:
         """The one output that plays ``role``."""

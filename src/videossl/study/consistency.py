@@ -5,101 +5,150 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from videossl.study import schema
-from videossl.study.registry import KINDS
+from videossl.study.registry import LABELS, OBJECTIVES, PROTOCOLS
+
+BUILT_IN_SPLITS = 3  # of the built-in dataset
 
 
-def found(params: schema.Params) -> Iterator[str]:
+def references(params: schema.Params) -> Iterator[str]:
+    """Names of entries that are not there; the other checks follow references blindly."""
+    for row, spec in params.methods.items():
+        for section in ("data", "task", "backbone", "optimizer", "pretrain"):
+            yield from _absent(params, f"methods.{row}", section, getattr(spec, section))
+        if spec.motion != schema.NO_MOTION:
+            yield from _absent(params, f"methods.{row}", "motion", spec.motion)
+    for row, baseline in params.baselines.items():
+        yield from _absent(params, f"baselines.{row}", "backbone", baseline.backbone)
+    for name, motion in params.motion.items():
+        yield from _absent(params, f"motion.{name}", "data", motion.data)
+    for form, tests in (("finetune", params.finetune), ("probe", params.probe)):
+        for name, test in tests.items():
+            yield from _absent(params, f"{form}.{name}", "data", test.data)
+    for name, finetune in params.finetune.items():
+        yield from _absent(params, f"finetune.{name}", "optimizer", finetune.optimizer)
+
+
+def _absent(params: schema.Params, holder: str, section: str, name: str) -> Iterator[str]:
+    entries = getattr(params, section)
+    if name not in entries:
+        allowed = ", ".join(entries) or "it has none"
+        yield f"{holder}.{section} = {name!r}: must be an entry of {section}: {allowed}"
+
+
+def errors(params: schema.Params) -> Iterator[str]:
     """Values that are possible one by one and impossible together."""
-    if params.pretrain.dataset not in params.data:
-        allowed = ", ".join(params.data)
-        yield f"pretrain.dataset = {params.pretrain.dataset!r}: must be an entry of data: {allowed}"
-    for name, dataset in params.data.items():
-        if (dataset.format == "synthetic") != (name == "synthetic"):
-            yield (
-                f"data.{name}.format = {dataset.format!r}: the built-in dataset is the entry "
-                "named 'synthetic', and only it"
-            )
-    yield from _untestable(params)
-    yield from _motions(params)
-    methods = params.methods.model_fields_set
-    for name in params.baselines:
-        if name in methods:
-            yield f"baselines.{name}: also an entry of methods; give the baseline another name"
-    if not methods and not params.baselines:
+    if len(set(params.seeds)) < len(params.seeds):
+        yield f"seeds = {params.seeds}: must differ from one another"
+    if not params.methods and not params.baselines:
         yield "methods: empty, and so are baselines; at least one row is needed"
-    rows = [*params.baselines, *params.methods.model_dump(exclude_unset=True)]
-    if params.report.baseline not in rows:
-        yield f"report.baseline = {params.report.baseline!r}: must be a row: {', '.join(rows)}"
-    for name in sorted(methods):
-        block = getattr(params.methods, name)
+    for section in ("motion", "methods", "baselines", "finetune", "probe"):
+        if schema.NO_MOTION in getattr(params, section):
+            yield f"{section}.{schema.NO_MOTION}: the name is taken: it stands for no entry"
+    for name in params.baselines:
+        if name in params.methods:
+            yield f"baselines.{name}: also an entry of methods; give the baseline another name"
+    yield from _tests(params)
+    yield from _motions(params)
+    for row, spec in params.methods.items():
+        budget = params.pretrain[spec.pretrain]
         for key in ("queue", "code_queue"):
-            size = getattr(block, key, 0)  # 0 is no queue, where the type allows it
-            if 0 < size < params.pretrain.batch_size:
+            size = getattr(spec, key, 0)  # 0 is no queue, where the type allows it
+            if 0 < size < budget.batch_size:
                 yield (
-                    f"methods.{name}.{key} = {size}: must hold at least one batch "
-                    f"(pretrain.batch_size = {params.pretrain.batch_size})"
+                    f"methods.{row}.{key} = {size}: must hold at least one batch "
+                    f"(pretrain.{spec.pretrain}.batch_size = {budget.batch_size})"
                 )
-    yield from _too_short(params)
+        yield from _too_short(params, row, spec)
 
 
-def _untestable(params: schema.Params) -> Iterator[str]:
-    """Datasets that the study tests on and cannot."""
-    tested = params.evaluate.datasets
-    for name in tested:
-        if name not in params.data:
-            allowed = ", ".join(params.data)
-            yield f"evaluate.datasets = {tested}: {name!r} must be an entry of data: {allowed}"
-        elif (kind := KINDS[params.data[name].format]) != "recognition":
-            yield f"evaluate.datasets = {tested}: {name!r} is of kind {kind}; must be recognition"
-    if len(set(tested)) < len(tested):
-        yield f"evaluate.datasets = {tested}: must differ from one another"
+def _tests(params: schema.Params) -> Iterator[str]:
+    """Tests whose dataset has other labels, or too few splits; clips longer than every video."""
+    for form, tests in (("finetune", params.finetune), ("probe", params.probe)):
+        for name, test in tests.items():
+            data, key = params.data[test.data], f"{form}.{name}"
+            offered = LABELS[data.format]
+            testable = sorted(x for x, kind in offered.items() if kind in _kinds(form))
+            if test.labels not in offered:
+                yield (
+                    f"{key}.labels = {test.labels!r}: must be labels of data.{test.data} "
+                    f"(format {data.format}): {', '.join(sorted(offered))}"
+                )
+            elif test.labels not in testable:
+                yield (
+                    f"{key}.labels = {test.labels!r}: are of kind {offered[test.labels]}, "
+                    f"which {form} cannot test; it can: {', '.join(sorted(_kinds(form)))}"
+                )
+            if len(set(test.splits)) < len(test.splits):
+                yield f"{key}.splits = {test.splits}: must differ from one another"
+            if isinstance(data, schema.SyntheticData):
+                if max(test.splits) > BUILT_IN_SPLITS:
+                    yield (
+                        f"{key}.splits = {test.splits}: the built-in dataset has the splits "
+                        f"1 to {BUILT_IN_SPLITS}"
+                    )
+                yield from _clip_too_long(f"{key}.clip", test.clip, test.data, data)
+
+
+def _kinds(form: str) -> set[str]:
+    """The kinds of labels that fine-tuning, or a protocol on frozen features, can test."""
+    if form == "finetune":
+        return set(OBJECTIVES)
+    return {kind for protocol in PROTOCOLS.values() for kind in protocol.kinds}
 
 
 def _motions(params: schema.Params) -> Iterator[str]:
-    """Motion that no frames are there for, and motion that a method asks for and is not there."""
+    """Motion that no frames are there for, and motion that a row asks for and is not there."""
     for name, motion in params.motion.items():
-        if name == schema.NO_MOTION:
-            yield f"motion.{name}: the name is taken: it is what methods without motion say"
         if motion.step >= params.decode.min_frames:
             yield (
                 f"motion.{name}.step = {motion.step}: must be less than "
                 f"decode.min_frames = {params.decode.min_frames}"
             )
-    for name in sorted(params.methods.model_fields_set):
-        block = getattr(params.methods, name)
-        wanted, content = block.motion, block.needs.content
-        if wanted not in (schema.NO_MOTION, *params.motion):
-            allowed = ", ".join(params.motion) or "it has none"
-            yield f"methods.{name}.motion = {wanted!r}: must be an entry of motion: {allowed}"
-            continue
-        found = getattr(params.motion.get(wanted), "content", "")
+    for row, spec in params.methods.items():
+        content = spec.needs.content
+        motion_of = params.motion.get(spec.motion)
+        found = motion_of.content if motion_of is not None else ""
         if content != "none" and found != content:
             yield (
-                f"methods.{name}.motion = {wanted!r}: must be an entry of motion with content "
+                f"methods.{row}.motion = {spec.motion!r}: must be an entry of motion with content "
                 f"{content}" + (f"; it has {found}" if found else "")
+            )
+        elif motion_of is not None and motion_of.data != spec.data:
+            yield (
+                f"methods.{row}.motion = {spec.motion!r}: is the motion of {motion_of.data!r}; "
+                f"the row learns from {spec.data!r}"
+            )
+        stride = params.pretrain[spec.pretrain].clip.stride
+        if motion_of is not None and content == "flow" and motion_of.step != stride:
+            yield (
+                f"motion.{spec.motion}.step = {motion_of.step}: must be "
+                f"pretrain.{spec.pretrain}.clip.stride = {stride}, or the flow is not between the "
+                f"frames of a clip (methods.{row} reads it)"
             )
 
 
-def _too_short(params: schema.Params) -> Iterator[str]:
-    """Clips whose span is longer than every video of the built-in dataset."""
-    data = params.data.get("synthetic")
-    if not isinstance(data, schema.SyntheticData):
-        return
-    clip = params.clip
+def _clip_too_long(
+    key: str, clip: schema.Clip, name: str, data: schema.SyntheticData
+) -> Iterator[str]:
     longest = (clip.frames - 1) * clip.stride + 1
     if longest > data.frames:
         yield (
-            f"clip.stride = {clip.stride}: {clip.frames} frames then span {longest}, longer than "
-            f"every video (data.synthetic.frames = {data.frames})"
+            f"{key}.stride = {clip.stride}: {clip.frames} frames then span {longest}, longer than "
+            f"every video (data.{name}.frames = {data.frames})"
         )
-    if params.pretrain.dataset != "synthetic":
+
+
+def _too_short(params: schema.Params, row: str, spec: schema.MethodBlock) -> Iterator[str]:
+    """What a row needs of videos that are all shorter: the built-in dataset's."""
+    data = params.data[spec.data]
+    if not isinstance(data, schema.SyntheticData):
         return
-    for name in sorted(params.methods.model_fields_set):
-        block = getattr(params.methods, name)
-        reach = block.needs.reach(block, getattr(params.task, block.task), clip)
-        if reach.block != "clip" and reach.frames > data.frames:  # the clip has its line already
-            place = f"task.{block.task}" if reach.block == "task" else f"methods.{name}"
-            yield (
-                f"{place}.{reach.key} = {reach.value}: needs {reach.frames} frames, more than "
-                f"every video has (data.synthetic.frames = {data.frames})"
-            )
+    clip = params.pretrain[spec.pretrain].clip
+    yield from _clip_too_long(f"pretrain.{spec.pretrain}.clip", clip, spec.data, data)
+    reach = spec.needs.reach(spec, params.task[spec.task], clip)
+    if reach.block != "clip" and reach.frames > data.frames:  # the clip has its line already
+        holder = f"task.{spec.task}" if reach.block == "task" else f"methods.{row}"
+        yield (
+            f"{holder}.{reach.key} = {reach.value}: needs {reach.frames} frames, more than every "
+            f"video has (data.{spec.data}.frames = {data.frames})"
+        )

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from videossl import machine
 from videossl.job import Job, UserError, write_json
-from videossl.study.graph import Graph, Instance
+from videossl.study import ownership, publication, records
+from videossl.study.graph import Graph
+from videossl.study.stages import Instance
 
 SCRATCH = Path("scratch")
 RECORDED = ("torch", "numpy", "decord", "av", "lmdb", "simplejpeg", "scikit-learn", "timm")
@@ -29,11 +31,12 @@ def execute(
 ) -> None:
     """Run ``node`` and publish its output folder at ``out``.
 
-    The output appears by one rename, so that it is whole or absent whenever the process dies.
+    The output appears by one rename, so that it is whole or absent whenever the process dies. A
+    second process that is told to make the same instance waits for the first.
 
     Raises:
-        UserError: ``params.yaml`` or the code changed since ``expect`` was planned, or an input
-            is not there.
+        UserError: ``params.yaml`` or the code changed since ``expect`` was planned, an input is
+            not there or damaged, or ``out`` holds something that was not made here.
     """
     fingerprint = graph.fingerprint(node)
     if expect is not None and expect != fingerprint:
@@ -41,54 +44,69 @@ def execute(
             f"{node}: planned as {expect}, but params.yaml and the code now give {fingerprint}; "
             "start the workflow again"
         )
+    if machine.rank():  # of several ranks one makes the output
+        _run(graph, node, inputs, publication.part_of(out), threads)
+        return
+    lock = SCRATCH / "locks" / f"{'-'.join(node.path.parts)}-{fingerprint}"
+    with ownership.owned(lock, str(node)):
+        _check_inputs(node, inputs)
+        part = publication.begin(out)
+        try:
+            job, seconds = _run(graph, node, inputs, part, threads)
+            record = {
+                "stage": node.stage,
+                "key": dict(node.key),
+                "fingerprint": fingerprint,
+                "seconds": seconds,
+                "params": graph.leaves(node),
+                "contents": graph.contents(node),
+                "code": job.code,
+                "versions": _versions(),
+                "files": records.digests(part),
+            }
+            write_json(part / publication.RECORD, record)
+            publication.publish(part, out)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        shutil.rmtree(job.scratch, ignore_errors=True)
+
+
+def _check_inputs(node: Instance, inputs: Mapping[str, Sequence[Path]]) -> None:
+    """Refuse inputs that are absent, damaged or others."""
     for role, paths in inputs.items():
         for path in paths:
-            if not path.exists():
+            if not path.is_dir():
                 raise UserError(f"{node}: its {role} is not there: {path}")
-    main = machine.rank() == 0  # of several ranks one makes the output
+            records.check(path)
+
+
+def _run(
+    graph: Graph,
+    node: Instance,
+    inputs: Mapping[str, Sequence[Path]],
+    part: Path,
+    threads: int | None,
+) -> tuple[Job, float]:
+    """Hand over to the stage; returns what it was given and how many seconds it took."""
     threads = max(1, (threads or machine.threads()) // machine.ranks_here())
-    # before torch and numpy are imported: their thread pools are sized once
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    part = out.with_name(f".{out.name}.part")
-    if main:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+    # Before torch and numpy are imported, whose thread pools are sized once: sums are the same for
+    # any number of threads of the job. What can run beside that, like reading clips, does.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    modules = {role: importlib.import_module(name) for role, name in graph.modules(node).items()}
     job = Job(
         stage=node.stage,
-        who=dict(node.who),
+        key=dict(node.key),
         inputs={role: tuple(paths) for role, paths in inputs.items()},
         out=part,
         scratch=SCRATCH / graph.path(node),
         threads=threads,
-        modules={role: importlib.import_module(name) for role, name in graph.modules(node).items()},
+        modules=modules,
         code=graph.code(node),
     )
     begin = time.monotonic()
     importlib.import_module(graph.entry(node)).run(job, graph.subset(node))
-    if not main:
-        return
-    record = {
-        "stage": node.stage,
-        "who": dict(node.who),
-        "fingerprint": fingerprint,
-        "seconds": round(time.monotonic() - begin, 3),
-        "params": graph.leaves(node),
-        "code": job.code,
-        "versions": _versions(),
-    }
-    write_json(part / "stage.json", record)
-    _publish(part, out)
-    shutil.rmtree(job.scratch, ignore_errors=True)
-
-
-def _publish(part: Path, out: Path) -> None:
-    """Put ``part`` in the place of ``out`` by renames."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    part.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    return job, round(time.monotonic() - begin, 3)
 
 
 def _versions() -> dict[str, str]:
@@ -99,16 +117,9 @@ def _versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **known}
 
 
-def write_plan(graph: Graph, out: Path) -> None:
-    """Write each stage's code digests to ``out/<stage>[/<variant>]``, one line per module.
-
-    ``dvc.yaml`` cannot compute what a stage imports; its stages depend on these files instead.
-    """
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    for node in graph.instances:
-        file = part / graph.code_name(node)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lines = [f"{digest}  {module}\n" for module, digest in graph.code(node).items()]
-        file.write_text("".join(lines))
-    _publish(part, out)
+def inputs_below(graph: Graph, node: Instance, tree: Path) -> dict[str, list[Path]]:
+    """Role -> outputs of what ``node`` needs, where Snakemake keeps them below ``tree``."""
+    return {
+        role: [tree / graph.path(needed) for needed in nodes]
+        for role, nodes in graph.needs(node).items()
+    }

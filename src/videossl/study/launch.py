@@ -1,4 +1,4 @@
-"""Start this command again, once per GPU, under ``torchrun``."""
+"""Start a command once per GPU, under ``torchrun``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 from types import FrameType
 
@@ -14,12 +15,12 @@ from videossl.job import Stopped, UserError
 
 
 def launched() -> bool:
-    """Whether ``torchrun`` started this process: by ``ranks``, or by a user on several nodes."""
+    """Whether ``torchrun`` started this process: ``launch_ranks`` did, or a user."""
     return "WORLD_SIZE" in os.environ
 
 
-def ranks(count: int) -> None:
-    """Run this process's own command line in ``count`` ranks on this machine, and wait.
+def launch_ranks(count: int, arguments: Sequence[str]) -> None:
+    """Run ``videossl`` with ``arguments`` in ``count`` ranks on this machine, and wait.
 
     A signal to stop is passed on: the ranks save their state.
 
@@ -28,7 +29,7 @@ def ranks(count: int) -> None:
         UserError: a rank failed; it has said why.
     """
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    share = ["--nproc-per-node", str(count), "--module", "videossl", *sys.argv[1:]]
+    share = ["--nproc-per-node", str(count), "--module", "videossl", *arguments]
     # torchrun would set one thread itself, and say so
     environment = {"OMP_NUM_THREADS": str(machine.threads()), **os.environ}
     asked: list[int] = []

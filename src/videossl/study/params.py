@@ -1,19 +1,14 @@
-"""``params.yaml`` in, typed parameters out; and the one place that says who reads which key.
-
-A stage process is handed an instance of its own class in ``READS`` and nothing else: reading a key
-that is not declared here is an ``AttributeError``, and both engines are told the same keys.
-"""
+"""``params.yaml`` in, typed and checked parameters out."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -22,144 +17,6 @@ from videossl.study import consistency, schema
 
 DEFAULT = Path("params.yaml")
 Raw = dict[str, Any]
-
-
-# ------------------------------------------------------------------ what each stage reads
-
-
-class Key:
-    """The place in ``params.yaml`` of a stage's field; ``{}`` parts come from the instance."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-
-class StageParams(BaseModel):
-    """The declared subset of ``params.yaml`` that one stage is given."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class PrepareParams(StageParams):
-    """What ``prepare`` reads."""
-
-    data: Annotated[schema.Dataset, Key("data.{dataset}")]
-
-
-class DecodeParams(StageParams):
-    """What ``decode`` reads."""
-
-    decode: Annotated[schema.Decode, Key("decode")]
-    data: Annotated[schema.Dataset, Key("data.{dataset}")]
-
-
-class MotionParams(StageParams):
-    """What ``motion`` reads."""
-
-    motion: Annotated[schema.Motion, Key("motion.{motion}")]
-    dataset: Annotated[str, Key("pretrain.dataset")]
-
-
-class PretrainParams(StageParams):
-    """What ``pretrain`` reads."""
-
-    seed: Annotated[int, Key("seed")]
-    split: Annotated[int, Key("split")]
-    clip: Annotated[schema.Clip, Key("clip")]
-    model: Annotated[schema.Backbone, Key("model")]
-    pretrain: Annotated[schema.Pretrain, Key("pretrain")]
-    method: Annotated[schema.MethodBlock, Key("methods.{method}")]
-    task: Annotated[Any, Key("task.{task}")]
-
-
-class InitializeParams(StageParams):
-    """What ``initialize`` reads."""
-
-    seed: Annotated[int, Key("seed")]
-    model: Annotated[schema.Backbone, Key("model")]
-    baseline: Annotated[schema.Baseline, Key("baselines.{baseline}")]
-
-
-class FinetuneParams(StageParams):
-    """What ``finetune`` reads."""
-
-    seed: Annotated[int, Key("seed")]
-    split: Annotated[int, Key("split")]
-    clip: Annotated[schema.Clip, Key("clip")]
-    model: Annotated[schema.Backbone, Key("model")]
-    finetune: Annotated[schema.Finetune, Key("finetune")]
-
-
-class EmbedParams(StageParams):
-    """What ``embed`` reads."""
-
-    split: Annotated[int, Key("split")]
-    clip: Annotated[schema.Clip, Key("clip")]
-    model: Annotated[schema.Backbone, Key("model")]
-    embed: Annotated[schema.Embed, Key("embed")]
-
-
-class RecognitionParams(StageParams):
-    """What ``evaluate`` reads for multi-clip recognition."""
-
-    seed: Annotated[int, Key("seed")]
-    split: Annotated[int, Key("split")]
-    clip: Annotated[schema.Clip, Key("clip")]
-    model: Annotated[schema.Backbone, Key("model")]
-    protocol: Annotated[schema.Recognition, Key("evaluate.finetuned.{protocol}")]
-
-
-class FrozenParams(StageParams):
-    """What ``evaluate`` reads for a protocol on frozen features."""
-
-    seed: Annotated[int, Key("seed")]
-    split: Annotated[int, Key("split")]
-    protocol: Annotated[
-        schema.Linear | schema.KNN | schema.Retrieval, Key("evaluate.frozen.{protocol}")
-    ]
-
-
-class AggregateParams(StageParams):
-    """What ``aggregate`` reads: the names of rows and columns, and how to show them."""
-
-    data: Annotated[dict[str, schema.Dataset], Key("data")]
-    methods: Annotated[schema.Methods, Key("methods")]
-    baselines: Annotated[dict[str, schema.Baseline], Key("baselines")]
-    evaluate: Annotated[schema.Evaluate, Key("evaluate")]
-    report: Annotated[schema.Report, Key("report")]
-
-
-READS: dict[str, type[StageParams]] = {
-    "prepare": PrepareParams,
-    "decode": DecodeParams,
-    "motion": MotionParams,
-    "pretrain": PretrainParams,
-    "initialize": InitializeParams,
-    "finetune": FinetuneParams,
-    "embed": EmbedParams,
-    "aggregate": AggregateParams,
-}
-
-
-def declared(reads: type[StageParams], **who: str) -> dict[str, str]:
-    """Field -> key in ``params.yaml`` of the subset that ``reads`` declares for one instance."""
-    return {field: path.format(**who) for field, path in _paths(reads).items()}
-
-
-@cache
-def _paths(reads: type[StageParams]) -> dict[str, str]:
-    hints = get_type_hints(reads, include_extras=True)
-    return {
-        field: next(m.path for m in hint.__metadata__ if isinstance(m, Key))
-        for field, hint in hints.items()
-        if field in reads.model_fields
-    }
-
-
-def subset(params: schema.Params, reads: type[StageParams], **who: str) -> StageParams:
-    """The declared part of ``params`` for one stage instance, and nothing else."""
-    values = {field: pick(params, key) for field, key in declared(reads, **who).items()}
-    return reads.model_construct(**values)
 
 
 def pick(params: schema.Params, key: str) -> Any:
@@ -220,19 +77,53 @@ def validate(raw: Raw, name: str) -> schema.Params:
     if empty:
         raise UserError(f"{name}: {empty[0]}: has no value; give one or remove the key")
     try:
-        params = schema.Params.model_validate(raw)
+        params = schema.Params.model_validate(inherited(raw))
     except ValidationError as error:
         lines = [f"{name}: {_explain(fault)}" for fault in error.errors()]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
-    for fault in consistency.found(params):
+    for fault in consistency.references(params):
+        raise UserError(f"{name}: {fault}")
+    params = params.model_copy(update={"task": _tasks(params, name)})
+    for fault in consistency.errors(params):
         raise UserError(f"{name}: {fault}")
     return params
 
 
-def _explain(fault: Any) -> str:
-    """One line for one fault pydantic found: key, what was found, what is allowed."""
-    parts, holder = _locate(fault["loc"])
-    key, found = ".".join(parts), fault["input"]
+def inherited(raw: Raw) -> Raw:
+    """``raw`` with every row complete: what it leaves out is as in the entry of its method."""
+    rows = raw.get("methods")
+    if not isinstance(rows, Mapping):
+        return raw
+    whole = {}
+    for row, entry in rows.items():
+        method = entry.get("method") if isinstance(entry, Mapping) else None
+        base = rows.get(method) if isinstance(method, str) and method != row else None
+        whole[row] = {**base, **entry} if isinstance(base, Mapping) else entry
+    return {**raw, "methods": whole}
+
+
+def _tasks(params: schema.Params, name: str) -> dict[str, Any]:
+    """The entries of ``task``, each of the type that the methods read whose rows name it."""
+    typed = dict(params.task)
+    for row, spec in params.methods.items():
+        key = f"task.{spec.task}"
+        try:
+            adapter: TypeAdapter[Any] = TypeAdapter(spec.reads)
+            value = adapter.validate_python(params.task[spec.task], strict=True)
+        except ValidationError as error:
+            lines = [
+                f"{name}: {_explain(fault, key, spec.reads)} (methods.{row} reads it)"
+                for fault in error.errors()
+            ]
+            raise UserError("\n".join(dict.fromkeys(lines))) from None
+        typed[spec.task] = value
+    return typed
+
+
+def _explain(fault: Any, prefix: str = "", root: Any = schema.Params) -> str:
+    """One line for one fault pydantic found in a ``root``: key, what was found, what is allowed."""
+    parts, holder = _locate(fault["loc"], root)
+    key, found = ".".join([prefix, *parts] if prefix else parts), fault["input"]
     if fault["type"] == "extra_forbidden":
         allowed = ", ".join(getattr(holder, "model_fields", {}))
         return f"{key}: no such key; allowed here: {allowed}"
@@ -247,18 +138,19 @@ def _explain(fault: Any) -> str:
         return f"{key}.{tag}: missing"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if isinstance(found, Mapping):
-        return f"{key}: {message}"
+        must = "must be " if fault["msg"].startswith("Input should be ") else ""
+        return f"{key}: {must}{message}"
     return f"{key} = {found!r}: must be {message}"
 
 
-def _locate(loc: tuple[int | str, ...]) -> tuple[list[str], Any]:
+def _locate(loc: tuple[int | str, ...], root: Any) -> tuple[list[str], Any]:
     """Split a pydantic location into the key as the user wrote it, and the block that holds it.
 
     Pydantic's locations also name the member of a union that was tried; the user never wrote that.
     """
     parts: list[str] = []
-    holder: Any = None
-    here: Any = schema.Params
+    holder: Any = _members(root)[0]
+    here: Any = root
     for part in loc:
         options = _members(here)
         tagged = [m for m in options if part in _tags(m)]
@@ -283,7 +175,7 @@ def _members(annotation: Any) -> list[Any]:
 def _tags(member: Any) -> tuple[Any, ...]:
     """The values of the field that tells the members of a union apart."""
     fields = getattr(member, "model_fields", {})
-    tag = next((fields[key] for key in ("format", "name") if key in fields), None)
+    tag = next((fields[key] for key in ("format", "name", "method") if key in fields), None)
     return get_args(tag.annotation) if tag is not None else ()
 
 

@@ -1,10 +1,12 @@
 """Names of ``params.yaml`` -> modules, as text, so that no method imports another.
 
-Adding a name here touches no stage: like ``schema/``, ``params.py``, ``stages.py`` and
-``cli.py`` this file decides what runs, not what it computes.
+Adding a name here touches no stage: like the rest of ``study/`` this file decides what runs, not
+what it computes.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 METHODS = {
     "rspnet": "videossl.methods.rspnet",
@@ -49,27 +51,46 @@ DATASETS = {
     "gaze": "videossl.data.datasets.frames",
 }
 
-# What the labels of a format are; the kind decides which protocols can test on it.
-KINDS = {
-    "synthetic": "recognition",
-    "ucf101": "recognition",
-    "hmdb51": "recognition",
-    "kinetics": "recognition",
-    "ssv2": "recognition",
-    "charades": "multi_label",
-    "ava": "boxes",
-    "aslan": "pairs",
-    "yupenn": "scenes",
-    "maryland": "scenes",
-    "folder": "recognition",
-    "csv": "recognition",
-    "frame_classes": "frame_classes",
-    "gaze": "gaze",
+# The labels of a format, and of which kind they are; the kind decides what can test on them.
+CLASS = {"action": "class"}
+LABELS = {
+    "synthetic": CLASS,
+    "ucf101": CLASS,
+    "hmdb51": CLASS,
+    "kinetics": CLASS,
+    "ssv2": CLASS,
+    "charades": {"actions": "classes"},
+    "ava": {"boxes": "boxes"},
+    "aslan": {"pairs": "pairs"},
+    "yupenn": {"scene": "scene"},
+    "maryland": {"scene": "scene"},
+    "folder": CLASS,
+    "csv": CLASS,
+    "frame_classes": {"plane": "frame_class"},
+    "gaze": {"gaze": "gaze"},
 }
 
-TASKS = {
-    "recognition": "videossl.downstream.protocols.recognition",
-    "linear": "videossl.downstream.protocols.linear",
-    "knn": "videossl.downstream.protocols.knn",
-    "retrieval": "videossl.downstream.protocols.retrieval",
+# What an example of a kind is.
+KINDS = {
+    "class": "videossl.downstream.kinds.video_class",
+}
+
+# What fine-tuning learns of a kind of labels.
+OBJECTIVES = {
+    "class": "videossl.downstream.objectives.classification",
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol on frozen features: its module, and the kinds of labels that it tests."""
+
+    module: str
+    kinds: tuple[str, ...]
+
+
+PROTOCOLS = {
+    "linear": Protocol("videossl.downstream.protocols.linear", ("class",)),
+    "knn": Protocol("videossl.downstream.protocols.knn", ("class",)),
+    "retrieval": Protocol("videossl.downstream.protocols.retrieval", ("class",)),
 }

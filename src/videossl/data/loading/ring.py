@@ -45,6 +45,9 @@ class Source(Protocol):
     def videos_of(self, step: int) -> NDArray[np.int64]:
         """The videos in the rows of a batch, (B,)."""
 
+    def examples_of(self, step: int) -> NDArray[np.int64]:
+        """The examples in the rows of a batch, (B,)."""
+
     def sample_of(self, step: int, row: int) -> Sample:
         """The clips of one row, each with its augmentation: as many, and as long, in every row."""
 
@@ -60,6 +63,7 @@ class Filled:
     draws: Draws  # (K, B, FIELDS)
     labels: Labels
     videos: NDArray[np.int64]  # (B,)
+    examples: NDArray[np.int64]  # (B,)
 
 
 def shapes(source: Source, step: int) -> list[tuple[int, ...]]:
@@ -207,7 +211,7 @@ class _Ring:
         else:
             draws, labels = self.workers.finish(step)
         clips = as_arrays(self.memory[slot], shapes(self.source, step))
-        return Filled(clips, draws, labels, videos)
+        return Filled(clips, draws, labels, videos, self.source.examples_of(step))
 
 
 def _cudart() -> Any:
@@ -305,7 +309,7 @@ def _serve(
         other.close()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(name, signal.SIG_IGN)  # the parent decides when to stop
-    machine.step_back()
+    machine.lower_priority()
     while True:
         try:
             step, slot = pipe.recv()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from videossl.study.schema.blocks import Block, Count, Positive
+from videossl.study.schema.blocks import Block, Count, Name, Positive
 
 
 class SyntheticData(Block):
@@ -60,8 +60,9 @@ class Decode(Block):
 
 
 class Motion(Block):
-    """Optical flow of the stored frames, or its edges."""
+    """Optical flow of a dataset's stored frames, or its edges."""
 
+    data: Name
     algorithm: Literal["dis", "farneback"]
     content: Literal["flow", "edges"]
     step: Count

@@ -1,34 +1,57 @@
-"""Blocks of ``params.yaml`` about rows that are not pretrained, protocols and the report."""
+"""Blocks of ``params.yaml`` about rows without pretraining, tests, protocols and the report."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from videossl.study.schema.blocks import Block, Count, Name, Positive
+from videossl.study.schema.data import Clip
+from videossl.study.schema.training import Augment, Precision
+
+Splits = Annotated[list[Count], Field(min_length=1)]
 
 
 class Baseline(Block):
     """A row that is not pretrained here."""
 
     weights: Annotated[str, Field(min_length=1)]
+    backbone: Name
 
 
-class Embed(Block):
-    """Features of every video, for all frozen-feature protocols."""
-
-    clips: Count
-    pool: Literal["mean", "max"]
-    batch_size: Count
-
-
-class Recognition(Block):
-    """Multi-clip testing of the fine-tuned classifier."""
+class Views(Block):
+    """How a fine-tuned network is tested: which clips of a video, and what is reported."""
 
     clips: Count
     batch_size: Count
     topk: Annotated[list[Count], Field(min_length=1)]
+
+
+class Finetune(Block):
+    """A test that trains the whole network on the labelled part of a dataset."""
+
+    data: Name
+    labels: Name
+    splits: Splits
+    share: Annotated[float, Field(gt=0, le=1)]
+    validation: Annotated[float, Field(ge=0, lt=1)]
+    clip: Clip
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    precision: Precision
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    optimizer: Name
+    augment: Augment
+    test: Views
+
+
+class Features(Block):
+    """Features of every example, computed once for all protocols and splits."""
+
+    clips: Count
+    pool: Literal["mean", "max"]
+    batch_size: Count
 
 
 class Linear(Block):
@@ -46,36 +69,36 @@ class KNN(Block):
 
 
 class Retrieval(Block):
-    """Nearest neighbours of test videos among train videos."""
+    """Nearest neighbours of test examples among training examples."""
 
     topk: Annotated[list[Count], Field(min_length=1)]
 
 
-class Frozen(Block):
-    """Protocols on frozen features: an entry runs, no entry does not."""
+class Probe(Block):
+    """A test on the frozen network: its features, and the protocols that judge them.
 
+    Of the protocols an entry runs, no entry does not.
+    """
+
+    protocols: ClassVar[tuple[str, ...]] = ("linear", "knn", "retrieval")
+
+    data: Name
+    labels: Name
+    splits: Splits
+    clip: Clip
+    features: Features
     linear: Linear | None = None
     knn: KNN | None = None
     retrieval: Retrieval | None = None
 
-
-class Finetuned(Block):
-    """Protocols on the fine-tuned classifier: an entry runs, no entry does not."""
-
-    recognition: Recognition | None = None
-
-
-class Evaluate(Block):
-    """Downstream protocols, and the datasets that every row is tested on."""
-
-    datasets: Annotated[list[Name], Field(min_length=1)]
-    finetuned: Finetuned
-    frozen: Frozen
+    @property
+    def run(self) -> list[str]:
+        """The protocols that have an entry."""
+        return [name for name in self.protocols if getattr(self, name) is not None]
 
 
 class Report(Block):
     """The report."""
 
     title: Annotated[str, Field(min_length=1, max_length=200)]
-    baseline: Name
     decimals: Annotated[int, Field(ge=0, le=4)]

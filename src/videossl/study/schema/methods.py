@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -25,24 +25,29 @@ from videossl.study.schema.blocks import (
     Pair,
     Positive,
 )
-from videossl.study.schema.training import Optimizer
 
 NO_MOTION = "none"  # what a method says that needs no entry of ``motion``
 NoMotion = Literal["none"]
 
 
+Margin = Annotated[float, Field(ge=0, le=2)]  # of RSPNet: least gap between cosines
+Rho = Annotated[int, Field(ge=1, le=16)]  # of the ρ methods: clips of a video
+
+
 class MethodBlock(Block):
-    """What every method's block has; ``task`` and ``motion`` name the entries that it reads.
+    """What every row has: the method's code, and the names of the entries that it reads."""
 
-    Attributes:
-        needs: what the method needs of a video, for the checks; its class is of this kind too.
-    """
+    reads: ClassVar[Any]  # the type of the entry of ``task``
+    needs: ClassVar[type[OneClip]] = OneClip  # of a video; the method's class is of this kind too
 
-    needs: ClassVar[type[OneClip]] = OneClip
-
-    task: str
+    method: str
+    task: Name
+    data: Name
     motion: str
-    optimizer: Optimizer
+    backbone: Name
+    optimizer: Name
+    pretrain: Name
+    bn_group: Literal["all"] | Annotated[int, Field(ge=2)]
 
 
 class TCA(Block):
@@ -147,25 +152,13 @@ class Distillation(Block):
         return self
 
 
-class Tasks(Block):
-    """What each pretext task is; a method names the entry it reads."""
-
-    margin: Annotated[float, Field(ge=0, le=2)]
-    rho: Annotated[int, Field(ge=1, le=16)]
-    tca: TCA
-    hierarchy: Hierarchy
-    statistics: Statistics
-    order: Order
-    sampling: Sampling
-    distillation: Distillation
-
-
 class RSPNet(MethodBlock):
     """RSPNet (Chen et al., AAAI 2021)."""
 
+    reads: ClassVar[Any] = Margin
     needs: ClassVar[type[OneClip]] = FastestClip
 
-    task: Literal["margin"]
+    method: Literal["rspnet"]
     motion: NoMotion
     speeds: Annotated[list[Count], Field(min_length=2)]
     dim: Count
@@ -186,9 +179,10 @@ class RSPNet(MethodBlock):
 class VTDL(MethodBlock):
     """VTDL (Wang et al., arXiv 2008.02129)."""
 
+    reads: ClassVar[Any] = TCA
     needs: ClassVar[type[OneClip]] = TwoIntervals
 
-    task: Literal["tca"]
+    method: Literal["vtdl"]
     motion: NoMotion
     gap: Annotated[int, Field(ge=0)]
     least_gap: int
@@ -208,7 +202,8 @@ class VTDL(MethodBlock):
 class RhoBlock(MethodBlock):
     """What the four ρ methods (Feichtenhofer et al., CVPR 2021) share."""
 
-    task: Literal["rho"]
+    reads: ClassVar[Any] = Rho
+
     motion: NoMotion
     dim: Count
     mode: Literal["sequential", "parallel"]
@@ -217,6 +212,7 @@ class RhoBlock(MethodBlock):
 class RhoMoCo(RhoBlock):
     """ρMoCo (Feichtenhofer et al., CVPR 2021)."""
 
+    method: Literal["rho_moco"]
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     temperature: Positive
@@ -229,6 +225,7 @@ class RhoMoCo(RhoBlock):
 class RhoBYOL(RhoBlock):
     """ρBYOL (Feichtenhofer et al., CVPR 2021)."""
 
+    method: Literal["rho_byol"]
     projector_hidden: Count
     projector_layers: Annotated[int, Field(ge=1, le=8)]
     predictor_hidden: Count
@@ -241,6 +238,7 @@ class RhoBYOL(RhoBlock):
 class RhoSimCLR(RhoBlock):
     """ρSimCLR (Feichtenhofer et al., CVPR 2021)."""
 
+    method: Literal["rho_simclr"]
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     batch_norm: bool
@@ -250,6 +248,7 @@ class RhoSimCLR(RhoBlock):
 class RhoSwAV(RhoBlock):
     """ρSwAV (Feichtenhofer et al., CVPR 2021; SwAV is Caron et al., NeurIPS 2020)."""
 
+    method: Literal["rho_swav"]
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     batch_norm: bool
@@ -264,7 +263,9 @@ class RhoSwAV(RhoBlock):
 class HDC(MethodBlock):
     """HDC (Zhang and Crandall, WACV 2022)."""
 
-    task: Literal["hierarchy"]
+    reads: ClassVar[Any] = Hierarchy
+
+    method: Literal["hdc"]
     motion: NoMotion
     dim: Count
     hidden: Count
@@ -274,18 +275,20 @@ class HDC(MethodBlock):
 class STS(MethodBlock):
     """STS (Wang et al., TPAMI 2021)."""
 
+    reads: ClassVar[Any] = Statistics
     needs: ClassVar[type[OneClip]] = FlowClip
 
-    task: Literal["statistics"]
+    method: Literal["sts"]
     motion: Name
 
 
 class OrderGeometry(MethodBlock):
     """Order and geometry prediction (Jiao et al., ISBI 2020)."""
 
+    reads: ClassVar[Any] = Order
     needs: ClassVar[type[OneClip]] = OrderedFrames
 
-    task: Literal["order"]
+    method: Literal["order_geometry"]
     motion: NoMotion
     variant: Literal["siamese", "disentangled"]
     shared: Annotated[int, Field(ge=0, le=4)]
@@ -297,9 +300,10 @@ class OrderGeometry(MethodBlock):
 class V3S(MethodBlock):
     """V3S (Li et al., arXiv 2107.03578)."""
 
+    reads: ClassVar[Any] = Sampling
     needs: ClassVar[type[OneClip]] = FastestRate
 
-    task: Literal["sampling"]
+    method: Literal["v3s"]
     motion: NoMotion
     clips: Annotated[int, Field(ge=1, le=16)]
     frame_jitter: Fraction
@@ -312,9 +316,10 @@ class V3S(MethodBlock):
 class MoDist(MethodBlock):
     """MoDist (Xiao et al., 2021)."""
 
+    reads: ClassVar[Any] = Distillation
     needs: ClassVar[type[OneClip]] = EdgesClip
 
-    task: Literal["distillation"]
+    method: Literal["modist"]
     motion_depth: Literal[18, 50, 101]
     motion_width: Count
     dim: Count
@@ -330,17 +335,18 @@ class MoDist(MethodBlock):
         return self
 
 
-class Methods(Block):
-    """The study's methods: an entry runs, no entry does not."""
-
-    rspnet: RSPNet | None = None
-    vtdl: VTDL | None = None
-    rho_moco: RhoMoCo | None = None
-    rho_byol: RhoBYOL | None = None
-    rho_simclr: RhoSimCLR | None = None
-    rho_swav: RhoSwAV | None = None
-    hdc: HDC | None = None
-    sts: STS | None = None
-    order_geometry: OrderGeometry | None = None
-    v3s: V3S | None = None
-    modist: MoDist | None = None
+ROWS = (RSPNet, VTDL, RhoMoCo, RhoBYOL, RhoSimCLR, RhoSwAV, HDC, STS, OrderGeometry, V3S, MoDist)
+Row = Annotated[
+    RSPNet
+    | VTDL
+    | RhoMoCo
+    | RhoBYOL
+    | RhoSimCLR
+    | RhoSwAV
+    | HDC
+    | STS
+    | OrderGeometry
+    | V3S
+    | MoDist,
+    Field(discriminator="method"),
+]

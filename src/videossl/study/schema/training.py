@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from videossl.study.schema.blocks import Block, Count, Fraction, Name, NonNegative, Pair, Positive
+from videossl.study.schema.blocks import Block, Count, Fraction, NonNegative, Pair, Positive
+from videossl.study.schema.data import Clip
+
+Precision = Literal["float32", "bfloat16"]
 
 
-class Model(Block):
-    """The backbone: a 3D-ResNet family member."""
+class Network(Block):
+    """What every backbone has: the mean and deviation of the colours it is given, by channel.
+
+    Clips are scaled to 0 .. 1, less ``mean``, over ``std``.
+    """
+
+    mean: Annotated[list[Fraction], Field(min_length=3, max_length=3)]
+    std: Annotated[list[Positive], Field(min_length=3, max_length=3)]
+
+
+class Model(Network):
+    """A 3D-ResNet family member."""
 
     name: Literal["r3d", "r2plus1d", "r3d_rspnet", "r2plus1d_rspnet"]
     blocks: Annotated[list[Count], Field(min_length=4, max_length=4)]
     width: Annotated[int, Field(ge=4, le=256)]
 
 
-class C3D(Block):
+class C3D(Network):
     """C3D with batch norm."""
 
     name: Literal["c3d"]
     width: Annotated[int, Field(ge=4, le=256)]
 
 
-class S3DG(Block):
+class S3DG(Network):
     """Separable 3D Inception with self-gating."""
 
     name: Literal["s3dg", "s3dg_rspnet"]
     width: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
 
 
-class Slow(Block):
+class Slow(Network):
     """The Slow pathway of SlowFast: a 2D residual network with time in its last two stages."""
 
     name: Literal["slow"]
@@ -39,7 +53,7 @@ class Slow(Block):
     width: Annotated[int, Field(ge=4, le=256)]
 
 
-class Inflated(Block):
+class Inflated(Network):
     """A 2D network of timm, inflated to 3D."""
 
     name: Literal["inflated"]
@@ -51,16 +65,37 @@ class Inflated(Block):
 Backbone = Annotated[Model | C3D | S3DG | Slow | Inflated, Field(discriminator="name")]
 
 
+Milestone = Annotated[float, Field(gt=0, lt=1)]
+
+
 class Optimizer(Block):
-    """Optimiser and its peak learning rate."""
+    """Optimiser, its peak learning rate, and how the rate changes."""
 
     name: Literal["sgd", "adamw", "lars", "lamb"]
     lr: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    nesterov: bool
     weight_decay: NonNegative
     decay_norms: bool
     clip_norm: NonNegative
     lr_base_size: Literal["none"] | Count
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    schedule: Literal["cosine", "cosine_from_start", "steps", "constant"]
+    milestones: list[Milestone]
+    factor: Annotated[float, Field(gt=0, le=1)]
+    lowest: Fraction
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.nesterov and self.name not in ("sgd", "lars"):
+            raise ValueError(f"nesterov = true: {self.name} has none; allowed with sgd and lars")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov = true: momentum is 0; it must be above 0")
+        if any(a >= b for a, b in pairwise(self.milestones)):
+            raise ValueError(f"milestones = {self.milestones}: must increase")
+        if self.schedule == "steps" and not self.milestones:
+            raise ValueError("schedule = 'steps': milestones is empty; name at least one")
+        return self
 
 
 class Jitter(Block):
@@ -103,16 +138,15 @@ class Augment(Block):
 
 
 class Pretrain(Block):
-    """What all methods share: data, budget, augmentation."""
+    """A budget of pretraining: the clip, how long, how many at a time, on what."""
 
-    dataset: Name
+    clip: Clip
+    split: Count
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     accumulate: Count
     gpus: Count
-    sync_bn: bool
-    warmup_epochs: Annotated[int, Field(ge=0)]
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     compile: bool
     monitor_epochs: Annotated[int, Field(ge=0)]
     augment: Augment
@@ -125,17 +159,3 @@ class Pretrain(Block):
                 f"batch_size = {self.batch_size}: must be a multiple of gpus x accumulate = {parts}"
             )
         return self
-
-
-class Finetune(Block):
-    """Supervised training of the whole network on the labelled part."""
-
-    labels: Annotated[float, Field(gt=0, le=1)]
-    validation: Annotated[float, Field(gt=0, lt=1)]
-    epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
-    warmup_epochs: Annotated[int, Field(ge=0)]
-    precision: Literal["float32", "bfloat16"]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    optimizer: Optimizer
-    augment: Augment

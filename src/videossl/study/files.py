@@ -1,0 +1,68 @@
+"""Content digests of files that parameters name, remembered by size and time of change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from videossl.job import UserError
+
+NO_FILE = ("random", "none", "")  # what stands for weights that come from no file
+REMEMBERED = Path("scratch", "digests.json")
+
+
+def named(value: str) -> bool:
+    """Whether a value of ``weights`` names a file."""
+    return value not in NO_FILE
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file; "absent" where there is none, which the stage that reads it reports.
+
+    Hashing a large checkpoint takes a second, and every command asks: digests are remembered in
+    ``scratch/``, with what the file system says of the file.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    path = path.expanduser()
+    try:
+        facts = path.stat()
+    except OSError:
+        return "absent"
+    if not path.is_file():
+        return "absent"
+    mark = [facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_ctime_ns]
+    known = _remembered()
+    name = os.path.realpath(path)
+    if name in known and known[name][0] == mark:
+        return str(known[name][1])
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    known[name] = [mark, found]
+    _remember(known)
+    return found
+
+
+def _remembered() -> dict[str, list[object]]:
+    try:
+        known = json.loads(REMEMBERED.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _remember(known: dict[str, list[object]]) -> None:
+    """Write the digests down; where that is not possible they are computed again next time."""
+    part = REMEMBERED.with_name(f".{REMEMBERED.name}.{os.getpid()}.part")
+    try:
+        REMEMBERED.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(known), encoding="utf-8")
+        part.replace(REMEMBERED)
+    except OSError:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,59 @@
+"""One process at a time makes a stage instance, of whichever engine."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+POLL_SECONDS = 0.2
+
+
+@contextmanager
+def owned(lock: Path, what: str) -> Iterator[None]:
+    """Hold ``lock`` for the time of the block; wait for whoever holds it, and say who that is.
+
+    The kernel releases it when the process dies, however it dies. Over a shared file system that
+    holds as far as its ``flock`` does (NFS since Linux 2.6.12, Lustre with ``-o flock``).
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        said = False
+        while not _taken(descriptor):
+            if not said:
+                print(f"{what}: waits for {_holder(descriptor)}", file=sys.stderr, flush=True)
+                said = True
+            time.sleep(POLL_SECONDS)
+        facts = {"host": platform.node(), "pid": os.getpid(), "since": time.strftime("%F %T")}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(facts).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)  # the file stays: removing it would let two hold two files
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock, as far as it has said so."""
+    try:
+        facts = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {facts['pid']} on {facts['host']}, which makes it since {facts['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process, which makes it"
