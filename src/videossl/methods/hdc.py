@@ -5,7 +5,7 @@ Video Representation Learning", WACV 2022. Spatial contrast: two augmentations o
 maps pooled over space with the time axis kept. Temporal contrast: two windows of a video, augmented
 too, maps pooled over time and space. Both at several stages, each with its own weight and head.
 
-What the paper leaves open to us is our reading, and ``docs/methods/hdc.md`` says so: above all, a
+What the paper leaves open is our interpretation, and ``docs/methods/hdc.md`` says so: above all, a
 time step of spatial contrast is told from the same step of other videos, never from other steps of
 its own; and both views of a pair are queries, as in SimCLR.
 """

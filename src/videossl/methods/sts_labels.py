@@ -166,7 +166,8 @@ def motion_labels(
     """The 14 labels of motion, (B, 14), and its concentration, (B,); see ``label``.
 
     The concentration is the curriculum's score: the largest block's share in all of the summed
-    boundary, of u or of v, whichever is larger (section 3.4; the block is our reading: the grid's).
+    boundary, of u or of v, whichever is larger (section 3.4; that the blocks are the
+    grid's is our interpretation).
     """
     masks = patterns.masks.to(flow.dtype)
     shown = shown.to(flow.dtype)

@@ -2,7 +2,7 @@
 
 Source: Li et al., "Video 3D Sampling for Self-supervised Representation Learning", arXiv
 2107.03578. Its abstract was all we could read: scale and projection transformations in space and in
-time are recognised. Which ones, and how, is our reading and a parameter:
+time are recognised. Which ones, and how, is our interpretation and a parameter:
 
 - scale in space: the sampled region's width : height, whatever shape it is shown in;
 - projection in space: one side of the region is shorter, as if that side were nearer;

@@ -92,7 +92,7 @@ def test_a_batch_holds_every_kind(workers):
         torch.testing.assert_close(batch.draws[0], batch.draws[2])  # one draw, one crop
         assert batch.labels.shape == (8, 3)
         for row, video in enumerate(batch.video.tolist()):
-            sample = source.sample(step // source.steps_per_epoch, video)
+            sample = source.sample(step // source.steps_per_epoch, video, video)
             drawn = [value for request, _ in sample for value in request.labels]
             assert batch.labels[row].tolist() == drawn
             expected = store.pixels[video][sample[1][0].frames]
