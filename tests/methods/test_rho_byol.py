@@ -10,7 +10,7 @@ from support.rho_modes import assert_modes_agree
 from support.specs import COLOURS, references
 from videossl.methods import rho_byol
 from videossl.models import resnet3d
-from videossl.models.batchnorm import GlobalBatchNorm, synchronise
+from videossl.models.batchnorm import GroupedBatchNorm, apply_groups
 from videossl.study import schema
 
 MODES = ["sequential", "parallel"]
@@ -241,13 +241,13 @@ def test_heads_are_those_of_the_paper(batch_norm):
         assert [m.num_features for m in norms] == [4096] * batch_norm
 
 
-def test_batch_norm_of_the_heads_is_synchronised_with_that_of_the_backbone():
+def test_batch_norm_of_the_heads_has_the_groups_of_the_backbones():
     method = build()
-    synchronise(method, torch.device("cpu"))
+    apply_groups(method, 2, torch.device("cpu"), 4)
     norms = [m for m in method.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    assert all(isinstance(m, GlobalBatchNorm) for m in norms)
+    assert all(isinstance(m, GroupedBatchNorm) for m in norms)
     for head in (method.projector, method.predictor, method.target_encoder.head):
-        assert sum(isinstance(m, GlobalBatchNorm) for m in head.modules()) == 1
+        assert sum(isinstance(m, GroupedBatchNorm) for m in head.modules()) == 1
 
 
 # ------------------------------------------------------------------------------------ learning

@@ -79,6 +79,13 @@ def build(name: str, seed: int = 0, changes: Mapping[str, Any] | None = None) ->
     return import_module(METHODS[name]).build(spec, task, CLIP, encoder)
 
 
+def budget(accumulate: int = 1) -> schema.Pretrain:
+    """Pretraining on batches of eight."""
+    study = params.load(ROOT / "params.yaml")
+    changes = {"batch_size": 8, "accumulate": accumulate, "compile": False}
+    return next(iter(study.pretrain.values())).model_copy(update=changes)
+
+
 def batches(method: Method, batch_size: int = 8) -> TrainBatches:
     """All videos, in batches."""
     entry = method.params.motion

@@ -100,11 +100,13 @@ class MomentumEncoder(nn.Module):
     is in train mode, so BN uses the statistics of its own batch; its running statistics are its own
     too: kept in checkpoints, not averaged with the online ones, and never read.
 
-    On several ranks with batch norm per rank, ``shuffle`` gives each rank rows of all ranks: else a
-    query and its key share a batch's statistics, which give them away (MoCo, section 3.3).
+    With batch norm over groups of clips, ``shuffle_over`` spreads each group of queries over groups
+    of keys: else a query and its key share a group's statistics, which give them away (MoCo,
+    section 3.3). The order is that of the global batch, on one rank too.
 
     Attributes:
-        calls: () int64, how often it ran: seeds the shuffle.
+        calls: () int64, how often it ran shuffled: seeds the shuffle.
+        group: clips in a group of batch norm, 0 for no shuffle.
     """
 
     calls: Tensor
@@ -113,26 +115,31 @@ class MomentumEncoder(nn.Module):
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
         self.head = copy.deepcopy(head)
-        self.shuffle = False
+        self.group = 0
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.requires_grad_(False)
 
     @torch.no_grad()
     def forward(self, clip: Tensor) -> Tensor:
         """Head of backbone of a clip (B, 3, T, S, S), without gradient."""
-        if self.shuffle and distributed.active():
+        if self.group:
             return self._shuffled(clip)
         out: Tensor = self.head(self.encoder(clip))
         return out
 
+    def shuffle_over(self, group: int) -> None:
+        """From now on shuffle keys over groups of ``group`` clips: fewer than the global batch."""
+        self.group = group
+
     def _shuffled(self, clip: Tensor) -> Tensor:
         everything = distributed.gather(clip)
-        order = distributed.shuffled(len(everything), int(self.calls)).to(clip.device)
+        order = shuffled(len(everything), self.group, int(self.calls)).to(clip.device)
         self.calls += 1
-        mine = self.head(self.encoder(everything[order[distributed.share(len(everything))]]))
+        own = distributed.share(len(everything))
+        mine = self.head(self.encoder(everything[order[own]]))
         # a head may give several embeddings: rows are its next to last axis
         rows = distributed.gather(mine.movedim(-2, 0))
-        back: Tensor = rows[order.argsort()][distributed.share(len(everything))].movedim(0, -2)
+        back: Tensor = rows[order.argsort()][own].movedim(0, -2)
         return back
 
     @torch.no_grad()
@@ -141,6 +148,25 @@ class MomentumEncoder(nn.Module):
         online: list[Tensor] = [*encoder.parameters(), *head.parameters()]
         own: list[Tensor] = [*self.encoder.parameters(), *self.head.parameters()]
         torch._foreach_lerp_(own, online, 1 - momentum)
+
+
+def shuffled(count: int, group: int, seed: int) -> Tensor:
+    """A random order of a global batch, the same on all ranks, that keeps no group together.
+
+    Args:
+        count: rows of the global batch, a multiple of ``group`` and more than it.
+        group: consecutive rows that share statistics, before and after.
+        seed: of the order.
+
+    Returns:
+        (count,) int64.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(count, generator=generator)
+        origins = order.view(-1, group) // group
+        if not (origins == origins[:, :1]).all(dim=1).any():
+            return order
 
 
 class Queue(nn.Module):

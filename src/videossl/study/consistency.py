@@ -58,6 +58,13 @@ def errors(params: schema.Params) -> Iterator[str]:
                     f"methods.{row}.{key} = {size}: must hold at least one batch "
                     f"(pretrain.{spec.pretrain}.batch_size = {budget.batch_size})"
                 )
+        together = budget.batch_size // budget.accumulate
+        if spec.bn_group != "all" and together % spec.bn_group:
+            yield (
+                f"methods.{row}.bn_group = {spec.bn_group}: must divide the {together} videos that "
+                f"are worked on at a time (pretrain.{spec.pretrain}: batch_size / accumulate), or "
+                "be all"
+            )
         yield from _too_short(params, row, spec)
 
 
