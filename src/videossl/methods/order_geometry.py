@@ -11,7 +11,8 @@ half of its features is for the order, the other for the map.
 
 Backbones here are 3D, where the paper's is 2D. How a network gets both clips was not published.
 Here heads see differences of features, in which appearance cancels; with both clips' features side
-by side, neither task is learnt in the built-in study. Order: the shuffled clip less the original.
+by side, neither task is learnt in the built-in study. Order: the shuffled clip less the original,
+or alone, as in the paper (``reference``: with the original, frames are matched, not ordered).
 Geometry: original and transformed clip as one, less the same played backwards, which shows the
 inverse map. In the disentangled variant, both: the changed clip less the original.
 """
@@ -113,7 +114,8 @@ class OrderGeometry(OrderedFrames, Method):
         shuffled, original = clips
         maps = matrices(self.task, labels[:, MAP])
         if self.params.variant == "siamese":
-            return [torch.cat([shuffled, original]), self._both_ways(original, maps)]
+            seen = [shuffled, original] if self.task.reference == "original" else [shuffled]
+            return [torch.cat(seen), self._both_ways(original, maps)]
         both = [self._warped(shuffled, maps), self._warped(original, self._identity(maps))]
         return [torch.cat(both)]
 
@@ -144,15 +146,19 @@ class OrderGeometry(OrderedFrames, Method):
         """What the heads see, of the order and of the map: (B, C) each."""
         streams = (self.encoder, self.other)
         first, second = streams if self.params.kept == "order" else streams[::-1]
-        after, before = first(orders).chunk(2)
+        order = first(orders)
+        if self.task.reference == "original":
+            after, before = order.chunk(2)
+            order = after - before
         forwards, backwards = second(ways).chunk(2)
-        return after - before, forwards - backwards
+        return order, forwards - backwards
 
     def _disentangled(self, both: Tensor) -> tuple[Tensor, Tensor]:
         """The same from the two parts of one network's features."""
         after, before = self.encoder(both).chunk(2)
-        order, transform = (after - before).tensor_split([self.num_features // 2], dim=1)
-        return order, transform
+        half = self.num_features // 2
+        transform = (after - before)[:, half:]
+        return (after - before if self.task.reference == "original" else after)[:, :half], transform
 
     def _both_ways(self, clip: Tensor, maps: Tensor) -> Tensor:
         """The clip and then the transformed clip as one, played both ways: (2 B, 3, T, S, S).

@@ -94,6 +94,7 @@ class Order(Block):
 
     frames: Annotated[int, Field(ge=3, le=6)]
     stride: Count
+    reference: Literal["none", "original"]
     rotation: Annotated[float, Field(gt=0, le=180)]
     scale: Pair
     shear: Annotated[float, Field(gt=0, le=60)]
