@@ -12,6 +12,7 @@ from support import pretext
 from support.v3s_cases import SAMPLING, build, draw_labels
 from videossl.data.loading.augment import MEAN, STD
 from videossl.methods import v3s
+from videossl.models.warp import sample
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -97,7 +98,7 @@ def test_warp_equals_plain_sampling(ratio, side):
     size, share = 12, v3s.zoom(SAMPLING["ratios"], v3s.lean(0.5))
     clips = torch.randn(2, 3, 2, size, size, dtype=torch.float64)
     rows = torch.tensor([row(1.0, "none", 0.5), row(ratio, side, 0.5)], dtype=torch.float64)
-    found = v3s.warp(clips, v3s.homographies(rows, share))
+    found = sample(clips, v3s.homographies(rows, share), centres=False)
     matrix = perspective(corners(ratio, side, 0.5, share))
     for channel in range(3):
         for time in range(2):
@@ -117,7 +118,7 @@ def test_no_border_is_ever_seen(low, place, ratio, side, size):
     share = v3s.zoom([1.0, ratio], v3s.lean(low))
     rows = torch.tensor([row(ratio, side, low + place * (1 - low))], dtype=torch.float64)
     ones = torch.ones(1, 3, 2, size, size, dtype=torch.float64)  # beyond the border is zero
-    torch.testing.assert_close(v3s.warp(ones, v3s.homographies(rows, share)), ones)
+    torch.testing.assert_close(sample(ones, v3s.homographies(rows, share), centres=False), ones)
 
 
 def test_no_draw_shows_a_border():
@@ -131,7 +132,7 @@ def test_a_region_beyond_the_clip_would_show():
     rows = torch.tensor([row(2.0, "up", 0.5)])
     ones = torch.ones(1, 3, 2, 16, 16)
     share = 1.1 * v3s.zoom([2.0], v3s.lean(0.5))
-    assert v3s.warp(ones, v3s.homographies(rows, share)).min() < 0.9
+    assert sample(ones, v3s.homographies(rows, share), centres=False).min() < 0.9
 
 
 def test_without_transforms_nothing_changes():

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videossl import distributed
 from videossl.data.loading import sampling
 from videossl.data.loading.sampling import ClipRequest
 from videossl.methods import losses
@@ -24,19 +23,6 @@ from videossl.models.heads import MLP
 from videossl.models.slow import FRAMEWISE, Slow
 from videossl.needs import EdgesClip
 from videossl.study import schema
-
-
-def scale(kept: Tensor) -> Tensor:
-    """Mean over a rank's rows, 0 where not ``kept`` -> part of the mean over all kept rows.
-
-    Args:
-        kept: (B,) bool, the same number of rows on every rank.
-
-    Returns:
-        A scalar factor; the products' mean over ranks is the mean over the kept rows of all ranks.
-    """
-    count = distributed.total(kept.float().sum()).clamp(min=1)
-    return len(kept) * distributed.world() / count
 
 
 def contrast(
@@ -55,10 +41,8 @@ def contrast(
     Returns:
         A scalar whose mean over ranks is the mean over all ranks' kept rows; 0 if there is none.
     """
-    # a row without negatives has neither loss nor gradient
-    mask = mask | ~kept.unsqueeze(1)
-    loss = losses.info_nce(query, key.unsqueeze(1), bank, temperature, mask)
-    return loss * scale(kept)
+    each = losses.info_nce_rows(query, key.unsqueeze(1), bank, temperature, mask)
+    return losses.counted_mean(each, kept)
 
 
 class MoDist(EdgesClip, Method):
@@ -145,12 +129,11 @@ class MoDist(EdgesClip, Method):
             of_visual, of_motion = of_motion, of_visual
         cross = self._contrast(query, motion_key, *of_visual, kept)
         cross = cross + self._contrast(motion_query, key, *of_motion, kept)
-        weight = kept * scale(kept)
         found = {
             "motion_loss": motion,
             "cross_loss": cross,
-            "motion_similarity": (weight * losses.cosine(motion_query, motion_key)).mean(),
-            "cross_similarity": (weight * losses.cosine(query, motion_key)).mean(),
+            "motion_similarity": losses.counted_mean(losses.cosine(motion_query, motion_key), kept),
+            "cross_similarity": losses.counted_mean(losses.cosine(query, motion_key), kept),
             "moving": kept.float().mean(),
         }
         # keys of nearly still clips are stored with video -1, so the mask excludes them

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -74,6 +75,18 @@ class SequentialRhoMethod(RhoMethod):
         parts: list[Tensor] = []
         out = self.step(clips, video, parts.append)
         return {**out, "loss": torch.stack(parts).sum()}
+
+
+@contextmanager
+def unmoved(*modules: nn.Module) -> Iterator[None]:
+    """Put the buffers back at the end: what passes again counts once in running statistics."""
+    buffers = [buffer for module in modules for buffer in module.buffers()]
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
 
 
 def momentum(params: schema.RhoMoCo | schema.RhoBYOL, progress: float) -> float:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from videossl import distributed
 from videossl.data.loading import sampling
 from videossl.data.loading.sampling import ClipRequest
+from videossl.methods import losses
 from videossl.methods.base import Method
 from videossl.methods.sts_labels import IGNORED, MOTION, Labels, Patterns, classes, label
 from videossl.needs import FlowClip
@@ -115,11 +116,11 @@ class STS(FlowClip, Method):
         for name, part in (("motion", slice(0, MOTION)), ("appearance", slice(MOTION, None))):
             columns, rows = each[:, part], counted[:, part]
             if self.head.classify:
-                parts[name] = average(columns, rows).sum()
+                parts[name] = losses.counted_mean(columns, rows).sum()
             else:
-                parts[name] = average(columns.reshape(-1, 1), rows.reshape(-1, 1)).sum()
+                parts[name] = losses.counted_mean(columns.reshape(-1, 1), rows.reshape(-1, 1)).sum()
             metrics[f"{name}_loss"] = parts[name].detach()
-            accuracy = average(right[:, part].reshape(-1, 1), rows.reshape(-1, 1))
+            accuracy = losses.counted_mean(right[:, part].reshape(-1, 1), rows.reshape(-1, 1))
             metrics[f"{name}_accuracy"] = accuracy.sum()
         loss = task.motion_weight * parts["motion"] + task.appearance_weight * parts["appearance"]
         return {"loss": loss, **metrics}
@@ -149,16 +150,6 @@ def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
 def squared_errors(values: Tensor, labels: Tensor) -> Tensor:
     """(B, N), (B, N) -> (B, N); values are as published, from 1. Ignored labels have some value."""
     return (values - (labels + 1)).square()
-
-
-def average(values: Tensor, counted: Tensor) -> Tensor:
-    """Mean of each column over the counted rows of all ranks; 0 without any.
-
-    The mean over ranks of what this returns is that of one process with all rows. (B, N) -> (N,).
-    """
-    weight = counted.to(values.dtype)
-    count = distributed.total(weight.sum(0)).clamp(min=1)
-    return (values * weight).sum(0) * distributed.world() / count
 
 
 def build(

@@ -24,11 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videossl import distributed
 from videossl.data.loading import sampling
 from videossl.data.loading.augment import MEAN, STD
 from videossl.data.loading.sampling import ClipRequest, Indices
+from videossl.methods import losses
 from videossl.methods.base import Method
+from videossl.models.warp import sample
 from videossl.needs import FastestRate
 from videossl.study import schema
 
@@ -97,22 +98,6 @@ def homographies(warps: Tensor, share: float) -> Tensor:
     return torch.stack(rows, dim=1)
 
 
-def warp(clips: Tensor, maps: Tensor) -> Tensor:
-    """Sample clips (B, C, T, S, S) through homographies (B, 3, 3), bilinearly; the same shape."""
-    b, c, t, h, w = clips.shape
-    x, y = (
-        (torch.arange(n, device=clips.device, dtype=clips.dtype) * 2 + 1) / n - 1 for n in (w, h)
-    )
-    places = torch.stack([x.expand(h, w), y[:, None].expand(h, w), x.new_ones(h, w)], dim=-1)
-    with torch.autocast(clips.device.type, enabled=False):  # bfloat16 places are pixels off
-        sampled = torch.einsum("bij,hwj->bhwi", maps.to(clips.dtype), places)
-    grid = sampled[..., :2] / sampled[..., 2:]
-    frames = clips.transpose(1, 2).reshape(b, t * c, h, w)  # all frames of a clip alike
-    out = F.grid_sample(frames, grid, mode="bilinear", align_corners=False)
-    out = out.view(b, t, c, h, w).transpose(1, 2)
-    return out.contiguous(memory_format=torch.channels_last_3d)
-
-
 def flicker(clips: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     """Change each frame on its own: contrast about its mean, then brightness; clamped.
 
@@ -137,13 +122,7 @@ def recognition(logits: Tensor, label: Tensor) -> Tensor:
         A scalar whose mean over ranks is that of one process with all rows.
     """
     each = F.cross_entropy(logits, label.clamp(min=0), reduction="none")
-    return (each * share(label, each)).sum()
-
-
-def share(label: Tensor, like: Tensor) -> Tensor:
-    """Weights (B,), as exact as ``like``, that average over the labelled rows of all ranks."""
-    known = (label >= 0).to(like.dtype)
-    return known * distributed.world() / distributed.total(known.sum()).clamp(min=1)
+    return losses.counted_mean(each, label >= 0)
 
 
 def product(labels: Tensor, counts: Sequence[int]) -> Tensor:
@@ -237,14 +216,16 @@ class V3S(FastestRate, Method):
             loss, predicted = self.recognise(logits, classes)
         right = (predicted == classes).to(loss.dtype)
         metrics = {
-            f"{name}_accuracy": (right[:, k] * share(classes[:, k], loss)).sum()
-            for k, name in enumerate(TRANSFORMS)
+            f"{name}_accuracy": accuracy
+            for name, accuracy in zip(
+                TRANSFORMS, losses.counted_mean(right, classes >= 0), strict=True
+            )
         }
         return {"loss": loss, **metrics}
 
     def transform(self, clips: Tensor, labels: Tensor) -> Tensor:
         """Clips (B, 3, T, S, S) under what was drawn for them in space; labels (B, N) per clip."""
-        out = warp(clips, homographies(labels[:, SPACE], self.zoom))
+        out = sample(clips, homographies(labels[:, SPACE], self.zoom), centres=False)
         if not self.params.frame_jitter:
             return out
         brightness, contrast = labels[:, FLICKER].chunk(2, dim=1)
