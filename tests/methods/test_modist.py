@@ -108,6 +108,20 @@ def test_windows_are_uniform_and_nothing_synchronises_them():
     assert np.abs(correlation).max() < 0.06
 
 
+# ------------------------------------------------------------------------------------ pathways
+
+
+def test_no_frame_of_the_motion_pathway_sees_another():
+    method = build().double().eval()
+    for pathway in (method.motion, method.motion_key_encoder.encoder):
+        clip = torch.randn(1, 1, 4, 32, 32).double()
+        changed = clip.clone()
+        changed[:, :, 2] += 1
+        for a, b in zip(pathway.stages(clip), pathway.stages(changed), strict=True):
+            differs = [not torch.equal(a[:, :, t], b[:, :, t]) for t in range(4)]
+            assert differs == [False, False, True, False]
+
+
 # ------------------------------------------------------------------------------------ losses
 
 

@@ -156,6 +156,16 @@ def test_keys_of_all_clips_enter_the_queue_after_the_loss():
     assert method.queue.videos[:16].tolist() == video.tolist() * 3 + [-1]
 
 
+# ------------------------------------------------------------------------------------ head
+
+
+def test_heads_have_no_batch_norm():
+    method = build(layers=3)
+    for head in (method.head, method.key_encoder.head):
+        kinds = [type(layer).__name__ for layer in head.layers]
+        assert kinds == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
+
+
 # ------------------------------------------------------------------------------------ momentum
 
 
