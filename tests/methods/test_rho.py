@@ -30,7 +30,7 @@ def build(name, rho, stride=1, **changes):
     clip = schema.Clip(frames=8, stride=stride, size=16)
     module = import_module(METHODS[name])
     small = {"dim": 4, "hidden": 4, "projector_hidden": 4, "predictor_hidden": 4}
-    spec = getattr(STUDY.methods, name).model_copy(update=small | changes)
+    spec = STUDY.methods[name].model_copy(update=small | changes)
     method = module.build(spec, rho, clip, Encoder())
     return method, method.reach(spec, rho, clip).frames
 
@@ -43,7 +43,7 @@ def build(name, rho, stride=1, **changes):
     rho=st.integers(1, 6),
     stride=st.integers(1, 8),
 )
-def test_requests_are_rho_windows_each_with_its_own_view(name, seed, num_frames, rho, stride):
+def test_requests_are_rho_windows_each_under_its_own_draw(name, seed, num_frames, rho, stride):
     method, span = build(name, rho, stride)
     assert method.span == span == 7 * stride + 1
     requests = method.requests(np.random.default_rng(seed), num_frames)
