@@ -150,8 +150,3 @@ def any_of(flag: bool, device: torch.device) -> bool:
     found = torch.tensor(float(flag), device=device)
     dist.all_reduce(found)
     return bool(found > 0)
-
-
-def shuffled(count: int, seed: int) -> Tensor:
-    """A permutation of a global batch, the same on all ranks."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))

@@ -10,7 +10,7 @@ import torch
 
 from support import pretext
 from videossl.data.loading import loader
-from videossl.data.loading.device_clips import views
+from videossl.data.loading.device_clips import to_device_clips
 from videossl.study.registry import METHODS
 
 # besides each method as params.yaml has it: what takes another way through its file
@@ -31,9 +31,9 @@ def steps(method: Any, device: str) -> tuple[list[Any], dict[str, torch.Tensor]]
     for batch in loader.batches(pretext.batches(method).between(0, 2)):
         there = batch.to(torch.device(device))
         # augmented on the CPU for both: what differs is the method's own rounding in float64
-        clips = [clip.double().to(device) for clip in views(batch, pretext.CLIP.size)]
+        clips = [clip.double().to(device) for clip in to_device_clips(batch, pretext.CLIP.size)]
         method.zero_grad()
-        out = pretext.step(method, clips, there.video, lambda x: x.backward(), there.target)
+        out = pretext.step(method, clips, there.video, lambda x: x.backward(), there.labels)
         found.append({name: value.double().cpu() for name, value in out.items()})
         method.after_step(0.5)
     state = {name: value.cpu() for name, value in method.state_dict().items()}

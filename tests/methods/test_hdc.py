@@ -66,12 +66,12 @@ def maps(batch=5, sides=(4, 2, 1), steps=(6, 3, 2)):
 def test_requests_are_one_window_twice_and_another(seed, num_frames, frames, stride):
     method = build(frames=frames, stride=stride)
     first, again, other = method.requests(np.random.default_rng(seed), num_frames)
-    assert [r.view for r in (first, again, other)] == [0, 1, 2]
+    assert [r.draw_id for r in (first, again, other)] == [0, 1, 2]
     np.testing.assert_array_equal(first.frames, again.frames)
     assert method.span == (frames - 1) * stride + 1
     for r in (first, again, other):
         assert r.kind == "augmented"
-        assert r.target == ()
+        assert r.labels == ()
         assert r.frames.shape == (frames,)
         assert r.frames.dtype == np.int64
         assert 0 <= r.frames.min() <= r.frames.max() < num_frames
@@ -98,7 +98,7 @@ def test_only_what_a_weight_needs_is_asked_for():
     np.testing.assert_array_equal(a.frames, b.frames)
     a, b = temporal.requests(np.random.default_rng(5), 90)
     assert a.frames[0] != b.frames[0]
-    assert [a.view, b.view] == [0, 1]
+    assert [a.draw_id, b.draw_id] == [0, 1]
     assert "spatial_loss" not in temporal(clips(count=2), torch.arange(6))
     assert "temporal_loss" not in spatial(clips(count=2), torch.arange(6))
 
@@ -370,7 +370,7 @@ def test_overfits_sixteen_videos(weights):
         torch.stack([drifting(v, start, contrast) for v in range(16)])
         for start, contrast in ((0, 1.0), (0, 0.7), (5, 1.2))
     ]
-    found = pretext.overfit(method, lambda step: (batch, pretext.NO_TARGET), 40)
+    found = pretext.overfit(method, lambda step: (batch, pretext.NO_LABELS), 40)
     early, last = ({name: values[at] for name, values in found.items()} for at in (0, -1))
     assert early["loss"] > 0.5 * 3.7 * math.log(31)  # near chance: the weights add up to 3.7
     assert last["loss"] < 0.2 * 3.7 * math.log(31)

@@ -83,10 +83,10 @@ def test_requests_are_windows_of_their_own(seed, num_frames, frames, stride, vis
     found = method.requests(np.random.default_rng(seed), num_frames)
     kinds = ["augmented"] * 2 if visual_only else ["augmented"] * 2 + ["motion"] * 2
     assert [r.kind for r in found] == kinds
-    assert [r.view for r in found] == list(range(len(kinds)))
+    assert [r.draw_id for r in found] == list(range(len(kinds)))
     assert method.span == (frames - 1) * stride + 1
     for r in found:
-        assert r.target == ()
+        assert r.labels == ()
         assert r.frames.shape == (frames,)
         assert r.frames.dtype == np.int64
         assert 0 <= r.frames.min() <= r.frames.max() < num_frames
@@ -108,6 +108,20 @@ def test_windows_are_uniform_and_nothing_synchronises_them():
     assert np.abs(correlation).max() < 0.06
 
 
+# ------------------------------------------------------------------------------------ pathways
+
+
+def test_no_frame_of_the_motion_pathway_sees_another():
+    method = build().double().eval()
+    for pathway in (method.motion, method.motion_key_encoder.encoder):
+        clip = torch.randn(1, 1, 4, 32, 32).double()
+        changed = clip.clone()
+        changed[:, :, 2] += 1
+        for a, b in zip(pathway.stages(clip), pathway.stages(changed), strict=True):
+            differs = [not torch.equal(a[:, :, t], b[:, :, t]) for t in range(4)]
+            assert differs == [False, False, True, False]
+
+
 # ------------------------------------------------------------------------------------ losses
 
 
@@ -119,9 +133,9 @@ def written_out(method, batch, video):
         return [[x / math.sqrt(sum(y * y for y in row)) for x in row] for row in rows.tolist()]
 
     vq = unit(method.head(method.encoder(batch[0])))
-    vk = unit(method.target(batch[1]))
+    vk = unit(method.key_encoder(batch[1]))
     mq = unit(method.motion_head(method.motion(batch[2])))
-    mk = unit(method.motion_target(batch[3]))
+    mk = unit(method.motion_key_encoder(batch[3]))
     vn, mn = (
         list(zip(bank.keys.tolist(), bank.videos.tolist(), strict=True)) for bank in banks(method)
     )
@@ -186,7 +200,7 @@ def test_the_two_readings_of_the_cross_loss_differ_in_its_negatives_only():
 @pytest.mark.parametrize("cross_negatives", ["query", "key"])
 def test_chance_values(cross_negatives):
     method = filled(build(task={"cross_negatives": cross_negatives}))
-    for head in (method.target.head, method.motion_target.head):
+    for head in (method.key_encoder.head, method.motion_key_encoder.head):
         torch.nn.init.zeros_(head.layers[-1].weight)
         torch.nn.init.ones_(head.layers[-1].bias)
     for bank in banks(method):
@@ -215,7 +229,7 @@ def test_similarities_are_those_of_the_moving_rows():
     batch = clips(still=STILL)
     query = losses.normalize(method.head(method.encoder(batch[0])))
     motion_query = losses.normalize(method.motion_head(method.motion(batch[2])))
-    key = losses.normalize(method.motion_target(batch[3]))
+    key = losses.normalize(method.motion_key_encoder(batch[3]))
     rows = [0, 2, 3, 5]
     out = method(batch, VIDEO)
     expected = (motion_query * key).sum(1)[rows].mean().item()
@@ -250,7 +264,7 @@ def test_banks_get_their_kinds_keys_and_wrap():
         before = copy.deepcopy(method)
         method(batch, video)
         rows = (torch.arange(6) + 6 * step) % 16
-        networks = (before.target, before.motion_target)
+        networks = (before.key_encoder, before.motion_key_encoder)
         for bank, network, clip in zip(banks(method), networks, (batch[1], batch[3]), strict=True):
             expected = losses.normalize(network(clip))
             torch.testing.assert_close(bank.keys[rows], expected)
@@ -259,7 +273,7 @@ def test_banks_get_their_kinds_keys_and_wrap():
     assert method.motion_queue.videos[:3].tolist() == [44, 45, 2]  # the third batch came around
 
 
-def test_gradient_reaches_both_pathways_but_no_target_and_no_bank():
+def test_gradient_reaches_both_pathways_but_no_key_encoder_and_no_bank():
     method = filled(build())
     seen = []
     out = method.training_step(clips(), torch.arange(6), lambda x: seen.append(x) or x.backward())
@@ -269,8 +283,8 @@ def test_gradient_reaches_both_pathways_but_no_target_and_no_bank():
         for name, parameter in module.named_parameters():
             assert parameter.grad is not None, name
             assert parameter.grad.abs().sum() > 0, name
-    for target in (method.target, method.motion_target):
-        assert all(p.grad is None and not p.requires_grad for p in target.parameters())
+    for slow in (method.key_encoder, method.motion_key_encoder):
+        assert all(p.grad is None and not p.requires_grad for p in slow.parameters())
     assert not any(b.requires_grad for bank in banks(method) for b in bank.buffers())
 
 
@@ -291,19 +305,19 @@ def test_without_the_cross_loss_motion_does_not_reach_the_encoder():
         assert torch.equal(a.grad, b.grad)
 
 
-def test_targets_follow_with_constant_momentum():
+def test_key_encoders_follow_with_constant_momentum():
     method = build(momentum=0.75)
     pairs = [
-        (method.target, (method.encoder, method.head)),
-        (method.motion_target, (method.motion, method.motion_head)),
+        (method.key_encoder, (method.encoder, method.head)),
+        (method.motion_key_encoder, (method.motion, method.motion_head)),
     ]
-    before = [[p.clone() for p in target.parameters()] for target, _ in pairs]
+    before = [[p.clone() for p in slow.parameters()] for slow, _ in pairs]
     online = [[p for module in modules for p in module.parameters()] for _, modules in pairs]
     for parameter in [*online[0], *online[1]]:
         parameter.data.add_(1.0)
     method.after_step(0.9)
-    for (target, _), old, own in zip(pairs, before, online, strict=True):
-        for a, b, new in zip(old, own, target.parameters(), strict=True):
+    for (slow, _), old, own in zip(pairs, before, online, strict=True):
+        for a, b, new in zip(old, own, slow.parameters(), strict=True):
             torch.testing.assert_close(new, 0.75 * a + 0.25 * b)
 
 
@@ -349,7 +363,7 @@ def test_overfits_sixteen_videos():
     def batch_of(step):
         frames = [texture + 0.1 * torch.randn(16, 3, 4, 16, 16) for _ in range(2)]
         motion = [edges + 0.1 * torch.rand(16, 1, 4, 16, 16) for _ in range(2)]
-        return frames + motion, pretext.NO_TARGET
+        return frames + motion, pretext.NO_LABELS
 
     found = pretext.overfit(method, batch_of, 60)
     # the banks are full from the fourth step on

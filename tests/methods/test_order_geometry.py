@@ -20,6 +20,7 @@ EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
 TASK = {
     "frames": 4,
     "stride": 1,
+    "reference": "original",
     "rotation": 30.0,
     "scale": [0.8, 1.2],
     "shear": 15.0,
@@ -55,7 +56,7 @@ def clips(batch=6, frames=4, size=16):
     return [torch.randn(batch, 3, frames, size, size) for _ in range(2)]
 
 
-def targets(batch=6, classes=12):
+def draw_labels(batch=6, classes=12):
     labels = torch.randint(classes, (batch, 1)).float()
     return torch.cat([labels, torch.rand(batch, 5) * 2 - 1], dim=1)
 
@@ -81,9 +82,9 @@ def test_requests_are_a_window_shuffled_and_in_order(seed, num_frames, frames, s
     assert method.span == (frames - 1) * step + 1
     assert (start + method.span <= num_frames) or num_frames < method.span
     assert sorted(shuffled.frames) == sorted(original.frames)
-    assert shuffled.view == original.view  # one draw of crop and colour
+    assert shuffled.draw_id == original.draw_id  # one draw of crop and colour
     assert shuffled.kind == original.kind == "augmented"
-    (label,), parameters = shuffled.target, original.target
+    (label,), parameters = shuffled.labels, original.labels
     assert label in range(math.factorial(frames) // 2)
     assert len(parameters) == 5
     assert all(-1 <= value <= 1 for value in parameters)
@@ -95,7 +96,7 @@ def test_a_class_is_an_order_and_its_reverse_and_all_twelve_are_drawn_alike():
     for _ in range(4800):
         shuffled, original = method.requests(rng, 60)
         order = tuple(original.frames.tolist().index(frame) for frame in shuffled.frames)
-        seen.setdefault(shuffled.target[0], []).append(order)
+        seen.setdefault(shuffled.labels[0], []).append(order)
     assert sorted(seen) == list(range(12))
     together = [set(orders) for orders in seen.values()]
     for orders in together:
@@ -117,7 +118,7 @@ def test_half_of_all_orders_are_classes(frames, classes):
 
 def test_parameters_are_drawn_uniformly_apart_from_the_order():
     method, rng = build(), np.random.default_rng(0)
-    rows = [sum((r.target for r in method.requests(rng, 60)), ()) for _ in range(3000)]
+    rows = [sum((r.labels for r in method.requests(rng, 60)), ()) for _ in range(3000)]
     values = np.array(rows)
     assert np.abs(values[:, 1:].mean(axis=0)).max() < 0.04  # standard deviation 0.011
     np.testing.assert_allclose(values[:, 1:].std(axis=0), 3**-0.5, atol=0.02)
@@ -125,7 +126,7 @@ def test_parameters_are_drawn_uniformly_apart_from_the_order():
     assert apart.max() < 0.07
 
 
-# ------------------------------------------------------------------------------------ targets
+# ------------------------------------------------------------------------------------ labels
 
 
 def test_the_map_of_known_parameters():
@@ -155,7 +156,7 @@ def test_no_drawn_map_shows_a_border(seed, rotation, scale, shear, translation):
     limits = {"rotation": rotation, "scale": scale, "shear": shear, "translation": translation}
     method = build(task=limits)
     rng = np.random.default_rng(seed)
-    drawn = torch.tensor([method.requests(rng, 60)[1].target for _ in range(30)])
+    drawn = torch.tensor([method.requests(rng, 60)[1].labels for _ in range(30)])
     drawn[20:] = drawn[20:].sign()  # at the limits
     maps = order_geometry.matrices(method.task, drawn.double())
     assert reach(maps).max() <= method.zoom * (1 + 1e-6)
@@ -193,7 +194,7 @@ def test_the_heads_see_nothing_of_what_changes_nothing(variant):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(order_geometry, "matrices", lambda task, parameters: identity)
         pretext.forward(
-            method, [clip, clip], torch.arange(6), targets().double()
+            method, [clip, clip], torch.arange(6), draw_labels().double()
         )  # and is in order
     for features in seen:
         assert features.shape == (6, 32 if variant == "siamese" else 16)
@@ -203,49 +204,54 @@ def test_the_heads_see_nothing_of_what_changes_nothing(variant):
 # ------------------------------------------------------------------------------------ loss
 
 
-def written_out(logits, predicted, target, weight):
+def written_out(logits, predicted, labels, weight):
     """Cross entropy and smooth L1 in plain numbers: (loss, order loss, transform loss)."""
     order = transform = 0.0
-    for row, guess, (label, *parameters) in zip(logits, predicted, target, strict=True):
+    for row, guess, (label, *parameters) in zip(logits, predicted, labels, strict=True):
         order += math.log(sum(math.exp(x) for x in row)) - row[int(label)]
         for found, wanted in zip(guess, parameters, strict=True):
             off = abs(found - wanted)
             transform += (off**2 / 2 if off < 1 else off - 0.5) / 5
-    order, transform = order / len(target), transform / len(target)
+    order, transform = order / len(labels), transform / len(labels)
     return order + weight * transform, order, transform
 
 
 @pytest.mark.parametrize("variant", ["siamese", "disentangled"])
 @pytest.mark.parametrize("kept", ["order", "transform"])
-def test_loss_equals_the_equations(variant, kept):
-    method = build(variant=variant, kept=kept, transform_weight=0.3).double()
+@pytest.mark.parametrize("reference", ["none", "original"])
+def test_loss_equals_the_equations(variant, kept, reference):
+    task = {"reference": reference}
+    method = build(variant=variant, kept=kept, transform_weight=0.3, task=task).double()
     torch.nn.init.normal_(method.transform_head.layers[-1].bias, std=1.5)  # both sides of 1
-    (shuffled, original), target = [c.double() for c in clips()], targets().double()
+    (shuffled, original), labels = [c.double() for c in clips()], draw_labels().double()
     twin = copy.deepcopy(method)
-    maps = order_geometry.matrices(twin.task, target[:, 1:])
+    maps = order_geometry.matrices(twin.task, labels[:, order_geometry.MAP])
     if variant == "siamese":
         streams = (twin.encoder, twin.other)
         f, g = streams if kept == "order" else streams[::-1]
-        both = f(torch.cat([shuffled, original]))
-        order = both[:6] - both[6:]
+        if reference == "original":
+            both = f(torch.cat([shuffled, original]))
+            order = both[:6] - both[6:]
+        else:
+            order = f(shuffled)
         clip = joined(twin, original, maps)
         both = g(torch.cat([clip, clip.flip(2)]))
         transform = both[:6] - both[6:]
     else:
         changed = warp(shuffled, maps, twin.zoom)
         both = twin.encoder(torch.cat([changed, magnified(twin, original)]))
-        order = both[:6, :16] - both[6:, :16]
+        order = both[:6, :16] - (both[6:, :16] if reference == "original" else 0)
         transform = both[:6, 16:] - both[6:, 16:]
     logits, predicted = twin.order_head(order), twin.transform_head(transform)
-    expected = written_out(logits.tolist(), predicted.tolist(), target.tolist(), 0.3)
-    out = pretext.forward(method, [shuffled, original], torch.arange(6), target)
+    expected = written_out(logits.tolist(), predicted.tolist(), labels.tolist(), 0.3)
+    out = pretext.forward(method, [shuffled, original], torch.arange(6), labels)
     for name, value in zip(("loss", "order_loss", "transform_loss"), expected, strict=True):
         assert out[name].item() == pytest.approx(value, rel=1e-6), name
     hits = [
-        int(np.argmax(x)) == y[0] for x, y in zip(logits.tolist(), target.tolist(), strict=True)
+        int(np.argmax(x)) == y[0] for x, y in zip(logits.tolist(), labels.tolist(), strict=True)
     ]
     assert out["order_accuracy"].item() == pytest.approx(np.mean(hits))
-    error = (predicted - target[:, 1:]).abs().mean().item()
+    error = (predicted - labels[:, order_geometry.MAP]).abs().mean().item()
     assert out["transform_error"].item() == pytest.approx(error)
 
 
@@ -254,9 +260,9 @@ def test_training_starts_at_chance():
     clip = schema.Clip(frames=8, stride=2, size=16)
     method = order_geometry.build(params, task, clip, encoder())
     parameters = torch.linspace(-1, 1, 1001)[:, None].expand(-1, 5)
-    target = torch.cat([torch.arange(1001)[:, None] % 12, parameters], dim=1)
+    labels = torch.cat([torch.arange(1001)[:, None] % 12, parameters], dim=1)
     out = pretext.forward(
-        method, [torch.randn(1001, 3, 4, 2, 2) for _ in range(2)], torch.arange(1001), target
+        method, [torch.randn(1001, 3, 4, 2, 2) for _ in range(2)], torch.arange(1001), labels
     )
     assert out["order_loss"].item() == pytest.approx(math.log(12), rel=1e-6)
     assert out["transform_loss"].item() == pytest.approx(1 / 6, rel=3e-3)
@@ -266,17 +272,17 @@ def test_training_starts_at_chance():
 def test_losses_are_float32_under_autocast():
     method = build()
     with torch.autocast("cpu", torch.bfloat16):
-        out = pretext.forward(method, clips(), torch.arange(6), targets())
+        out = pretext.forward(method, clips(), torch.arange(6), draw_labels())
     assert out["loss"].dtype == torch.float32
 
 
 def test_metrics_carry_no_gradient_and_one_step_calls_backward_once():
     method, seen = build(), []
-    out = pretext.step(method, clips(), torch.arange(6), seen.append, targets())
+    out = pretext.step(method, clips(), torch.arange(6), seen.append, draw_labels())
     assert len(seen) == 1
     assert seen[0].requires_grad
     assert not any(value.requires_grad for value in out.values())
-    out = pretext.forward(method, clips(), torch.arange(6), targets())
+    out = pretext.forward(method, clips(), torch.arange(6), draw_labels())
     assert [name for name, value in out.items() if value.requires_grad] == ["loss"]
 
 
@@ -296,8 +302,8 @@ def gradients(method, loss):
 @pytest.mark.parametrize("kept", ["order", "transform"])
 def test_each_loss_reaches_its_own_stream_and_what_is_shared(kept):
     method = build(kept=kept, transform_weight=0.0)
-    target = targets()
-    alone = gradients(method, pretext.forward(method, clips(), torch.arange(6), target)["loss"])
+    labels = draw_labels()
+    alone = gradients(method, pretext.forward(method, clips(), torch.arange(6), labels)["loss"])
     first, second = ("encoder", "other") if kept == "order" else ("other", "encoder")
     assert all(alone[first])
     assert all(alone["order_head"])
@@ -307,7 +313,7 @@ def test_each_loss_reaches_its_own_stream_and_what_is_shared(kept):
         assert reached == (id(parameter) not in own)
     method.params = method.params.model_copy(update={"transform_weight": 1.0})
     everything = gradients(
-        method, pretext.forward(method, clips(), torch.arange(6), target)["loss"]
+        method, pretext.forward(method, clips(), torch.arange(6), labels)["loss"]
     )
     assert all(all(reached) for reached in everything.values())
 
@@ -317,11 +323,11 @@ def test_halves_of_one_network_serve_one_task_each():
     assert not hasattr(method, "other")
     features = torch.randn(12, 32, requires_grad=True)
     method.encoder.forward = lambda clip: features
-    out = pretext.forward(method, clips(), torch.arange(6), targets())
+    out = pretext.forward(method, clips(), torch.arange(6), draw_labels())
     (both,) = torch.autograd.grad(out["loss"], features, retain_graph=True)
     assert both.abs().sum(dim=0).min() > 0
     method.params = method.params.model_copy(update={"transform_weight": 0.0})
-    out = pretext.forward(method, clips(), torch.arange(6), targets())
+    out = pretext.forward(method, clips(), torch.arange(6), draw_labels())
     (alone,) = torch.autograd.grad(out["loss"], features)
     assert alone[:, :16].abs().sum() > 0
     assert alone[:, 16:].abs().sum() == 0
@@ -329,13 +335,13 @@ def test_halves_of_one_network_serve_one_task_each():
 
 def test_other_rows_play_no_part_but_in_batch_norm():
     method = build().eval()
-    batch, target = clips(), targets()
+    batch, labels = clips(), draw_labels()
     video, together = (
         torch.arange(6),
-        pretext.forward(method, batch, torch.arange(6), target)["loss"],
+        pretext.forward(method, batch, torch.arange(6), labels)["loss"],
     )
     halves = [
-        pretext.forward(method, [c[rows] for c in batch], video[rows], target[rows])["loss"]
+        pretext.forward(method, [c[rows] for c in batch], video[rows], labels[rows])["loss"]
         for rows in (slice(3), slice(3, 6))
     ]
     torch.testing.assert_close(together, torch.stack(halves).mean())
@@ -368,8 +374,8 @@ def test_overfits_sixteen_videos(variant):
         )
         for k in range(2)
     ]
-    target = torch.tensor([sum((r.target for r in row), ()) for row in requests])
-    found = pretext.overfit(method, lambda step: (batch, target), 60)
+    labels = torch.tensor([sum((r.labels for r in row), ()) for row in requests])
+    found = pretext.overfit(method, lambda step: (batch, labels), 60)
     last = {name: values[-3:].mean() for name, values in found.items()}
     assert last["order_loss"] < 0.3 * math.log(12)
     assert last["order_accuracy"] > 0.9

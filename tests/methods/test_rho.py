@@ -30,8 +30,9 @@ def build(name, rho, stride=1, **changes):
     clip = schema.Clip(frames=8, stride=stride, size=16)
     module = import_module(METHODS[name])
     small = {"dim": 4, "hidden": 4, "projector_hidden": 4, "predictor_hidden": 4}
-    spec = getattr(STUDY.methods, name).model_copy(update=small | changes)
-    return module.build(spec, rho, clip, Encoder()), module.span(spec, rho, clip)
+    spec = STUDY.methods[name].model_copy(update=small | changes)
+    method = module.build(spec, rho, clip, Encoder())
+    return method, method.reach(spec, rho, clip).frames
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -42,13 +43,13 @@ def build(name, rho, stride=1, **changes):
     rho=st.integers(1, 6),
     stride=st.integers(1, 8),
 )
-def test_requests_are_rho_windows_each_with_its_own_view(name, seed, num_frames, rho, stride):
+def test_requests_are_rho_windows_each_under_its_own_draw(name, seed, num_frames, rho, stride):
     method, span = build(name, rho, stride)
     assert method.span == span == 7 * stride + 1
     requests = method.requests(np.random.default_rng(seed), num_frames)
-    assert [r.view for r in requests] == list(range(max(rho, 2)))
+    assert [r.draw_id for r in requests] == list(range(max(rho, 2)))
     for r in requests:
-        assert (r.kind, r.target) == ("augmented", ())
+        assert (r.kind, r.labels) == ("augmented", ())
         assert r.frames.shape == (8,)
         assert 0 <= r.frames.min() <= r.frames.max() < num_frames
         if num_frames >= span:
@@ -72,14 +73,15 @@ def test_times_of_the_clips_are_independent(name):
     [("constant", 0.5, 0.8), ("cosine", 0.5, 0.9), ("cosine", 0.0, 0.8), ("cosine", 1.0, 1.0)],
 )
 @pytest.mark.parametrize("name", ["rho_moco", "rho_byol"])
-def test_targets_follow_with_a_momentum_that_goes_to_one(name, schedule, progress, momentum):
+def test_momentum_encoders_follow_ever_less(name, schedule, progress, momentum):
     method, _ = build(name, 2, momentum=0.8, momentum_schedule=schedule)
-    before = [p.clone() for p in method.target.parameters()]
+    slow = method.key_encoder if name == "rho_moco" else method.target_encoder
+    before = [p.clone() for p in slow.parameters()]
     for parameter in method.parameters():
         if parameter.requires_grad:
             parameter.data.add_(1.0)
     method.after_step(progress)
     head = method.head if name == "rho_moco" else method.projector
     followed = [*method.encoder.parameters(), *head.parameters()]
-    for old, new, goal in zip(before, method.target.parameters(), followed, strict=True):
+    for old, new, goal in zip(before, slow.parameters(), followed, strict=True):
         torch.testing.assert_close(new, momentum * old + (1 - momentum) * goal)

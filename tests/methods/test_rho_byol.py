@@ -10,7 +10,7 @@ from support.rho_modes import assert_modes_agree
 from support.specs import COLOURS, references
 from videossl.methods import rho_byol
 from videossl.models import resnet3d
-from videossl.models.batchnorm import GlobalBatchNorm, synchronise
+from videossl.models.batchnorm import GroupedBatchNorm, apply_groups
 from videossl.study import schema
 
 MODES = ["sequential", "parallel"]
@@ -42,7 +42,7 @@ def clips(count, batch=5, dtype=torch.float64):
 
 def apart(method):
     """The method with a target unlike the online networks, as after some training."""
-    for parameter in method.target.parameters():
+    for parameter in method.target_encoder.parameters():
         parameter.add_(0.3 * parameter.std(correction=0) * torch.randn_like(parameter))
     return method
 
@@ -71,7 +71,7 @@ def squared_distance(a, b):
 def written_out(method, batch):
     """Eq. 2 times 2, with its constant, averaged over queries and keys of other clips."""
     queries = [method.predictor(method.projector(method.encoder(c))).tolist() for c in batch]
-    keys = [method.target(c).tolist() for c in batch]
+    keys = [method.target_encoder(c).tolist() for c in batch]
     terms = [
         squared_distance(queries[i][b], keys[j][b])
         for b in range(len(batch[0]))
@@ -99,7 +99,7 @@ def test_two_clips_are_symmetric_byol():
     twin = copy.deepcopy(method)
     query, other = (twin.predictor(twin.projector(twin.encoder(c))) for c in (one, two))
     cosine = torch.nn.CosineSimilarity(dim=1)
-    sides = cosine(query, twin.target(two)) + cosine(other, twin.target(one))
+    sides = cosine(query, twin.target_encoder(two)) + cosine(other, twin.target_encoder(one))
     found = method([one, two], torch.arange(5))["loss"]
     torch.testing.assert_close(found, (2 - sides).mean(), rtol=1e-12, atol=0)
 
@@ -115,14 +115,14 @@ def test_loss_is_the_squared_chord_of_the_angle(angle, loss):
 def test_chance_is_two():
     method = build(3, dim=512).double()
     with torch.no_grad():
-        method.target.head.layers[-1].weight.normal_()
+        method.target_encoder.head.layers[-1].weight.normal_()
     out = method(clips(3, batch=16), torch.arange(16))
     assert out["loss"].item() == pytest.approx(2, abs=0.1)  # random directions in 512 dimensions
 
 
 def test_other_videos_play_no_role():
     method, batch = apart(build(2, batch_norm=False).double().eval()), clips(2)
-    method.target.eval()  # and no batch norm: what is left would be negatives
+    method.target_encoder.eval()  # and no batch norm: what is left would be negatives
     whole = copy.deepcopy(method)(batch, torch.arange(5))["loss"]
     parts = [method([c[b : b + 1] for c in batch], torch.tensor([b]))["loss"] for b in range(5)]
     torch.testing.assert_close(whole, torch.stack(parts).mean(), rtol=1e-10, atol=0)
@@ -192,7 +192,7 @@ def test_gradient_reaches_the_online_networks_only(mode, batch_norm):
         assert found.pop("projector.layers.3.bias").abs().max() < 1e-9
     for name, gradient in found.items():
         assert gradient.abs().sum() > 1e-9, name
-    assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in method.target_encoder.parameters())
 
 
 def test_a_clips_gradient_is_that_of_its_prediction_alone():
@@ -200,7 +200,7 @@ def test_a_clips_gradient_is_that_of_its_prediction_alone():
     one, two = clips(2)
     twin = copy.deepcopy(method)
     prediction = twin.predictor(twin.projector(twin.encoder(one.requires_grad_())))
-    loss = rho_byol.regression(prediction, twin.target(two).unsqueeze(1)) / 2
+    loss = rho_byol.regression(prediction, twin.target_encoder(two).unsqueeze(1)) / 2
     (expected,) = torch.autograd.grad(loss, one)
     method([one, two], torch.arange(5))["loss"].backward()
     assert expected.abs().sum() > 1e-6
@@ -209,16 +209,16 @@ def test_a_clips_gradient_is_that_of_its_prediction_alone():
 
 def test_predictor_is_on_the_online_side_only():
     method, batch = apart(build(2).double()), clips(2)
-    assert not any("predictor" in name for name, _ in method.target.named_modules())
-    owned = sum(p.numel() for p in method.target.parameters())
+    assert not any("predictor" in name for name, _ in method.target_encoder.named_modules())
+    owned = sum(p.numel() for p in method.target_encoder.parameters())
     networks = (method.encoder, method.projector)
     assert owned == sum(p.numel() for network in networks for p in network.parameters())
-    before = copy.deepcopy(method).target(batch[0])
+    before = copy.deepcopy(method).target_encoder(batch[0])
     nn.init.zeros_(method.predictor.layers[-1].weight)
-    torch.testing.assert_close(method.target(batch[0]), before)
+    torch.testing.assert_close(method.target_encoder(batch[0]), before)
     nn.init.ones_(method.predictor.layers[-1].bias)
     ones = torch.ones(5, 1, 16, dtype=torch.float64)
-    keys = torch.stack([copy.deepcopy(method).target(c) for c in batch], dim=1)
+    keys = torch.stack([copy.deepcopy(method).target_encoder(c) for c in batch], dim=1)
     expected = rho_byol.regression(ones[:, 0], keys)
     torch.testing.assert_close(method(batch, torch.arange(5))["loss"], expected)
 
@@ -241,13 +241,13 @@ def test_heads_are_those_of_the_paper(batch_norm):
         assert [m.num_features for m in norms] == [4096] * batch_norm
 
 
-def test_batch_norm_of_the_heads_is_synchronised_with_that_of_the_backbone():
+def test_batch_norm_of_the_heads_has_the_groups_of_the_backbones():
     method = build()
-    synchronise(method, torch.device("cpu"))
+    apply_groups(method, 2, torch.device("cpu"), 4)
     norms = [m for m in method.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    assert all(isinstance(m, GlobalBatchNorm) for m in norms)
-    for head in (method.projector, method.predictor, method.target.head):
-        assert sum(isinstance(m, GlobalBatchNorm) for m in head.modules()) == 1
+    assert all(isinstance(m, GroupedBatchNorm) for m in norms)
+    for head in (method.projector, method.predictor, method.target_encoder.head):
+        assert sum(isinstance(m, GroupedBatchNorm) for m in head.modules()) == 1
 
 
 # ------------------------------------------------------------------------------------ learning
@@ -259,9 +259,11 @@ def test_learns_sixteen_videos_without_collapse(rho, mode):
     method = build(rho, mode=mode, momentum=0.95)
     videos = torch.randn(16, 3, 8, 16, 16)
     batch = [videos + 0.3 * torch.randn_like(videos) for _ in range(max(rho, 2))]
-    found = pretext.overfit(method, lambda step: (batch, pretext.NO_TARGET), 40, lr=1e-2)
+    found = pretext.overfit(method, lambda step: (batch, pretext.NO_LABELS), 40, lr=1e-2)
     assert found["loss"][-1] < 0.3  # 2 at chance
-    unit, other = (nn.functional.normalize(method.target(clip), dim=1) for clip in batch[:2])
+    unit, other = (
+        nn.functional.normalize(method.target_encoder(clip), dim=1) for clip in batch[:2]
+    )
     similar = unit @ other.T
     between = (similar.sum() - similar.trace()) / (16 * 15)
     assert between < 0.5 < 0.8 < similar.trace() / 16  # all near 1 where all videos collapsed

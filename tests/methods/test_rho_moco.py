@@ -67,7 +67,7 @@ def gradients(method):
 def written_out(method, batch, video):
     """Eq. 1 in plain numbers, averaged over clips, from the networks' outputs."""
     queries = [losses.normalize(method.head(method.encoder(c))).tolist() for c in batch]
-    keys = [losses.normalize(method.target(c)).tolist() for c in batch]
+    keys = [losses.normalize(method.key_encoder(c)).tolist() for c in batch]
     queue = list(zip(method.queue.keys.tolist(), method.queue.videos.tolist(), strict=True))
     tau, total = method.params.temperature, 0.0
 
@@ -140,7 +140,7 @@ def test_gradient_reaches_encoder_and_head_but_no_target_and_no_queue(mode):
     assert not any(value.requires_grad for value in out.values())
     for name, gradient in gradients(method).items():
         assert gradient.abs().sum() > 0, name
-    assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in method.key_encoder.parameters())
     assert not any(b.requires_grad for b in method.queue.buffers())
 
 
@@ -151,9 +151,19 @@ def test_keys_of_all_clips_enter_the_queue_after_the_loss():
     out = method.training_step(batch, video, lambda x: x.backward())
     assert out["loss"].item() == pytest.approx(0, abs=1e-6)  # nothing to tell the videos from yet
     for i, clip in enumerate(batch):
-        expected = losses.normalize(twin.target(clip))
+        expected = losses.normalize(twin.key_encoder(clip))
         torch.testing.assert_close(method.queue.keys[5 * i : 5 * i + 5], expected)
     assert method.queue.videos[:16].tolist() == video.tolist() * 3 + [-1]
+
+
+# ------------------------------------------------------------------------------------ head
+
+
+def test_heads_have_no_batch_norm():
+    method = build(layers=3)
+    for head in (method.head, method.key_encoder.head):
+        kinds = [type(layer).__name__ for layer in head.layers]
+        assert kinds == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
 
 
 # ------------------------------------------------------------------------------------ momentum
@@ -161,15 +171,15 @@ def test_keys_of_all_clips_enter_the_queue_after_the_loss():
 
 def test_momentum_encoder_is_a_separate_copy_with_its_own_batch_statistics():
     encoder, head = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6)), nn.Linear(6, 3)
-    target = MomentumEncoder(encoder, head)
+    slow = MomentumEncoder(encoder, head)
     x = torch.randn(8, 4)
-    torch.testing.assert_close(target(x), head(encoder(x)))
-    assert not target(x).requires_grad
-    own, online = target.encoder[1].running_mean.clone(), encoder[1].running_mean.clone()
+    torch.testing.assert_close(slow(x), head(encoder(x)))
+    assert not slow(x).requires_grad
+    own, online = slow.encoder[1].running_mean.clone(), encoder[1].running_mean.clone()
     assert not torch.equal(own, online)  # two passes here, one there
-    target.update(encoder, head, 0.5)
-    torch.testing.assert_close(target.encoder[1].running_mean, own)
-    assert "encoder.1.running_mean" in target.state_dict()
+    slow.update(encoder, head, 0.5)
+    torch.testing.assert_close(slow.encoder[1].running_mean, own)
+    assert "encoder.1.running_mean" in slow.state_dict()
 
 
 # ------------------------------------------------------------------------------------ queue
@@ -279,7 +289,7 @@ def test_overfits_sixteen_videos(rho):
     method = build(rho, queue=48 * rho, temperature=0.2)
     videos = torch.randn(16, 3, 8, 16, 16)
     batch = [videos + 0.5 * torch.randn_like(videos) for _ in range(max(rho, 2))]
-    found = pretext.overfit(method, lambda step: (batch, pretext.NO_TARGET), 30)
+    found = pretext.overfit(method, lambda step: (batch, pretext.NO_LABELS), 30)
     # the queue is full, so the loss at its full height, from the fourth step on
     early = {name: values[3:6].mean() for name, values in found.items()}
     last = {name: values[-3:].mean() for name, values in found.items()}

@@ -17,7 +17,7 @@ from support.specs import COLOURS, references
 from videossl import distributed
 from videossl.methods import losses, rho_simclr
 from videossl.models import resnet3d
-from videossl.models.batchnorm import GlobalBatchNorm, synchronise
+from videossl.models.batchnorm import GroupedBatchNorm, apply_groups
 from videossl.study import schema
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
@@ -215,13 +215,13 @@ def test_accuracy_is_the_share_of_pairs_closer_than_the_nearest_negative():
 
 @pytest.mark.parametrize("rho", [1, 2, 4])
 @pytest.mark.parametrize("name", ["r3d", "r2plus1d"])
-@pytest.mark.parametrize("kind", ["BatchNorm", "GlobalBatchNorm"])
+@pytest.mark.parametrize("kind", ["BatchNorm", "GroupedBatchNorm"])
 def test_sequential_and_parallel_have_the_same_gradients_and_state(rho, name, kind):
     method = in_mode(build(rho, name=name).double(), "sequential")
-    if kind == "GlobalBatchNorm":
-        synchronise(method, torch.device("cpu"))
-        assert sum(isinstance(m, GlobalBatchNorm) for m in method.head.modules()) == 2
-    assert_modes_agree(method, clips(max(rho, 2)), steps=2)
+    if kind == "GroupedBatchNorm":
+        assert apply_groups(method, 3, torch.device("cpu"), 6)
+        assert sum(isinstance(m, GroupedBatchNorm) for m in method.head.modules()) == 2
+    assert_modes_agree(method, clips(max(rho, 2), batch=6), steps=2)
     counted = method.state_dict()["head.layers.1.num_batches_tracked"].item()
     assert counted == 2 * max(rho, 2)  # once per clip and batch
 
@@ -291,7 +291,7 @@ def _rank(rank, folder):
     for mode in MODES:
         torch.manual_seed(0)
         method = build(3, mode=mode).double()
-        synchronise(method, torch.device("cpu"))
+        apply_groups(method, "all", torch.device("cpu"), 3)
         out = method.training_step(
             [clip[share] for clip in given["clips"]], given["video"][share], lambda x: x.backward()
         )
@@ -329,7 +329,7 @@ def test_overfits_sixteen_videos(rho, mode):
     method, count = build(rho, mode=mode), max(rho, 2)
     videos = torch.randn(16, 3, 8, 16, 16)
     batch = [videos + 0.5 * torch.randn_like(videos) for _ in range(count)]
-    found = pretext.overfit(method, lambda step: (batch, pretext.NO_TARGET), 40)
+    found = pretext.overfit(method, lambda step: (batch, pretext.NO_LABELS), 40)
     chance = math.log((count - 1 + 15 * count) / (count - 1))
     assert found["loss"][-1] < 0.4 * chance
     assert found["instance_accuracy"][-1] > 0.9

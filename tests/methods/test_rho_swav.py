@@ -169,7 +169,7 @@ def test_overfits_sixteen_videos(rho, code_queue):
 
     def batch_of(step):
         noisy = [videos + 0.5 * torch.randn_like(videos) for _ in range(max(rho, 2))]
-        return noisy, pretext.NO_TARGET
+        return noisy, pretext.NO_LABELS
 
     found = pretext.overfit(method, batch_of, 50)
     assert found["loss"][-1] < 0.4 * math.log(16)

@@ -203,7 +203,7 @@ def test_entries_of_a_video_of_the_batch_do_not_count():
         ("sinkhorn_iterations", 0),
         ("code_queue", -1),
         ("mode", "both"),
-        ("task", "margin"),
+        ("motion", "edges"),
     ],
 )
 def test_impossible_values_are_refused(key, value):

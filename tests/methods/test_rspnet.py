@@ -59,7 +59,7 @@ def filled(method, videos=1000):
 def test_requests_are_query_same_speed_other_speed(seed, num_frames, frames, stride, speeds):
     method = build(frames=frames, stride=stride, speeds=speeds)
     query, same, other = method.requests(np.random.default_rng(seed), num_frames)
-    assert [r.view for r in (query, same, other)] == [0, 1, 1]
+    assert [r.draw_id for r in (query, same, other)] == [0, 1, 1]
     assert same.frames[0] == other.frames[0]
     for r in (query, same, other):
         assert r.frames.shape == (frames,)
@@ -121,7 +121,7 @@ def written_out(method, batch, video):
     """The loss in plain numbers, from the networks' outputs."""
     query, same, other = batch
     motion, appearance = method.heads(method.encoder(query)).tolist()
-    (same_m, same_a), (other_m, other_a) = (method.target(c).tolist() for c in (same, other))
+    (same_m, same_a), (other_m, other_a) = (method.key_encoder(c).tolist() for c in (same, other))
     tau, instance, speed = method.params.temperature, 0.0, 0.0
     queue = zip(method.queue.keys.tolist(), method.queue.videos.tolist(), strict=True)
     released = method.params.as_released
@@ -165,9 +165,11 @@ def test_as_released_the_queue_is_full_of_random_keys_from_the_start():
 
 def test_chance_values():
     method = filled(build(margin=0.15))
-    torch.nn.init.zeros_(method.target.head.motion.weight)
-    torch.nn.init.zeros_(method.target.head.appearance.weight)
-    method.queue.keys.copy_(losses.normalize(method.target.head.appearance.bias).expand(64, 16))
+    torch.nn.init.zeros_(method.key_encoder.head.motion.weight)
+    torch.nn.init.zeros_(method.key_encoder.head.appearance.weight)
+    method.queue.keys.copy_(
+        losses.normalize(method.key_encoder.head.appearance.bias).expand(64, 16)
+    )
     out = method(clips(), torch.arange(6))  # every key of every video is the same
     assert out["appearance_loss"].item() == pytest.approx(2 * math.log(65), rel=1e-5)
     assert out["motion_loss"].item() == pytest.approx(0.15, abs=1e-6)
@@ -178,13 +180,13 @@ def test_a_perfect_speed_embedding_has_no_motion_loss():
     batch = clips()
     batch[1] = batch[0]  # k+ is the query, k- is not
     method.heads.motion.bias.data.zero_()
-    method.target.update(method.encoder, method.heads, 0.0)
+    method.key_encoder.update(method.encoder, method.heads, 0.0)
     out = method(batch, torch.arange(6))
     assert out["positive_similarity"].item() == pytest.approx(1, abs=1e-5)
     assert out["speed_accuracy"].item() == 1
 
 
-def test_gradient_reaches_encoder_and_both_heads_but_no_target_and_no_queue():
+def test_gradient_reaches_encoder_and_both_heads_but_no_key_encoder_and_no_queue():
     method = filled(build(margin=2.0))
     seen = []
     out = method.training_step(clips(), torch.arange(6), lambda x: seen.append(x) or x.backward())
@@ -193,7 +195,7 @@ def test_gradient_reaches_encoder_and_both_heads_but_no_target_and_no_queue():
     for name, parameter in [*method.encoder.named_parameters(), *method.heads.named_parameters()]:
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
-    assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in method.key_encoder.parameters())
     assert not any(b.requires_grad for b in method.queue.buffers())
 
 
@@ -207,22 +209,22 @@ def test_weights_switch_a_task_off():
 def test_queue_gets_the_appearance_of_the_other_speed():
     method = build()
     batch, video = clips(), torch.arange(6) + 20
-    expected = copy.deepcopy(method).target(batch[2])[1]
+    expected = copy.deepcopy(method).key_encoder(batch[2])[1]
     method(batch, video)
     torch.testing.assert_close(method.queue.keys[:6], expected)
     assert method.queue.videos[:6].tolist() == video.tolist()
     assert method.queue.videos[6:].eq(-1).all()
 
 
-def test_target_follows_with_constant_momentum():
+def test_key_encoder_follows_with_constant_momentum():
     method = build(momentum=0.75)
-    before = [p.clone() for p in method.target.parameters()]
+    before = [p.clone() for p in method.key_encoder.parameters()]
     for parameter in [*method.encoder.parameters(), *method.heads.parameters()]:
         parameter.data.add_(1.0)
     online = [*method.encoder.parameters(), *method.heads.parameters()]
     method.after_step(0.9)
-    for old, new, target in zip(before, method.target.parameters(), online, strict=True):
-        torch.testing.assert_close(new, 0.75 * old + 0.25 * target)
+    for old, new, goal in zip(before, method.key_encoder.parameters(), online, strict=True):
+        torch.testing.assert_close(new, 0.75 * old + 0.25 * goal)
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -254,7 +256,7 @@ def test_overfits_sixteen_videos():
         torch.stack([playing(v, 1 + 2 * int(f), start) for v, f in enumerate(speed)])
         for speed, start in ((fast, 0), (fast, 3), (1 - fast, 3))
     ]
-    found = pretext.overfit(method, lambda step: (batch, pretext.NO_TARGET), 30)
+    found = pretext.overfit(method, lambda step: (batch, pretext.NO_LABELS), 30)
     # the queue is full, so the appearance loss at its full height, from the fourth step on
     early = {name: values[3:6].mean() for name, values in found.items()}
     last = {name: values[-3:].mean() for name, values in found.items()}

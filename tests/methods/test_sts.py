@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support import pretext
 from support.sts_cases import FLOW, MIRRORS, SIZE, T, build, labelled, noise
 from support.study import ROOT
-from videossl.data.loading.augment import FIELDS
-from videossl.data.loading.device_clips import views
+from videossl.data.loading.device_clips import to_device_clips
+from videossl.data.loading.fields import FACTORS, FIELDS, GEOMETRY
 from videossl.data.loading.loader import Batch
 from videossl.data.loading.sampling import ClipRequest
 from videossl.job import UserError
@@ -34,8 +34,8 @@ def test_labels_of_a_flipped_clip_are_mirrored(size):
     found = []
     for flip in (0.0, 1.0):
         draws = torch.zeros(16, FIELDS)
-        draws[:, :5] = torch.tensor([1, 2, 20, 18, flip])
-        draws[:, 5:8] = 1
+        draws[:, GEOMETRY] = torch.tensor([1, 2, 20, 18, flip])
+        draws[:, FACTORS] = 1
         batch = Batch(
             [torch.from_numpy(x) for x in (coarse, coarse, arrows)],
             [draws] * 3,
@@ -46,7 +46,7 @@ def test_labels_of_a_flipped_clip_are_mirrored(size):
             ["augmented", "plain", "motion"],
             FLOW,
         )
-        found.append(labelled(views(batch, size), batch.target, levels=8))
+        found.append(labelled(to_device_clips(batch, size), batch.labels, levels=8))
     for straight, flipped in zip(*found, strict=True):
         for name in NAMES:
             a, b = straight[name], flipped[name]
@@ -74,19 +74,19 @@ def test_requests_are_frames_plain_frames_and_the_flow_between(seed, num_frames,
     method = build(frames=frames, stride=stride)
     seen, plain, flow = method.requests(np.random.default_rng(seed), num_frames)
     assert [r.kind for r in (seen, plain, flow)] == ["augmented", "plain", "motion"]
-    assert [r.view for r in (seen, plain, flow)] == [0, 0, 0]
+    assert [r.draw_id for r in (seen, plain, flow)] == [0, 0, 0]
     assert seen.frames.shape == (frames,)
     assert seen.frames.min() >= 0
     assert seen.frames.max() < num_frames
     np.testing.assert_array_equal(seen.frames, plain.frames)
     np.testing.assert_array_equal(seen.frames[1:], flow.frames)
-    assert (seen.target, plain.target) == ((), ())
-    assert len(flow.target) == frames - 1
-    for before, after, counts in zip(seen.frames, flow.frames, flow.target, strict=False):
+    assert (seen.labels, plain.labels) == ((), ())
+    assert len(flow.labels) == frames - 1
+    for before, after, counts in zip(seen.frames, flow.frames, flow.labels, strict=False):
         assert counts == (before + stride == after)
     assert method.span == (frames - 1) * stride + 1
     if num_frames >= method.span:
-        assert set(flow.target) == {1.0}
+        assert set(flow.labels) == {1.0}
     again = method.requests(np.random.default_rng(seed), num_frames)[2]
     np.testing.assert_array_equal(again.frames, flow.frames)
 
@@ -95,7 +95,7 @@ def test_sixteen_frames_have_fifteen_flows():
     method = build(frames=16)
     flow = method.requests(np.random.default_rng(0), 64)[2]
     assert isinstance(flow, ClipRequest)
-    assert len(flow.frames) == len(flow.target) == 15
+    assert len(flow.frames) == len(flow.labels) == 15
     assert method.head.linear.out_features == sum(labels.classes(15)) == 246
 
 

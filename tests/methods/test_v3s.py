@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import pretext
-from support.v3s_cases import CHANCE, EXPONENT, RATE, RATIO, SAMPLING, SIDE, build, targets
+from support.v3s_cases import CHANCE, EXPONENT, RATE, RATIO, SAMPLING, SIDE, build, draw_labels
 from videossl.methods import v3s
 from videossl.study import schema
 
@@ -60,9 +60,9 @@ def test_a_dot_moves_as_fast_as_the_rate_says():
     for seed in range(20):
         (request,) = method.requests(np.random.default_rng(seed), 64)
         clip = video[torch.from_numpy(request.frames)][None, None, :, None].expand(1, 3, -1, 64, 64)
-        shown = method.transform(clip, torch.tensor([request.target[4:]]))
+        shown = method.transform(clip, torch.tensor([request.labels]))
         steps = shown[0, 0, :, 0].argmax(dim=1).diff().unique().tolist()
-        assert steps == [SAMPLING["rates"][int(request.target[RATE])]]
+        assert steps == [SAMPLING["rates"][int(request.labels[RATE])]]
         seen.update(steps)
     assert seen == {1, 2, 4, 8}
 
@@ -82,10 +82,10 @@ def test_a_dot_moves_as_fast_as_the_rate_says():
 def test_requests_say_what_they_are(seed, num_frames, frames, rates, clips, jitter):
     method = build(frames=frames, task={"rates": rates}, clips=clips, frame_jitter=jitter)
     requests = method.requests(np.random.default_rng(seed), num_frames)
-    assert [r.view for r in requests] == list(range(clips))
+    assert [r.draw_id for r in requests] == list(range(clips))
     for request in requests:
         assert request.kind == "augmented"
-        ratio, side, rate, exponent, *numbers = request.target
+        ratio, side, rate, exponent, *numbers = request.labels
         rate = rates[int(rate)]
         reach = (frames - 1) * rate
         assert request.frames.shape == (frames,)
@@ -117,7 +117,7 @@ def test_labels_are_balanced_over_what_fits(num_frames, rates):
     method = build()
     rng = np.random.default_rng(0)
     drawn = [method.requests(rng, num_frames)[0] for _ in range(3000)]
-    labels = np.array([r.target[:4] for r in drawn])
+    labels = np.array([r.labels[v3s.CLASSES] for r in drawn])
     for column, count in ((RATIO, 3), (SIDE, 5), (RATE, rates)):
         values, counts = np.unique(labels[:, column], return_counts=True)
         assert values.tolist() == list(range(count))
@@ -134,11 +134,11 @@ def test_labels_and_starts_say_nothing_of_one_another():
     method = build(task={"rates": [2, 4, 8]})
     rng = np.random.default_rng(0)
     drawn = [method.requests(rng, 64)[0] for _ in range(4000)]
-    columns = [[*r.target[:4], r.frames[0]] for r in drawn]
+    columns = [[*r.labels[v3s.CLASSES], r.frames[0]] for r in drawn]
     together = np.corrcoef(np.array(columns).T) - np.eye(5)
     assert np.abs(together).max() < 0.06
     for rate in range(3):  # the window of the highest rate
-        starts = {int(r.frames[0]) for r in drawn if r.target[RATE] == rate}
+        starts = {int(r.frames[0]) for r in drawn if r.labels[RATE] == rate}
         assert starts == set(range(64 - 57 + 1))
 
 
@@ -146,20 +146,21 @@ def test_clips_of_a_video_are_sampled_independently():
     method = build(clips=2, task={"rates": [2, 4, 8]})
     rng = np.random.default_rng(0)
     pairs = [method.requests(rng, 64) for _ in range(3000)]
-    both = np.array([[*a.target[:4], *b.target[:4]] for a, b in pairs])
+    both = np.array([[*a.labels[v3s.CLASSES], *b.labels[v3s.CLASSES]] for a, b in pairs])
     assert np.abs(np.corrcoef(both.T) - np.eye(8)).max() < 0.08
 
 
 def test_requests_depend_on_the_generator_alone():
     method = build(frame_jitter=0.2)
     (a,), (b,) = (method.requests(np.random.default_rng([3, 7]), 64) for _ in range(2))
-    assert a.target == b.target
+    assert a.labels == b.labels
     np.testing.assert_array_equal(a.frames, b.frames)
 
 
 def test_span_is_that_of_the_highest_rate():
     method = build()
-    assert v3s.span(method.params, method.task, method.clip) == 57
+    reach = method.reach(method.params, method.task, method.clip)
+    assert (reach.key, reach.frames) == ("rates", 57)
 
 
 # ------------------------------------------------------------------------------------ loss
@@ -186,18 +187,18 @@ def test_loss_equals_the_equations():
     method = build(
         scale_weight=0.5, projection_weight=2.0, rate_weight=3.0, acceleration_weight=0.7
     ).double()
-    clips, target = torch.randn(12, 3, 8, 16, 16).double(), targets(method, 12)
-    assert (target[:, EXPONENT] == -1).any()
+    clips, labels = torch.randn(12, 3, 8, 16, 16).double(), draw_labels(method, 12)
+    assert (labels[:, EXPONENT] == -1).any()
     other = copy.deepcopy(method)
-    out = pretext.forward(method, [clips], torch.arange(12), target)
-    logits = other.head(other.encoder(other.transform(clips, target[:, 4:]))).tolist()
-    expected = written_out(method, logits, target[:, :4].numpy())
+    out = pretext.forward(method, [clips], torch.arange(12), labels)
+    logits = other.head(other.encoder(other.transform(clips, labels))).tolist()
+    expected = written_out(method, logits, labels[:, v3s.CLASSES].numpy())
     assert out["loss"].item() == pytest.approx(expected, rel=1e-6)
     first = 0
     for column, count in enumerate([3, 5, 4, 3]):
         right = [
             int(np.argmax(scores[first : first + count])) == label
-            for scores, label in zip(logits, target[:, column].tolist(), strict=True)
+            for scores, label in zip(logits, labels[:, column].tolist(), strict=True)
             if label >= 0
         ]
         name = ("scale", "projection", "rate", "acceleration")[column]
@@ -210,7 +211,9 @@ def test_chance_value(heads):
     method = build(task={"heads": heads})
     torch.nn.init.zeros_(method.head.weight)
     torch.nn.init.zeros_(method.head.bias)
-    out = pretext.forward(method, [torch.randn(6, 3, 8, 16, 16)], torch.arange(6), targets(method))
+    out = pretext.forward(
+        method, [torch.randn(6, 3, 8, 16, 16)], torch.arange(6), draw_labels(method)
+    )
     assert out["loss"].item() == pytest.approx(CHANCE, rel=1e-6)
 
 
@@ -226,12 +229,12 @@ def test_joint_labels_are_those_of_the_product():
 
 def test_joint_loss_is_of_the_product():
     method = build(task={"heads": "joint"}).double()
-    clips, target = torch.randn(12, 3, 8, 16, 16).double(), targets(method, 12)
+    clips, labels = torch.randn(12, 3, 8, 16, 16).double(), draw_labels(method, 12)
     other = copy.deepcopy(method)
-    out = pretext.forward(method, [clips], torch.arange(12), target)
-    logits = other.head(other.encoder(other.transform(clips, target[:, 4:])))
+    out = pretext.forward(method, [clips], torch.arange(12), labels)
+    logits = other.head(other.encoder(other.transform(clips, labels)))
     expected = 0.0
-    for scores, row in zip(logits.tolist(), target[:, :4].numpy().clip(0), strict=True):
+    for scores, row in zip(logits.tolist(), labels[:, v3s.CLASSES].numpy().clip(0), strict=True):
         label = np.ravel_multi_index(tuple(row.astype(int)), [3, 5, 4, 3])
         expected += math.log(sum(math.exp(s) for s in scores)) - scores[label]
     assert out["loss"].item() == pytest.approx(expected / 12, rel=1e-6)
@@ -252,9 +255,9 @@ def test_rows_without_room_do_not_count():
 def test_clips_pass_as_rows_with_their_own_targets():
     two, one = build(clips=2), build(clips=1)
     one.load_state_dict(two.state_dict())
-    clips, target = [torch.randn(5, 3, 8, 16, 16) for _ in range(2)], targets(two, 5)
-    a, b = target.chunk(2, dim=1)
-    together = pretext.forward(two, clips, torch.arange(5), target)
+    clips, labels = [torch.randn(5, 3, 8, 16, 16) for _ in range(2)], draw_labels(two, 5)
+    a, b = labels.chunk(2, dim=1)
+    together = pretext.forward(two, clips, torch.arange(5), labels)
     apart = pretext.forward(one, [torch.cat(clips)], torch.arange(10), torch.cat([a, b]))
     torch.testing.assert_close(together, apart)
 
@@ -266,7 +269,7 @@ def test_gradient_reaches_the_encoder_and_every_head():
         [torch.randn(6, 3, 8, 16, 16)],
         torch.arange(6),
         lambda x: x.backward(),
-        targets(method),
+        draw_labels(method),
     )
     assert not any(value.requires_grad for value in out.values())
     for name, parameter in method.encoder.named_parameters():
@@ -280,7 +283,7 @@ def test_a_weight_switches_its_head_off(off):
     names = ["scale_weight", "projection_weight", "rate_weight", "acceleration_weight"]
     method = build(**{names[off]: 0.0})
     clips = [torch.randn(6, 3, 8, 16, 16)]
-    pretext.forward(method, clips, torch.arange(6), targets(method))["loss"].backward()
+    pretext.forward(method, clips, torch.arange(6), draw_labels(method))["loss"].backward()
     parts = method.head.bias.grad.split([3, 5, 4, 3])
     assert [bool(part.abs().sum() > 0) for part in parts] == [k != off for k in range(4)]
 
@@ -322,8 +325,8 @@ def test_overfits_sixteen_videos():
     method = build(size=32, width=8, task={"rates": [2, 4, 8]})
     requests = [method.requests(np.random.default_rng([1, v]), 64)[0] for v in range(16)]
     clips = [torch.stack([playing(v, r.frames) for v, r in enumerate(requests)])]
-    target = torch.tensor([r.target for r in requests])
-    found = pretext.overfit(method, lambda step: (clips, target), 60)
+    labels = torch.tensor([r.labels for r in requests])
+    found = pretext.overfit(method, lambda step: (clips, labels), 60)
     assert found["loss"][-1] < 0.3 * CHANCE
     for name in v3s.TRANSFORMS:
         assert found[f"{name}_accuracy"][-1] > 0.8, name

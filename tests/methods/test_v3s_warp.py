@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import pretext
-from support.v3s_cases import SAMPLING, build, targets
+from support.v3s_cases import SAMPLING, build, draw_labels
 from videossl.data.loading.augment import MEAN, STD
 from videossl.methods import v3s
+from videossl.models.warp import sample
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -97,7 +98,7 @@ def test_warp_equals_plain_sampling(ratio, side):
     size, share = 12, v3s.zoom(SAMPLING["ratios"], v3s.lean(0.5))
     clips = torch.randn(2, 3, 2, size, size, dtype=torch.float64)
     rows = torch.tensor([row(1.0, "none", 0.5), row(ratio, side, 0.5)], dtype=torch.float64)
-    found = v3s.warp(clips, v3s.homographies(rows, share))
+    found = sample(clips, v3s.homographies(rows, share), centres=False)
     matrix = perspective(corners(ratio, side, 0.5, share))
     for channel in range(3):
         for time in range(2):
@@ -117,40 +118,40 @@ def test_no_border_is_ever_seen(low, place, ratio, side, size):
     share = v3s.zoom([1.0, ratio], v3s.lean(low))
     rows = torch.tensor([row(ratio, side, low + place * (1 - low))], dtype=torch.float64)
     ones = torch.ones(1, 3, 2, size, size, dtype=torch.float64)  # beyond the border is zero
-    torch.testing.assert_close(v3s.warp(ones, v3s.homographies(rows, share)), ones)
+    torch.testing.assert_close(sample(ones, v3s.homographies(rows, share), centres=False), ones)
 
 
 def test_no_draw_shows_a_border():
     method = build(task={"shortening": [0.3, 0.9]}, size=32).double()
-    numbers = targets(method, 200)[:, 4:].double()
+    labels = draw_labels(method, 200).double()
     ones = torch.ones(200, 3, 8, 32, 32, dtype=torch.float64)
-    torch.testing.assert_close(method.transform(ones, numbers), ones, atol=1e-5, rtol=0)
+    torch.testing.assert_close(method.transform(ones, labels), ones, atol=1e-5, rtol=0)
 
 
 def test_a_region_beyond_the_clip_would_show():
     rows = torch.tensor([row(2.0, "up", 0.5)])
     ones = torch.ones(1, 3, 2, 16, 16)
     share = 1.1 * v3s.zoom([2.0], v3s.lean(0.5))
-    assert v3s.warp(ones, v3s.homographies(rows, share)).min() < 0.9
+    assert sample(ones, v3s.homographies(rows, share), centres=False).min() < 0.9
 
 
 def test_without_transforms_nothing_changes():
     method = build(task={"ratios": [1.0], "sides": ["none"]})
     clips = torch.randn(4, 3, 8, 16, 16)
-    found = method.transform(clips, targets(method, 4)[:, 4:])
+    found = method.transform(clips, draw_labels(method, 4))
     torch.testing.assert_close(found, clips)
     assert found.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_autocast_changes_no_place_and_no_loss():
     method = build()
-    clips, target = torch.randn(4, 3, 8, 16, 16), targets(method, 4)
-    logits, labels = torch.randn(4, 15), target[:, :4].long()
+    clips, labels = torch.randn(4, 3, 8, 16, 16), draw_labels(method, 4)
+    logits, classes = torch.randn(4, 15), labels[:, v3s.CLASSES].long()
     with torch.autocast("cpu", torch.bfloat16):
-        inside = method.transform(clips, target[:, 4:]), method.recognise(logits, labels)[0]
-        out = pretext.forward(method, [clips], torch.arange(4), target)
-    assert torch.equal(inside[0], method.transform(clips, target[:, 4:]))
-    assert torch.equal(inside[1], method.recognise(logits, labels)[0])
+        inside = method.transform(clips, labels), method.recognise(logits, classes)[0]
+        out = pretext.forward(method, [clips], torch.arange(4), labels)
+    assert torch.equal(inside[0], method.transform(clips, labels))
+    assert torch.equal(inside[1], method.recognise(logits, classes)[0])
     assert out["loss"].dtype == torch.float32
 
 
@@ -170,7 +171,7 @@ def test_flicker_changes_frames_one_by_one():
 def test_flicker_is_applied_where_asked_for():
     method = build(frame_jitter=0.5, task={"ratios": [1.0], "sides": ["none"]})
     clips = torch.zeros(3, 3, 8, 16, 16)  # gray, so contrast does nothing
-    numbers = targets(method, 3)[:, 4:]
-    found = method.transform(clips, numbers)
+    labels = draw_labels(method, 3)
+    found = method.transform(clips, labels)
     level = (found * STD + MEAN).mean(dim=(1, 3, 4))
-    torch.testing.assert_close(level, MEAN * numbers[:, 3:11])
+    torch.testing.assert_close(level, MEAN * labels[:, v3s.FLICKER][:, :8])  # brightness

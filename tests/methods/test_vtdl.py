@@ -43,15 +43,20 @@ def clips(batch=BATCH, frames=8, size=16):
     return [torch.randn(batch, 3, frames, size, size) for _ in range(3)]
 
 
-def targets(missing=()):
+def draw_labels(missing=()):
     """Shares and frames of two blends, and whether the negative counts."""
     g = torch.Generator().manual_seed(3)
-    found = torch.zeros(BATCH, 5)
-    found[:, [0, 2]] = torch.rand(BATCH, 2, generator=g)
-    found[:, [1, 3]] = torch.randint(8, (BATCH, 2), generator=g).float()
-    found[:, 4] = 1
-    found[list(missing), 4] = 0
-    return found
+    shares = torch.rand(BATCH, 2, generator=g).unbind(dim=1)
+    frames = torch.randint(8, (BATCH, 2), generator=g).float().unbind(dim=1)
+    apart = torch.ones(BATCH)
+    apart[list(missing)] = 0
+    return torch.stack(vtdl.Drawn(shares[0], frames[0], shares[1], frames[1], apart), dim=1)
+
+
+def without_blends(labels):
+    none = torch.zeros(len(labels))
+    drawn = vtdl.Drawn(*labels.unbind(dim=1))
+    return torch.stack(drawn._replace(anchor_share=none, positive_share=none), dim=1)
 
 
 def filled(method, videos=1000):
@@ -72,8 +77,8 @@ def test_gaps_that_cannot_be():
 
 def test_span_is_that_of_the_closest_two_intervals():
     clip, tca = schema.Clip(frames=8, stride=4, size=16), schema.TCA(alpha=0, apply_to="anchor")
-    assert vtdl.span(spec(gap=9, least_gap=0), tca, clip) == 58
-    assert vtdl.span(spec(gap=9, least_gap=-5), tca, clip) == 53
+    assert vtdl.VTDL.reach(spec(gap=9, least_gap=0), tca, clip).frames == 58
+    assert vtdl.VTDL.reach(spec(gap=9, least_gap=-5), tca, clip).frames == 53
 
 
 @pytest.mark.parametrize("apply_to", ["anchor", "positive", "both"])
@@ -81,37 +86,38 @@ def test_each_role_gets_its_own_blend_and_the_negative_none(apply_to):
     method = filled(build(alpha=1.0, apply_to=apply_to))
     plain = copy.deepcopy(method)
     plain.tca = schema.TCA(alpha=0.0, apply_to="both")
-    batch, target = clips(), targets()
+    batch, labels = clips(), draw_labels()
     if apply_to != "both":  # as ``requests`` draws it
-        target[:, 2 if apply_to == "anchor" else 0] = 0
-    still = target.clone()
-    still[:, [0, 2]] = 0
+        other = "positive_share" if apply_to == "anchor" else "anchor_share"
+        drawn = vtdl.Drawn(*labels.unbind(dim=1))
+        labels = torch.stack(drawn._replace(**{other: torch.zeros(BATCH)}), dim=1)
+    still, drawn = without_blends(labels), vtdl.Drawn(*labels.unbind(dim=1))
     blended = [
-        vtdl.static_blend(batch[0], target[:, 0], target[:, 1]),
-        vtdl.static_blend(batch[1], target[:, 2], target[:, 3]),
+        vtdl.static_blend(batch[0], drawn.anchor_share, drawn.anchor_frame),
+        vtdl.static_blend(batch[1], drawn.positive_share, drawn.positive_frame),
         batch[2],
     ]
     video = torch.arange(BATCH)
     changed = copy.deepcopy(plain)(batch, video, still)["loss"].item()
     expected = plain(blended, video, still)["loss"].item()
-    found = method(batch, video, target)["loss"].item()
+    found = method(batch, video, labels)["loss"].item()
     assert found == pytest.approx(expected, rel=1e-6)
     assert abs(found - changed) > 1e-4
 
 
-def written_out(method, batch, video, target):
+def written_out(method, batch, video, labels):
     """The loss in plain numbers, from the networks' outputs."""
     anchor, positive, negative = batch
     anchor, positive = anchor.clone(), positive.clone()
     for row in range(len(video)):
         for clip, (share, frame) in zip(
-            (anchor, positive), target[row, :4].view(2, 2).tolist(), strict=True
+            (anchor, positive), labels[row, :4].view(2, 2).tolist(), strict=True
         ):
             still = clip[row, :, int(frame)].clone()
             for t in range(clip.shape[2]):
                 clip[row, :, t] = (1 - share) * clip[row, :, t] + share * still
     q, n = (method.head(method.encoder(c)).tolist() for c in (anchor, negative))
-    k = method.target(positive).tolist()
+    k = method.key_encoder(positive).tolist()
     queue = zip(method.queue.keys.tolist(), method.queue.videos.tolist(), strict=True)
     queue = [(key, owner) for key, owner in queue if owner >= 0]
 
@@ -124,7 +130,7 @@ def written_out(method, batch, video, target):
     for b, v in enumerate(video.tolist()):
         plus = term(q[b], k[b])
         minus = sum(term(q[b], key) for key, owner in queue if owner != v)
-        if target[b, 4] == 1:
+        if vtdl.Drawn(*labels[b]).apart == 1:
             minus += term(q[b], n[b])
         loss -= math.log(plus / (plus + minus)) / len(video)
     return loss
@@ -135,10 +141,10 @@ def test_loss_equals_the_equations(missing):
     method = build(temperature=0.2).double()
     filled(method, videos=0)
     method.queue.videos[40:50] = -1
-    batch, target = [c.double() for c in clips()], targets(missing).double()
+    batch, labels = [c.double() for c in clips()], draw_labels(missing).double()
     video = torch.tensor([0, 5, 63, 100, 41, 7])
-    expected = written_out(copy.deepcopy(method), batch, video, target)
-    out = method(batch, video, target)
+    expected = written_out(copy.deepcopy(method), batch, video, labels)
+    out = method(batch, video, labels)
     assert out["loss"].item() == pytest.approx(expected, rel=1e-6)
     assert out["temporal_negatives"].item() == pytest.approx(1 - len(missing) / BATCH)
 
@@ -146,11 +152,11 @@ def test_loss_equals_the_equations(missing):
 @pytest.mark.parametrize("missing", [(), range(BATCH)])
 def test_chance_value(missing):
     method = filled(build())
-    for head in (method.head, method.target.head):
+    for head in (method.head, method.key_encoder.head):
         torch.nn.init.zeros_(head.weight)
-    method.target.head.bias.data.copy_(method.head.bias)
+    method.key_encoder.head.bias.data.copy_(method.head.bias)
     method.queue.keys.copy_(losses.normalize(method.head.bias.detach()).expand(64, 16))
-    out = method(clips(), torch.arange(BATCH), targets(missing))  # all embeddings are the same
+    out = method(clips(), torch.arange(BATCH), draw_labels(missing))  # all embeddings are the same
     chance = math.log(64 + 2) if not missing else math.log(64 + 1)
     assert out["loss"].item() == pytest.approx(chance, rel=1e-5)
 
@@ -173,7 +179,7 @@ def test_what_a_masked_negative_shows_does_not_matter():
         batch[2][1] = level
         found.append(
             [
-                copy.deepcopy(method)(batch, video, targets(missing))["loss"].item()
+                copy.deepcopy(method)(batch, video, draw_labels(missing))["loss"].item()
                 for missing in ([1], [])
             ]
         )
@@ -183,19 +189,19 @@ def test_what_a_masked_negative_shows_does_not_matter():
 
 
 @pytest.mark.parametrize("detach", [False, True])
-def test_gradient_reaches_encoder_and_head_but_no_target_and_no_queue(detach):
+def test_gradient_reaches_encoder_and_head_but_no_key_encoder_and_no_queue(detach):
     method = filled(build(detach_negative=detach))
     batch = [c.requires_grad_() for c in clips()]
     seen = []
     out = method.training_step(
-        batch, torch.arange(BATCH), lambda x: seen.append(x) or x.backward(), targets()
+        batch, torch.arange(BATCH), lambda x: seen.append(x) or x.backward(), draw_labels()
     )
     assert len(seen) == 1
     assert not any(value.requires_grad for value in out.values())
     for name, p in [*method.encoder.named_parameters(), *method.head.named_parameters()]:
         assert p.grad is not None, name
         assert p.grad.abs().sum() > 0, name
-    assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in method.key_encoder.parameters())
     assert not any(b.requires_grad for b in method.queue.buffers())
     anchor, positive, negative = batch
     assert anchor.grad.abs().sum() > 0
@@ -211,7 +217,7 @@ def test_a_step_brings_the_key_closer_and_sends_the_negative_away():
     def similarities():
         with torch.no_grad():
             q, n = (method.head(method.encoder(c)) for c in (batch[0], batch[2]))
-            near = losses.cosine(q, method.target(batch[1]))
+            near = losses.cosine(q, method.key_encoder(batch[1]))
             return near.mean().item(), losses.cosine(q, n).mean().item()
 
     before = similarities()
@@ -219,7 +225,7 @@ def test_a_step_brings_the_key_closer_and_sends_the_negative_away():
     optimizer = torch.optim.SGD(parameters, lr=0.01)
     for _ in range(3):
         optimizer.zero_grad()
-        method.training_step(batch, video, lambda x: x.backward(), targets())
+        method.training_step(batch, video, lambda x: x.backward(), draw_labels())
         filled(method)
         optimizer.step()
     after = similarities()
@@ -231,8 +237,8 @@ def test_temporal_accuracy_compares_key_and_negative(swapped):
     method = filled(build(alpha=0.0)).eval()
     anchor = torch.randn(BATCH, 3, 8, 16, 16)
     order = [anchor, anchor.flip(0) * 3, anchor] if swapped else [anchor, anchor, anchor.flip(0)]
-    method.target.encoder.eval()
-    out = method(order, torch.arange(BATCH), targets() * torch.tensor([0, 0, 0, 0, 1.0]))
+    method.key_encoder.encoder.eval()
+    out = method(order, torch.arange(BATCH), without_blends(draw_labels()))
     assert out["temporal_accuracy"].item() == (0.0 if swapped else 1.0)
     masked = method(order, torch.arange(BATCH), torch.zeros(BATCH, 5))
     assert masked["temporal_accuracy"].item() == 1
@@ -241,10 +247,11 @@ def test_temporal_accuracy_compares_key_and_negative(swapped):
 
 def test_queue_gets_the_keys_of_the_blended_positives():
     method = build()
-    batch, video, target = clips(), torch.arange(BATCH) + 20, targets()
-    shown = vtdl.static_blend(batch[1], target[:, 2], target[:, 3])
-    expected = losses.normalize(copy.deepcopy(method).target(shown))
-    method(batch, video, target)
+    batch, video, labels = clips(), torch.arange(BATCH) + 20, draw_labels()
+    drawn = vtdl.Drawn(*labels.unbind(dim=1))
+    shown = vtdl.static_blend(batch[1], drawn.positive_share, drawn.positive_frame)
+    expected = losses.normalize(copy.deepcopy(method).key_encoder(shown))
+    method(batch, video, labels)
     torch.testing.assert_close(method.queue.keys[:BATCH], expected)
     assert method.queue.videos[:BATCH].tolist() == video.tolist()
     assert method.queue.videos[BATCH:].eq(-1).all()
@@ -257,19 +264,19 @@ def test_a_videos_own_keys_never_push_it_away(own):
     batch, video = clips(), torch.full((BATCH,), 3)
     moved = copy.deepcopy(method)
     moved.queue.keys[:40] = losses.normalize(torch.randn(40, 16))
-    a, b = (m(batch, video, targets())["loss"].item() for m in (method, moved))
+    a, b = (m(batch, video, draw_labels())["loss"].item() for m in (method, moved))
     assert (a == b) == own
 
 
-def test_target_follows_with_constant_momentum():
+def test_key_encoder_follows_with_constant_momentum():
     method = build(momentum=0.75)
-    before = [p.clone() for p in method.target.parameters()]
+    before = [p.clone() for p in method.key_encoder.parameters()]
     online = [*method.encoder.parameters(), *method.head.parameters()]
     for parameter in online:
         parameter.data.add_(1.0)
     method.after_step(0.9)
-    for old, new, target in zip(before, method.target.parameters(), online, strict=True):
-        torch.testing.assert_close(new, 0.75 * old + 0.25 * target)
+    for old, new, goal in zip(before, method.key_encoder.parameters(), online, strict=True):
+        torch.testing.assert_close(new, 0.75 * old + 0.25 * goal)
 
 
 # ------------------------------------------------------------------------------------ learning
@@ -294,7 +301,7 @@ def test_tells_videos_and_intervals_of_sixteen_videos_apart():
             torch.stack([playing(v, int(r[part].frames[0])) for v, r in enumerate(drawn)])
             for part in range(3)
         ]
-        return batch, torch.tensor([[x for r in row for x in r.target] for row in drawn])
+        return batch, torch.tensor([[x for r in row for x in r.labels] for row in drawn])
 
     found = pretext.overfit(method, batch_of, 40)
     last = {name: values[-5:].mean() for name, values in found.items()}

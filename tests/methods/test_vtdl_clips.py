@@ -42,14 +42,14 @@ def test_the_negative_is_another_interval_or_does_not_count(
     least = max(gap - shrink, 1 - length)
     method = build(frames=frames, stride=stride, gap=gap, least_gap=least)
     anchor, positive, negative = method.requests(np.random.default_rng(seed), num_frames)
-    assert [r.view for r in (anchor, positive, negative)] == [0, 1, 2]
+    assert [r.draw_id for r in (anchor, positive, negative)] == [0, 1, 2]
     assert [r.kind for r in (anchor, positive, negative)] == ["augmented"] * 3
     np.testing.assert_array_equal(anchor.frames, positive.frames)
     for r in (anchor, positive, negative):
         assert r.frames.shape == (frames,)
         assert r.frames.dtype == np.int64
         assert 0 <= r.frames.min() <= r.frames.max() < num_frames
-    (counts,) = negative.target
+    (counts,) = negative.labels
     assert counts == (num_frames >= 2 * length + least)
     if counts:  # then nothing loops, and frames between the two can be read off
         early, late = sorted((anchor.frames, negative.frames), key=lambda f: f[0])
@@ -92,17 +92,17 @@ def test_blends_are_drawn_for_the_clips_they_apply_to(seed, alpha, apply_to):
     method = build(alpha=alpha, apply_to=apply_to)
     anchor, positive, negative = method.requests(np.random.default_rng(seed), 90)
     for role, request in (("anchor", anchor), ("positive", positive)):
-        share, frame = request.target
+        share, frame = request.labels
         assert 0 <= share <= alpha
         assert frame in range(8)
         if apply_to not in (role, "both"):
             assert share == 0
-    assert negative.target == (1.0,)
+    assert negative.labels == (1.0,)
 
 
 def test_shares_and_frames_are_uniform_and_independent():
     method, rng = build(alpha=0.4), np.random.default_rng(0)
-    drawn = [[r.target for r in method.requests(rng, 90)[:2]] for _ in range(4000)]
+    drawn = [[r.labels for r in method.requests(rng, 90)[:2]] for _ in range(4000)]
     for values in np.array(drawn).transpose(1, 2, 0):  # of a role: (2, draws)
         shares, frames = values
         np.testing.assert_allclose(
@@ -118,7 +118,7 @@ def test_requests_depend_on_the_generator_alone():
     a, b = (method.requests(np.random.default_rng([3, 7]), 90) for _ in range(2))
     for x, y in zip(a, b, strict=True):
         np.testing.assert_array_equal(x.frames, y.frames)
-        assert x.target == y.target
+        assert x.labels == y.labels
 
 
 # ------------------------------------------------------------------------------------ TCA

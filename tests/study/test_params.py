@@ -69,6 +69,7 @@ def put(key: str, value: Any) -> dict[str, Any]:
             "methods.rspnet.speeds = [1, 99]: needs 2773 frames, more than every video has",
         ),
         ("methods.rspnet.speeds", [2, 2], "speeds = [2, 2]: must differ from one another"),
+        ("methods.hdc.bn_group", 5, "methods.hdc.bn_group = 5: must divide the 32 videos that are"),
         ("methods.rho_moco.queue", 4, "methods.rho_moco.queue = 4: must hold at least one batch"),
         (
             "pretrain.short.clip.stride",

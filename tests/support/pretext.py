@@ -20,7 +20,7 @@ from videossl.study import params, schema
 from videossl.study.registry import METHODS
 
 VIDEOS, FRAMES, SIDE = 16, 24, 24
-NO_TARGET = torch.empty(16, 0)
+NO_LABELS = torch.empty(16, 0)
 CLIP = schema.Clip(frames=4, stride=2, size=16)
 SGD = schema.Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4, **PLAIN)
 WARM = SGD.model_copy(update={"warmup_epochs": 1})
@@ -79,6 +79,13 @@ def build(name: str, seed: int = 0, changes: Mapping[str, Any] | None = None) ->
     return import_module(METHODS[name]).build(spec, task, CLIP, encoder)
 
 
+def budget(accumulate: int = 1) -> schema.Pretrain:
+    """Pretraining on batches of eight."""
+    study = params.load(ROOT / "params.yaml")
+    changes = {"batch_size": 8, "accumulate": accumulate, "compile": False}
+    return next(iter(study.pretrain.values())).model_copy(update=changes)
+
+
 def batches(method: Method, batch_size: int = 8) -> TrainBatches:
     """All videos, in batches."""
     entry = method.params.motion
@@ -89,10 +96,10 @@ def batches(method: Method, batch_size: int = 8) -> TrainBatches:
 
 
 def forward(
-    method: Method, clips: list[Tensor], video: Tensor, target: Tensor
+    method: Method, clips: list[Tensor], video: Tensor, labels: Tensor
 ) -> dict[str, Tensor]:
-    """The loss of clips, as ``data.views`` gives them."""
-    return method(method.prepare(clips, target), video, target)
+    """The loss of clips, as ``to_device_clips`` gives them."""
+    return method(method.prepare(clips, labels), video, labels)
 
 
 def step(
@@ -100,10 +107,10 @@ def step(
     clips: list[Tensor],
     video: Tensor,
     backward: Callable[[Tensor], None],
-    target: Tensor,
+    labels: Tensor,
 ) -> dict[str, Tensor]:
     """Loss and gradients of the same."""
-    return method.training_step(method.prepare(clips, target), video, backward, target)
+    return method.training_step(method.prepare(clips, labels), video, backward, labels)
 
 
 def overfit(
@@ -115,7 +122,7 @@ def overfit(
     """Train on sixteen videos, as the loop does.
 
     Args:
-        batch_of: clips of the sixteen and their target, by the number of the step.
+        batch_of: clips of the sixteen and their labels, by the number of the step.
         steps: how many.
         lr: of AdamW.
 
@@ -125,9 +132,9 @@ def overfit(
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=lr)
     history = []
     for number in range(steps):
-        clips, target = batch_of(number)
+        clips, labels = batch_of(number)
         optimizer.zero_grad()
-        out = step(method, clips, torch.arange(16), lambda x: x.backward(), target)
+        out = step(method, clips, torch.arange(16), lambda x: x.backward(), labels)
         optimizer.step()
         method.after_step((number + 1) / steps)
         history.append({name: value.item() for name, value in out.items()})

@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE.parent))
 from support import pretext  # noqa: E402
 from videossl import distributed  # noqa: E402
 from videossl.job import Job  # noqa: E402
-from videossl.models.batchnorm import synchronise  # noqa: E402
+from videossl.methods.base import MomentumEncoder  # noqa: E402
 from videossl.train import loop, pretrain  # noqa: E402
 
 
@@ -35,28 +35,30 @@ def leave_out_norms(module: nn.Module) -> None:
             leave_out_norms(child)
 
 
-def main(name: str, out: Path, accumulate: int, norms: str, clip_norm: float) -> None:
+def main(name: str, out: Path, accumulate: int, group: str, clip_norm: float) -> None:
     """Write this rank's final state and curve.
 
     Args:
         name: of the method.
         out: the folder for them.
         accumulate: parts of a batch.
-        norms: ``sync``, over all ranks; ``apart``, per rank; ``shuffle``, so and with shuffled
-            keys; ``none``, no batch norm but shuffled keys.
+        group: of batch norm: ``all`` or a number; ``none``, no batch norm but keys shuffled over
+            groups of 2; after ``unshuffled-``, so, but with keys in the order of their queries.
         clip_norm: limit of the gradient.
     """
     torch.set_num_threads(1)
     with distributed.joined():
         method = pretext.build(name).double()
-        if distributed.active() and norms == "sync":
-            synchronise(method, torch.device("cpu"))
-        if norms == "none":
+        budget = pretext.budget(accumulate)
+        number = group.removeprefix("unshuffled-")
+        bn_group = "all" if number == "all" else 2 if number == "none" else int(number)
+        pretrain._spread(method, budget, bn_group)
+        if number == "none":
             leave_out_norms(method)
-        if norms in ("shuffle", "none"):
+        if number != group:
             for module in method.modules():
-                if hasattr(module, "shuffle"):
-                    module.shuffle = True
+                if isinstance(module, MomentumEncoder):
+                    module.group = 0
         job = Job("pretrain", {"row": name, "seed": "0"}, {}, out, out / "scratch", 1, {})
         spec = pretext.SGD.model_copy(update={"clip_norm": clip_norm})
         recipe = loop.Recipe(spec, 2, 16, "float32", 0, accumulate)

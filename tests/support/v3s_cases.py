@@ -40,9 +40,9 @@ def build(frames=8, size=16, width=4, task=None, **changes):
     return v3s.build(schema.V3S(**{**params, **changes}), sampling, clip, encoder)
 
 
-def targets(method, batch=6, num_frames=64, seed=0):
+def draw_labels(method, batch=6, num_frames=64, seed=0):
     rows = [
-        [x for r in method.requests(np.random.default_rng([seed, b]), num_frames) for x in r.target]
+        [x for r in method.requests(np.random.default_rng([seed, b]), num_frames) for x in r.labels]
         for b in range(batch)
     ]
     return torch.tensor(rows)

@@ -17,9 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from support import pretext
 from support.study import ROOT
 from videossl import distributed
-from videossl.methods.base import MomentumEncoder
-from videossl.models.batchnorm import GlobalBatchNorm, synchronise
-from videossl.study import params
+from videossl.models.batchnorm import GlobalBatchNorm, GroupedBatchNorm
 from videossl.study.registry import METHODS
 from videossl.train import pretrain
 
@@ -31,17 +29,17 @@ def train(
     out: Path,
     world: int,
     accumulate: int = 1,
-    norms: str = "sync",
+    group: int | str = "all",
     clip_norm: float = 0.0,
 ) -> list[Any]:
     """Final states of all ranks."""
-    folder = out / f"{world}-{accumulate}-{norms}"
+    folder = out / f"{world}-{accumulate}-{group}"
     folder.mkdir(parents=True)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--log-dir", str(out)]
     command = [
         sys.executable,
         *([*launcher, "--nproc-per-node", str(world)] if world > 1 else []),
-        *(str(SCRIPT), name, str(folder), str(accumulate), norms, str(clip_norm)),
+        *(str(SCRIPT), name, str(folder), str(accumulate), str(group), str(clip_norm)),
     ]
     done = subprocess.run(
         command,
@@ -89,30 +87,46 @@ def test_parts_of_a_step_are_spread_over_ranks_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_shuffled_keys_agree_on_all_ranks(tmp_path: Path) -> None:
-    first, second = train("rho_moco", tmp_path, 2, norms="shuffle")
-    assert int(first["state"]["target.calls"]) == 8  # 2 clips x 4 steps
-    learnt = {
-        key: value
-        for key, value in first["state"].items()
-        if "running" not in key and "tracked" not in key
-    }
-    assert_close(learnt, {key: second["state"][key] for key in learnt})
+@pytest.mark.parametrize(
+    ("name", "group", "accumulate"),
+    [
+        ("rho_moco", 2, 1),  # groups on each rank, keys shuffled over all
+        ("rspnet", 4, 1),  # a rank's rows
+        ("rho_simclr", 8, 1),  # a group on both ranks
+        ("vtdl", 4, 2),  # a rank has two rows of a part
+        ("order_geometry", 4, 1),  # several clips of a video in one call
+        ("v3s", 8, 1),
+    ],
+)
+def test_groups_of_batch_norm_are_the_same_on_two_ranks(
+    name: str, group: int, accumulate: int, tmp_path: Path
+) -> None:
+    (one,) = train(name, tmp_path, 1, accumulate, group)
+    for rank in train(name, tmp_path, 2, accumulate, group):
+        assert_close(one["state"], rank["state"])
+    if name == "rho_moco":
+        assert int(one["state"]["key_encoder.calls"]) == 8  # 2 clips x 4 steps, one rank too
+        (whole,) = train(name, tmp_path, 1)
+        key = next(k for k in whole["state"] if k.startswith("encoder.") and k.endswith("weight"))
+        assert not torch.allclose(whole["state"][key], one["state"][key], rtol=1e-3)
 
 
 @pytest.mark.slow
 def test_shuffled_keys_come_back_to_their_queries(tmp_path: Path) -> None:
-    (one,) = train("rho_moco", tmp_path, 1, norms="none")
-    for rank in train("rho_moco", tmp_path, 2, norms="none"):
-        assert int(rank["state"].pop("target.calls")) == 8
-        assert_close({k: v for k, v in one["state"].items() if k != "target.calls"}, rank["state"])
+    (one,) = train("rho_moco", tmp_path, 1, group="unshuffled-none")
+    assert int(one["state"].pop("key_encoder.calls")) == 0
+    for world in (1, 2):
+        for rank in train("rho_moco", tmp_path, world, group="none"):
+            assert int(rank["state"].pop("key_encoder.calls")) == 8
+            assert_close(one["state"], rank["state"])
 
 
 @pytest.mark.slow
 def test_shuffled_keys_have_the_statistics_of_other_rows(tmp_path: Path) -> None:
-    apart, shuffled = (train("rho_moco", tmp_path, 2, norms=n)[0] for n in ("apart", "shuffle"))
-    key = next(k for k in apart["state"] if k.startswith("target.") and "running_mean" in k)
-    assert not torch.allclose(apart["state"][key], shuffled["state"][key], rtol=1e-3)
+    apart, shuffled = (train("rho_moco", tmp_path, 1, 1, g)[0] for g in ("unshuffled-2", 2))
+    for state in (apart["state"], shuffled["state"]):
+        state["keys"] = state["queue.keys"][state["queue.videos"] >= 0]
+    assert not torch.allclose(apart["state"]["keys"], shuffled["state"]["keys"], rtol=1e-3)
 
 
 @pytest.mark.slow
@@ -125,19 +139,25 @@ def test_the_gradient_of_all_ranks_is_clipped(tmp_path: Path) -> None:
         assert_close(one["state"], rank["state"])
 
 
-@pytest.mark.parametrize("sync_bn", [True, False])
-def test_a_run_on_several_ranks_switches_on_what_its_batch_norm_needs(
-    sync_bn: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("world", "group"), [(2, "all"), (1, "all"), (1, 4), (2, 4), (2, 8)])
+def test_a_run_switches_on_what_its_batch_norm_needs(
+    world: int, group: int | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "active", lambda: True)
+    monkeypatch.setattr(distributed, "active", lambda: world > 1)
+    monkeypatch.setattr(distributed, "world", lambda: world)
     method = pretext.build("rho_moco")
-    spec = params.load(ROOT / "params.yaml").pretrain.model_copy(update={"sync_bn": sync_bn})
-    pretrain._spread(method, spec)
+    pretrain._spread(method, pretext.budget(), group)
     layers = [m for m in method.modules() if isinstance(m, _BatchNorm)]
-    kinds = (GlobalBatchNorm, torch.nn.SyncBatchNorm)
     assert len(layers) >= 10  # the online encoder and the one of the keys
-    assert all(isinstance(m, kinds) == sync_bn for m in layers)
-    assert all(m.shuffle != sync_bn for m in method.modules() if isinstance(m, MomentumEncoder))
+    grouped = [m for m in layers if isinstance(m, GroupedBatchNorm)]
+    synchronised = [m for m in layers if isinstance(m, GlobalBatchNorm | torch.nn.SyncBatchNorm)]
+    if group == "all":
+        assert not grouped
+        assert len(synchronised) == (len(layers) if world > 1 else 0)
+    else:
+        assert [(m.group, m.rows) for m in grouped] == [(group, 8 // world)] * len(layers)
+    several = group not in ("all", 8)
+    assert method.key_encoder.group == (group if several else 0)
 
 
 @given(parts=st.integers(1, 5), per=st.integers(1, 6), world=st.integers(1, 5))
@@ -162,17 +182,3 @@ def test_one_rank_is_no_rank() -> None:
     assert distributed.any_of(True, torch.device("cpu"))
     distributed.average([x])
     assert distributed.averaged({"a": x[0]}) == {"a": x[0]}
-
-
-def test_synchronising_keeps_names_tensors_and_evaluation() -> None:
-    torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 1), torch.nn.BatchNorm3d(4, eps=1e-3))
-    module(torch.randn(2, 3, 2, 4, 4))
-    module.eval()
-    x = torch.randn(2, 3, 2, 4, 4)
-    before, state, weight = module(x), module.state_dict(), module[1].weight
-    synchronise(module, torch.device("cpu"))
-    assert isinstance(module[1], GlobalBatchNorm)
-    assert module[1].weight is weight
-    assert list(module.state_dict()) == list(state)
-    assert torch.equal(module(x), before)

@@ -69,8 +69,8 @@ class Recorded(Task):
 
     def __post_init__(self) -> None:
         self.net = Net()
-        self.target = MomentumEncoder(self.net, nn.Identity())
-        self.module = nn.ModuleList([self.net, self.target])
+        self.slow = MomentumEncoder(self.net, nn.Identity())
+        self.module = nn.ModuleList([self.net, self.slow])
         self.start = self.weights()
 
     def weights(self) -> Arrays:
@@ -88,9 +88,9 @@ class Recorded(Task):
         return {"loss": loss.detach()}
 
     def after_step(self, progress):
-        self.target.update(self.net, nn.Identity(), 0.75)
-        target = {n: getattr(self.target.encoder, n).numpy().copy() for n in TRAINED}
-        self.events.append(("after", (progress, target)))
+        self.slow.update(self.net, nn.Identity(), 0.75)
+        slow = {n: getattr(self.slow.encoder, n).numpy().copy() for n in TRAINED}
+        self.events.append(("after", (progress, slow)))
 
     def before(self, optimizer, args, kwargs):
         rates = {group["lr"] for group in optimizer.param_groups}

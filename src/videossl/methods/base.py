@@ -15,15 +15,16 @@ from videossl import distributed
 from videossl.data.loading.sampling import ClipRequest
 from videossl.distributed import gather
 from videossl.job import UserError
+from videossl.needs import OneClip
 
 
-class Method(nn.Module, ABC):
+class Method(OneClip, nn.Module, ABC):
     """A pretext task around a backbone.
 
-    A method's module offers ``build(params, task, clip, encoder)`` and
-    ``span(params, task, clip)``, the source frames one window of it covers. The training loop does,
-    for each batch: the clips of ``requests`` -> ``prepare`` -> ``training_step`` -> optimizer ->
-    ``after_step``.
+    A method's module offers ``build(params, task, clip, encoder)``. What it needs of a video is
+    declared by its kind (``videossl.needs``): one clip, unless the class names another kind before
+    this one. The training loop does, for each batch: the clips of ``requests`` -> ``prepare`` ->
+    ``training_step`` -> optimizer -> ``after_step``.
     Everything that must survive a restart is a parameter or a buffer.
 
     Attributes:
@@ -42,30 +43,30 @@ class Method(nn.Module, ABC):
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """Which clips of a video of ``num_frames`` frames one step needs; always as many."""
 
-    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
+    def prepare(self, clips: list[Tensor], labels: Tensor) -> list[Tensor]:
         """What can be made of a batch without the network, and without random numbers.
 
-        On the CPU it runs ahead, beside the step before. As they are, unless a method says more.
+        On the CPU it runs ahead, beside the step before. Default: returns the clips unchanged.
 
         Args:
             clips: one tensor per request, in the order of ``requests``: (B, 3, T, S, S), or what
-                ``data.views`` makes of other kinds.
-            target: see ``forward``.
+                ``to_device_clips`` makes of other kinds.
+            labels: see ``forward``.
         """
         return clips
 
     @abstractmethod
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """The loss of one batch; a queue, where there is one, moves on.
 
         Args:
             clips: what ``prepare`` returned.
             video: (B,) int64, which video each row comes from.
-            target: (B, N) float32, the targets of a row's requests one after another: labels and
-                random numbers that go with the clips. Drawn there and not here, they do not depend
-                on batches or ranks.
+            labels: (B, N) float32, the labels of a row's requests one after another: classes,
+                parameters and chances that go with the clips. Drawn there and not here, they do
+                not depend on batches or ranks.
 
         Returns:
             ``loss``, a scalar with gradient, and detached scalar metrics.
@@ -76,14 +77,14 @@ class Method(nn.Module, ABC):
         clips: list[Tensor],
         video: Tensor,
         backward: Callable[[Tensor], None],
-        target: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Loss and gradients of one batch; returns detached scalars, ``loss`` among them.
 
         ``backward`` adds the gradients of a scalar. A method may call it several times, to hold
         the activations of one clip only; the scalars then add up to ``loss``.
         """
-        out: dict[str, Tensor] = self(clips, video, target)
+        out: dict[str, Tensor] = self(clips, video, labels)
         backward(out["loss"])
         return {name: value.detach() for name, value in out.items()}
 
@@ -99,11 +100,13 @@ class MomentumEncoder(nn.Module):
     is in train mode, so BN uses the statistics of its own batch; its running statistics are its own
     too: kept in checkpoints, not averaged with the online ones, and never read.
 
-    On several ranks with batch norm per rank, ``shuffle`` gives each rank rows of all ranks: else a
-    query and its key share a batch's statistics, which give them away (MoCo, section 3.3).
+    With batch norm over groups of clips, ``shuffle_over`` spreads each group of queries over groups
+    of keys: else a query and its key share a group's statistics, which give them away (MoCo,
+    section 3.3). The order is that of the global batch, on one rank too.
 
     Attributes:
-        calls: () int64, how often it ran: seeds the shuffle.
+        calls: () int64, how often it ran shuffled: seeds the shuffle.
+        group: clips in a group of batch norm, 0 for no shuffle.
     """
 
     calls: Tensor
@@ -112,26 +115,31 @@ class MomentumEncoder(nn.Module):
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
         self.head = copy.deepcopy(head)
-        self.shuffle = False
+        self.group = 0
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.requires_grad_(False)
 
     @torch.no_grad()
     def forward(self, clip: Tensor) -> Tensor:
         """Head of backbone of a clip (B, 3, T, S, S), without gradient."""
-        if self.shuffle and distributed.active():
+        if self.group:
             return self._shuffled(clip)
         out: Tensor = self.head(self.encoder(clip))
         return out
 
+    def shuffle_over(self, group: int) -> None:
+        """From now on shuffle keys over groups of ``group`` clips: fewer than the global batch."""
+        self.group = group
+
     def _shuffled(self, clip: Tensor) -> Tensor:
         everything = distributed.gather(clip)
-        order = distributed.shuffled(len(everything), int(self.calls)).to(clip.device)
+        order = shuffled(len(everything), self.group, int(self.calls)).to(clip.device)
         self.calls += 1
-        mine = self.head(self.encoder(everything[order[distributed.share(len(everything))]]))
+        own = distributed.share(len(everything))
+        mine = self.head(self.encoder(everything[order[own]]))
         # a head may give several embeddings: rows are its next to last axis
         rows = distributed.gather(mine.movedim(-2, 0))
-        back: Tensor = rows[order.argsort()][distributed.share(len(everything))].movedim(0, -2)
+        back: Tensor = rows[order.argsort()][own].movedim(0, -2)
         return back
 
     @torch.no_grad()
@@ -140,6 +148,25 @@ class MomentumEncoder(nn.Module):
         online: list[Tensor] = [*encoder.parameters(), *head.parameters()]
         own: list[Tensor] = [*self.encoder.parameters(), *self.head.parameters()]
         torch._foreach_lerp_(own, online, 1 - momentum)
+
+
+def shuffled(count: int, group: int, seed: int) -> Tensor:
+    """A random order of a global batch, the same on all ranks, that keeps no group together.
+
+    Args:
+        count: rows of the global batch, a multiple of ``group`` and more than it.
+        group: consecutive rows that share statistics, before and after.
+        seed: of the order.
+
+    Returns:
+        (count,) int64.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(count, generator=generator)
+        origins = order.view(-1, group) // group
+        if not (origins == origins[:, :1]).all(dim=1).any():
+            return order
 
 
 class Queue(nn.Module):

@@ -5,7 +5,7 @@ Video Representation Learning", WACV 2022. Spatial contrast: two augmentations o
 maps pooled over space with the time axis kept. Temporal contrast: two windows of a video, augmented
 too, maps pooled over time and space. Both at several stages, each with its own weight and head.
 
-What the paper leaves open to us is our reading, and ``docs/methods/hdc.md`` says so: above all, a
+What the paper leaves open is our interpretation, and ``docs/methods/hdc.md`` says so: above all, a
 time step of spatial contrast is told from the same step of other videos, never from other steps of
 its own; and both views of a pair are queries, as in SimCLR.
 """
@@ -159,7 +159,7 @@ class HDC(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.clip = params, clip
-        self.span = span(params, hierarchy, clip)
+        self.span = self.reach(params, hierarchy, clip).frames
         self.depth = len(hierarchy.spatial)
         widths = cast(Backbone, encoder).stage_features
         if len(widths) < self.depth:
@@ -186,12 +186,12 @@ class HDC(Method):
             starts.append(there)
         length, stride = self.clip.frames, self.clip.stride
         return [
-            ClipRequest(sampling.window(num_frames, start, length, stride), view)
-            for view, start in enumerate(starts)
+            ClipRequest(sampling.window(num_frames, start, length, stride), draw_id)
+            for draw_id, start in enumerate(starts)
         ]
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``; ``clips`` are v1, v2 and v3, as far as they are asked for."""
         anchor, *others = (self._levels(clip) for clip in clips)
@@ -211,11 +211,6 @@ class HDC(Method):
             for level, similarity in zip(subtask.levels, found["similarity"], strict=True):
                 metrics[f"{name}_similarity_{level + 1}"] = similarity
         return {"loss": torch.stack(parts).sum(), **metrics}
-
-
-def span(params: schema.HDC, hierarchy: schema.Hierarchy, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return sampling.span(clip.frames, clip.stride)
 
 
 def build(

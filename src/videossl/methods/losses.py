@@ -1,4 +1,4 @@
-"""Losses of the pretext tasks, as pure functions of tensors.
+"""Losses of the pretext tasks, as functions of tensors.
 
 Every function works in float32 or wider, whatever precision its inputs and an enclosing autocast
 have: at temperature 0.07 a bfloat16 cosine is off by up to 0.06 in the logit.
@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from videossl import distributed
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -63,15 +65,43 @@ def info_nce(
     Returns:
         A scalar; 0 for a query with one positive and no negative left.
     """
+    each = info_nce_rows(query, positives, negatives, temperature, negative_mask, reduction)
+    return each.mean()
+
+
+def info_nce_rows(
+    query: Tensor,
+    positives: Tensor,
+    negatives: Tensor | None,
+    temperature: float,
+    negative_mask: Tensor | None = None,
+    reduction: Literal["sum_in_log", "mean_of_losses"] = "sum_in_log",
+) -> Tensor:
+    """``info_nce`` of each query, (B,)."""
     positive = cosine(query.unsqueeze(1), positives) / temperature  # (B, P)
     if negatives is None:
         negatives = query.new_empty(0, query.shape[1])
     negative = _logits(query, negatives, negative_mask, temperature)  # (B, K)
     if reduction == "sum_in_log":
         everything = torch.cat([positive, negative], dim=1).logsumexp(dim=1)
-        return (everything - positive.logsumexp(dim=1)).mean()
+        return everything - positive.logsumexp(dim=1)
     rest = negative.logsumexp(dim=1, keepdim=True)  # (B, 1)
-    return (torch.logaddexp(positive, rest) - positive).mean()
+    return (torch.logaddexp(positive, rest) - positive).mean(dim=1)
+
+
+def counted_mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Mean of each column over the counted rows of all ranks; 0 without any.
+
+    Args:
+        values: (B, ...), this rank's rows.
+        counted: of the same shape, which values count.
+
+    Returns:
+        (...), whose mean over ranks is the mean in one process with all rows.
+    """
+    weight = counted.to(values.dtype)
+    count = distributed.total(weight.sum(0)).clamp(min=1)
+    return (values * weight).sum(0) * distributed.world() / count
 
 
 def ranking(positive_similarity: Tensor, negative_similarity: Tensor, margin: float) -> Tensor:

@@ -15,27 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videossl import distributed
 from videossl.data.loading import sampling
 from videossl.data.loading.sampling import ClipRequest
 from videossl.methods import losses
 from videossl.methods.base import Method, MomentumEncoder, Queue
 from videossl.models.heads import MLP
 from videossl.models.slow import FRAMEWISE, Slow
+from videossl.needs import EdgesClip
 from videossl.study import schema
-
-
-def scale(kept: Tensor) -> Tensor:
-    """Mean over a rank's rows, 0 where not ``kept`` -> part of the mean over all kept rows.
-
-    Args:
-        kept: (B,) bool, the same number of rows on every rank.
-
-    Returns:
-        A scalar factor; the products' mean over ranks is the mean over the kept rows of all ranks.
-    """
-    count = distributed.total(kept.float().sum()).clamp(min=1)
-    return len(kept) * distributed.world() / count
 
 
 def contrast(
@@ -54,13 +41,11 @@ def contrast(
     Returns:
         A scalar whose mean over ranks is the mean over all ranks' kept rows; 0 if there is none.
     """
-    # a row without negatives has neither loss nor gradient
-    mask = mask | ~kept.unsqueeze(1)
-    loss = losses.info_nce(query, key.unsqueeze(1), bank, temperature, mask)
-    return loss * scale(kept)
+    each = losses.info_nce_rows(query, key.unsqueeze(1), bank, temperature, mask)
+    return losses.counted_mean(each, kept)
 
 
-class MoDist(Method):
+class MoDist(EdgesClip, Method):
     """The method; its clips are query and key of frames, then query and key of flow edges.
 
     The published motion pathway has 50 layers, an eighth of the visual one's channels and 16
@@ -81,9 +66,9 @@ class MoDist(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.task, self.clip = params, task, clip
-        self.span = span(params, task, clip)
+        self.span = self.reach(params, task, clip).frames
         self.head = MLP([self.num_features, params.hidden, params.dim], batch_norm=False)
-        self.target = MomentumEncoder(encoder, self.head)
+        self.key_encoder = MomentumEncoder(encoder, self.head)
         self.queue = Queue(params.queue, params.dim)
         self.two = task.motion_weight > 0 or task.cross_weight > 0
         if self.two:
@@ -91,7 +76,7 @@ class MoDist(Method):
             self.motion_head = MLP(
                 [self.motion.num_features, params.hidden, params.dim], batch_norm=False
             )
-            self.motion_target = MomentumEncoder(self.motion, self.motion_head)
+            self.motion_key_encoder = MomentumEncoder(self.motion, self.motion_head)
             self.motion_queue = Queue(params.queue, params.dim)
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
@@ -102,16 +87,16 @@ class MoDist(Method):
         length, stride = self.clip.frames, self.clip.stride
         starts = [sampling.random_start(rng, num_frames, self.span) for _ in kinds]
         return [
-            ClipRequest(sampling.window(num_frames, start, length, stride), view, kind)
-            for view, (start, kind) in enumerate(zip(starts, kinds, strict=True))
+            ClipRequest(sampling.window(num_frames, start, length, stride), draw_id, kind)
+            for draw_id, (start, kind) in enumerate(zip(starts, kinds, strict=True))
         ]
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``; motion is (B, 1, T, S, S), 0 to 1."""
         query = losses.normalize(self.head(self.encoder(clips[0])))
-        key = losses.normalize(self.target(clips[1]))
+        key = losses.normalize(self.key_encoder(clips[1]))
         mask = self.queue.mask(video)
         every = torch.ones_like(video, dtype=torch.bool)
         visual = self._contrast(query, key, self.queue, mask, every)
@@ -132,7 +117,7 @@ class MoDist(Method):
     ) -> dict[str, Tensor]:
         """The losses that read motion, and how well they do; its keys enter their bank."""
         motion_query = losses.normalize(self.motion_head(self.motion(clips[0])))
-        motion_key = losses.normalize(self.motion_target(clips[1]))
+        motion_key = losses.normalize(self.motion_key_encoder(clips[1]))
         moving = torch.stack([clip.flatten(1).mean(dim=1) for clip in clips])
         moving = moving > self.task.threshold  # (2, B)
         kept = moving.all(dim=0)
@@ -144,15 +129,14 @@ class MoDist(Method):
             of_visual, of_motion = of_motion, of_visual
         cross = self._contrast(query, motion_key, *of_visual, kept)
         cross = cross + self._contrast(motion_query, key, *of_motion, kept)
-        weight = kept * scale(kept)
         found = {
             "motion_loss": motion,
             "cross_loss": cross,
-            "motion_similarity": (weight * losses.cosine(motion_query, motion_key)).mean(),
-            "cross_similarity": (weight * losses.cosine(query, motion_key)).mean(),
+            "motion_similarity": losses.counted_mean(losses.cosine(motion_query, motion_key), kept),
+            "cross_similarity": losses.counted_mean(losses.cosine(query, motion_key), kept),
             "moving": kept.float().mean(),
         }
-        # a key of a clip that hardly moves is no negative: as of no video, it counts as empty
+        # keys of nearly still clips are stored with video -1, so the mask excludes them
         own.enqueue(motion_key, torch.where(moving[1], video, -1))
         return found
 
@@ -162,15 +146,10 @@ class MoDist(Method):
         return contrast(query, key, bank.keys, mask, self.params.temperature, kept)
 
     def after_step(self, progress: float) -> None:
-        """Move the targets towards the online networks."""
-        self.target.update(self.encoder, self.head, self.params.momentum)
+        """Move the key encoders towards the online networks."""
+        self.key_encoder.update(self.encoder, self.head, self.params.momentum)
         if self.two:
-            self.motion_target.update(self.motion, self.motion_head, self.params.momentum)
-
-
-def span(params: schema.MoDist, task: schema.Distillation, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return sampling.span(clip.frames, clip.stride)
+            self.motion_key_encoder.update(self.motion, self.motion_head, self.params.momentum)
 
 
 def build(

@@ -11,7 +11,8 @@ half of its features is for the order, the other for the map.
 
 Backbones here are 3D, where the paper's is 2D. How a network gets both clips was not published.
 Here heads see differences of features, in which appearance cancels; with both clips' features side
-by side, neither task is learnt in the built-in study. Order: the shuffled clip less the original.
+by side, neither task is learnt in the built-in study. Order: the shuffled clip less the original,
+or alone, as in the paper (``reference``: with the original, frames are matched, not ordered).
 Geometry: original and transformed clip as one, less the same played backwards, which shows the
 inverse map. In the disentangled variant, both: the changed clip less the original.
 """
@@ -32,8 +33,10 @@ from videossl.data.loading.sampling import ClipRequest
 from videossl.methods.base import Method
 from videossl.models.heads import MLP
 from videossl.models.warp import affine, affine_reach, warp
+from videossl.needs import OrderedFrames
 from videossl.study import schema
 
+ORDER, MAP = 0, slice(1, None)  # columns of the labels: the class, and the parameters
 PARAMETERS = 5  # of a map: rotation, scale, shear, shift to the right, shift down
 STAGES = 4  # of every backbone
 
@@ -66,7 +69,7 @@ def partner(encoder: nn.Module, shared: int) -> nn.Module:
     return copy.deepcopy(encoder, {id(part): part for part in first})
 
 
-class OrderGeometry(Method):
+class OrderGeometry(OrderedFrames, Method):
     """The method; its clips are the shuffled one and the original, under one draw."""
 
     def __init__(
@@ -78,7 +81,7 @@ class OrderGeometry(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.task, self.clip = params, task, clip
-        self.span = span(params, task, clip)
+        self.span = self.reach(params, task, clip).frames
         self.orders = orders(task.frames)
         widest = affine_reach(task.rotation, task.scale[0], task.shear, task.translation)
         self.zoom = max(widest, 1.0)  # the original must fit too
@@ -102,39 +105,40 @@ class OrderGeometry(Method):
         stride = self.clip.stride * self.task.stride
         frames = sampling.window(num_frames, start, self.task.frames, stride)
         return [
-            ClipRequest(frames[list(order)], view=0, target=(float(label),)),
-            ClipRequest(frames, view=0, target=tuple(parameters.tolist())),
+            ClipRequest(frames[list(order)], draw_id=0, labels=(float(label),)),
+            ClipRequest(frames, draw_id=0, labels=tuple(parameters.tolist())),
         ]
 
-    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
-        """What each network sees, first halves before second halves; ``target`` as in forward."""
+    def prepare(self, clips: list[Tensor], labels: Tensor) -> list[Tensor]:
+        """What each network sees, first halves before second halves; ``labels`` as in forward."""
         shuffled, original = clips
-        maps = matrices(self.task, target[:, 1:])
+        maps = matrices(self.task, labels[:, MAP])
         if self.params.variant == "siamese":
-            return [torch.cat([shuffled, original]), self._both_ways(original, maps)]
+            seen = [shuffled, original] if self.task.reference == "original" else [shuffled]
+            return [torch.cat(seen), self._both_ways(original, maps)]
         both = [self._warped(shuffled, maps), self._warped(original, self._identity(maps))]
         return [torch.cat(both)]
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """See ``Method.forward``; ``target`` is the class and the map's five parameters."""
-        assert target is not None  # both requests carry one
-        label, parameters = target[:, 0].long(), target[:, 1:]
+        """See ``Method.forward``; ``labels`` is the class and the map's five parameters."""
+        assert labels is not None  # both requests carry some
+        order_class, parameters = labels[:, ORDER].long(), labels[:, MAP]
         if self.params.variant == "siamese":
             order, transform = self._siamese(*clips)
         else:
             order, transform = self._disentangled(*clips)
         logits, predicted = self.order_head(order), self.transform_head(transform)
-        logits, predicted = logits.to(target.dtype), predicted.to(target.dtype)
+        logits, predicted = logits.to(labels.dtype), predicted.to(labels.dtype)
 
-        order_loss = F.cross_entropy(logits, label)
+        order_loss = F.cross_entropy(logits, order_class)
         transform_loss = F.smooth_l1_loss(predicted, parameters)
         return {
             "loss": order_loss + self.params.transform_weight * transform_loss,
             "order_loss": order_loss.detach(),
             "transform_loss": transform_loss.detach(),
-            "order_accuracy": (logits.argmax(dim=1) == label).float().mean(),
+            "order_accuracy": (logits.argmax(dim=1) == order_class).float().mean(),
             "transform_error": (predicted.detach() - parameters).abs().mean(),
         }
 
@@ -142,15 +146,19 @@ class OrderGeometry(Method):
         """What the heads see, of the order and of the map: (B, C) each."""
         streams = (self.encoder, self.other)
         first, second = streams if self.params.kept == "order" else streams[::-1]
-        after, before = first(orders).chunk(2)
+        order = first(orders)
+        if self.task.reference == "original":
+            after, before = order.chunk(2)
+            order = after - before
         forwards, backwards = second(ways).chunk(2)
-        return after - before, forwards - backwards
+        return order, forwards - backwards
 
     def _disentangled(self, both: Tensor) -> tuple[Tensor, Tensor]:
         """The same from the two parts of one network's features."""
         after, before = self.encoder(both).chunk(2)
-        order, transform = (after - before).tensor_split([self.num_features // 2], dim=1)
-        return order, transform
+        half = self.num_features // 2
+        transform = (after - before)[:, half:]
+        return (after - before if self.task.reference == "original" else after)[:, :half], transform
 
     def _both_ways(self, clip: Tensor, maps: Tensor) -> Tensor:
         """The clip and then the transformed clip as one, played both ways: (2 B, 3, T, S, S).
@@ -170,11 +178,6 @@ class OrderGeometry(Method):
     @staticmethod
     def _identity(maps: Tensor) -> Tensor:
         return torch.eye(3, device=maps.device, dtype=maps.dtype).expand_as(maps)
-
-
-def span(params: schema.OrderGeometry, task: schema.Order, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return sampling.span(task.frames, clip.stride * task.stride)
 
 
 def build(

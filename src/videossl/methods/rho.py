@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -32,17 +33,17 @@ class RhoMethod(Method):
     ) -> None:
         super().__init__(encoder)
         self.mode, self.rho, self.clip = params.mode, rho, clip
-        self.span = span(params, rho, clip)
+        self.span = self.reach(params, rho, clip).frames
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
-        """ρ windows at independent times, or for ρ = 1 one window twice; each its own view."""
+        """ρ windows at independent times, or for ρ = 1 one window twice; a draw for each."""
         starts = [sampling.random_start(rng, num_frames, self.span) for _ in range(self.rho)]
         if self.rho == 1:
             starts = starts * 2
         length, stride = self.clip.frames, self.clip.stride
         return [
-            ClipRequest(sampling.window(num_frames, start, length, stride), view)
-            for view, start in enumerate(starts)
+            ClipRequest(sampling.window(num_frames, start, length, stride), draw_id)
+            for draw_id, start in enumerate(starts)
         ]
 
     @abstractmethod
@@ -56,11 +57,11 @@ class RhoMethod(Method):
         clips: list[Tensor],
         video: Tensor,
         backward: Callable[[Tensor], None],
-        target: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """As the base class, or with the activations of one clip at a time."""
         if self.mode == "parallel":
-            return super().training_step(clips, video, backward, target)
+            return super().training_step(clips, video, backward, labels)
         return self.step(clips, video, backward)
 
 
@@ -68,7 +69,7 @@ class SequentialRhoMethod(RhoMethod):
     """A ρ method whose loss is a sum over its clips, each of which can pass alone."""
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``; holds the activations of all clips."""
         parts: list[Tensor] = []
@@ -76,13 +77,20 @@ class SequentialRhoMethod(RhoMethod):
         return {**out, "loss": torch.stack(parts).sum()}
 
 
+@contextmanager
+def unmoved(*modules: nn.Module) -> Iterator[None]:
+    """Put the buffers back at the end: what passes again counts once in running statistics."""
+    buffers = [buffer for module in modules for buffer in module.buffers()]
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
+
+
 def momentum(params: schema.RhoMoCo | schema.RhoBYOL, progress: float) -> float:
-    """The target's momentum: constant, or from its base to 1 along half a cosine."""
+    """The momentum encoder's momentum: constant, or from its base to 1 along half a cosine."""
     if params.momentum_schedule == "constant":
         return params.momentum
     return 1 - (1 - params.momentum) * (math.cos(math.pi * progress) + 1) / 2
-
-
-def span(params: schema.RhoBlock, rho: int, clip: schema.Clip) -> int:
-    """Source frames of one clip, first to last."""
-    return sampling.span(clip.frames, clip.stride)

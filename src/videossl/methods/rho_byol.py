@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from videossl.methods import losses
 from videossl.methods.base import MomentumEncoder
 from videossl.methods.rho import SequentialRhoMethod, momentum
-from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
 from videossl.study import schema
 
@@ -51,13 +50,13 @@ class RhoBYOL(SequentialRhoMethod):
         self.projector = MLP([self.num_features, *hidden, params.dim], params.batch_norm)
         hidden = [params.predictor_hidden] * (params.predictor_layers - 1)
         self.predictor = MLP([params.dim, *hidden, params.dim], params.batch_norm)
-        self.target = MomentumEncoder(encoder, self.projector)
+        self.target_encoder = MomentumEncoder(encoder, self.projector)
 
     def step(
         self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
         """See ``RhoMethod.step``; each clip predicts the others once."""
-        targets = torch.stack([self.target(clip) for clip in clips], dim=1)  # (B, ρ, D)
+        targets = torch.stack([self.target_encoder(clip) for clip in clips], dim=1)  # (B, ρ, D)
         parts: list[Tensor] = []
         for i, clip in enumerate(clips):
             prediction = self.predictor(self.projector(self.encoder(clip)))  # (B, D)
@@ -69,8 +68,8 @@ class RhoBYOL(SequentialRhoMethod):
         return {"loss": total, "positive_similarity": 1 - total / 2}
 
     def after_step(self, progress: float) -> None:
-        """Move the target towards the online networks, on the cosine schedule less and less."""
-        self.target.update(self.encoder, self.projector, momentum(self.params, progress))
+        """Move the target encoder to the online networks, on the cosine schedule ever less."""
+        self.target_encoder.update(self.encoder, self.projector, momentum(self.params, progress))
 
 
 def build(params: schema.RhoBYOL, rho: int, clip: schema.Clip, encoder: nn.Module) -> RhoBYOL:

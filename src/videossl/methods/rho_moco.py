@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from videossl.methods import losses
 from videossl.methods.base import MomentumEncoder, Queue
 from videossl.methods.rho import SequentialRhoMethod, momentum
-from videossl.methods.rho import span as span
 from videossl.models.heads import MLP
 from videossl.study import schema
 
@@ -34,14 +33,14 @@ class RhoMoCo(SequentialRhoMethod):
         self.params = params
         hidden = [params.hidden] * (params.layers - 1)
         self.head = MLP([self.num_features, *hidden, params.dim], batch_norm=False)
-        self.target = MomentumEncoder(encoder, self.head)
+        self.key_encoder = MomentumEncoder(encoder, self.head)
         self.queue = Queue(params.queue, params.dim)
 
     def step(
         self, clips: list[Tensor], video: Tensor, consume: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
         """See ``RhoMethod.step``; each clip is the query once."""
-        keys = torch.stack([losses.normalize(self.target(clip)) for clip in clips], dim=1)
+        keys = torch.stack([losses.normalize(self.key_encoder(clip)) for clip in clips], dim=1)
         negatives, mask = self.queue.keys, self.queue.mask(video)
         found: dict[str, list[Tensor]] = {"loss": [], "instance_accuracy": []}
         found["positive_similarity"] = []
@@ -64,8 +63,8 @@ class RhoMoCo(SequentialRhoMethod):
         return {name: torch.stack(values).mean() for name, values in found.items()}
 
     def after_step(self, progress: float) -> None:
-        """Move the target towards the online networks, on the cosine schedule less and less."""
-        self.target.update(self.encoder, self.head, momentum(self.params, progress))
+        """Move the key encoder to the online networks, on the cosine schedule ever less."""
+        self.key_encoder.update(self.encoder, self.head, momentum(self.params, progress))
 
 
 def build(params: schema.RhoMoCo, rho: int, clip: schema.Clip, encoder: nn.Module) -> RhoMoCo:

@@ -15,16 +15,14 @@ Setup", RepL4NLP 2021).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from videossl import distributed
 from videossl.methods import losses
-from videossl.methods.rho import RhoMethod
-from videossl.methods.rho import span as span
+from videossl.methods.rho import RhoMethod, unmoved
 from videossl.models.heads import MLP
 from videossl.study import schema
 
@@ -62,15 +60,6 @@ def contrast(embeddings: Tensor, video: Tensor, temperature: float) -> dict[str,
     }
 
 
-@contextmanager
-def unmoved(module: nn.Module) -> Iterator[None]:
-    """Put the buffers back at the end: what passes again counts once in running statistics."""
-    before = [buffer.clone() for buffer in module.buffers()]
-    yield
-    for buffer, value in zip(module.buffers(), before, strict=True):
-        buffer.copy_(value)
-
-
 class RhoSimCLR(RhoMethod):
     """The method; its clips are max(ρ, 2) views of a video, all in the same role.
 
@@ -91,7 +80,7 @@ class RhoSimCLR(RhoMethod):
         return losses.normalize(self.head(self.encoder(clip)))  # (B, D)
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``; holds the activations of all clips."""
         embeddings = torch.stack([self.embed(clip) for clip in clips], dim=1)
@@ -107,7 +96,7 @@ class RhoSimCLR(RhoMethod):
         out = contrast(embeddings, video, self.params.temperature)
         (gradient,) = torch.autograd.grad(out["loss"], embeddings)
         out = {name: value.detach() for name, value in out.items()}
-        with unmoved(self):
+        with unmoved(self.encoder, self.head):
             for i, clip in enumerate(clips):
                 share = (self.embed(clip) * gradient[:, i]).sum()
                 # its value is a share of the loss, as ``Method.training_step`` promises

@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from videossl import distributed
 from videossl.methods import losses
 from videossl.methods.base import Queue
-from videossl.methods.rho import SequentialRhoMethod
-from videossl.methods.rho import span as span
+from videossl.methods.rho import SequentialRhoMethod, unmoved
 from videossl.models.heads import MLP
 from videossl.study import schema
 
@@ -89,12 +88,8 @@ class RhoSwAV(SequentialRhoMethod):
     @torch.no_grad()
     def _ahead(self, clips: list[Tensor]) -> list[Tensor]:
         """Embeddings of all clips, of a pass that leaves no trace: the one with gradient counts."""
-        buffers = [*self.encoder.buffers(), *self.head.buffers()]
-        before = [buffer.clone() for buffer in buffers]
-        embeddings = [self._embed(clip) for clip in clips]
-        for buffer, value in zip(buffers, before, strict=True):
-            buffer.copy_(value)
-        return embeddings
+        with unmoved(self.encoder, self.head):
+            return [self._embed(clip) for clip in clips]
 
     @torch.no_grad()
     def _codes(self, embeddings: Tensor, video: Tensor) -> Tensor:

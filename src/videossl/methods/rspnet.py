@@ -21,6 +21,7 @@ from videossl.data.loading import sampling
 from videossl.data.loading.sampling import ClipRequest
 from videossl.methods import losses
 from videossl.methods.base import Method, MomentumEncoder, Queue
+from videossl.needs import FastestClip
 from videossl.study import schema
 
 
@@ -38,7 +39,7 @@ class SpeedHeads(nn.Module):
         return losses.normalize(both)
 
 
-class RSPNet(Method):
+class RSPNet(FastestClip, Method):
     """The method; its clips are query, k+ (the query's speed) and k- (another speed)."""
 
     def __init__(
@@ -46,9 +47,9 @@ class RSPNet(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.margin, self.clip = params, margin, clip
-        self.span = span(params, margin, clip)
+        self.span = self.reach(params, margin, clip).frames
         self.heads = SpeedHeads(self.num_features, params.dim)
-        self.target = MomentumEncoder(encoder, self.heads)
+        self.key_encoder = MomentumEncoder(encoder, self.heads)
         self.queue = Queue(params.queue, params.dim)
         if params.as_released:
             self.queue.keys.copy_(losses.normalize(torch.randn_like(self.queue.keys)))
@@ -65,23 +66,23 @@ class RSPNet(Method):
         query = sampling.random_start(rng, num_frames, self.span)
         key = sampling.random_start(rng, num_frames, self.span)
         return [
-            self._request(num_frames, query, speeds[same], view=0),
-            self._request(num_frames, key, speeds[same], view=1),
-            self._request(num_frames, key, speeds[other], view=1),
+            self._request(num_frames, query, speeds[same], draw_id=0),
+            self._request(num_frames, key, speeds[same], draw_id=1),
+            self._request(num_frames, key, speeds[other], draw_id=1),
         ]
 
-    def _request(self, num_frames: int, start: int, speed: int, view: int) -> ClipRequest:
+    def _request(self, num_frames: int, start: int, speed: int, draw_id: int) -> ClipRequest:
         stride = self.clip.stride * speed
-        return ClipRequest(sampling.window(num_frames, start, self.clip.frames, stride), view)
+        return ClipRequest(sampling.window(num_frames, start, self.clip.frames, stride), draw_id)
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``; ``clips`` are query, k+ and k-."""
         query, same, other = clips
         motion, appearance = self.heads(self.encoder(query)).unbind()  # each (B, D)
-        same_motion, same_appearance = self.target(same).unbind()
-        other_motion, other_appearance = self.target(other).unbind()
+        same_motion, same_appearance = self.key_encoder(same).unbind()
+        other_motion, other_appearance = self.key_encoder(other).unbind()
 
         faithful = losses.cosine(motion, same_motion)  # (B,)
         changed = losses.cosine(motion, other_motion)
@@ -110,13 +111,8 @@ class RSPNet(Method):
         return {"loss": loss, **{name: value.detach() for name, value in metrics.items()}}
 
     def after_step(self, progress: float) -> None:
-        """Move the target towards the online networks."""
-        self.target.update(self.encoder, self.heads, self.params.momentum)
-
-
-def span(params: schema.RSPNet, margin: float, clip: schema.Clip) -> int:
-    """Source frames of the fastest clip, first to last."""
-    return sampling.span(clip.frames, clip.stride * max(params.speeds))
+        """Move the key encoder towards the online networks."""
+        self.key_encoder.update(self.encoder, self.heads, self.params.momentum)
 
 
 def build(params: schema.RSPNet, margin: float, clip: schema.Clip, encoder: nn.Module) -> RSPNet:

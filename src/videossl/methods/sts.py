@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from videossl import distributed
 from videossl.data.loading import sampling
 from videossl.data.loading.sampling import ClipRequest
+from videossl.methods import losses
 from videossl.methods.base import Method
 from videossl.methods.sts_labels import IGNORED, MOTION, Labels, Patterns, classes, label
+from videossl.needs import FlowClip
 from videossl.study import schema
 
 
@@ -56,7 +58,7 @@ class StatisticsHead(nn.Module):
         return out[:, self.place].masked_fill(self.absent, torch.finfo(out.dtype).min)
 
 
-class STS(Method):
+class STS(FlowClip, Method):
     """The method; its clips are the frames, their plain colours and the flow between them.
 
     Attributes:
@@ -70,7 +72,7 @@ class STS(Method):
     ) -> None:
         super().__init__(encoder)
         self.params, self.task, self.clip = params, task, clip
-        self.span = span(params, task, clip)
+        self.span = self.reach(params, task, clip).frames
         self.patterns = Patterns(clip.size)
         self.head = StatisticsHead(self.num_features, classes(clip.frames - 1), task.target)
         self.register_buffer("progress", torch.zeros(()))
@@ -79,7 +81,7 @@ class STS(Method):
         """One random window: as the network sees it, plain, and its flow.
 
         Flow at a frame is that from the frame before. Where a short video starts again the two are
-        not neighbours: the target has 1 for each flow that the clip shows, and 0 there.
+        not neighbours: the label is 1 for each flow that the clip shows, and 0 there.
         """
         start = sampling.random_start(rng, num_frames, self.span)
         frames = sampling.window(num_frames, start, self.clip.frames, self.clip.stride)
@@ -90,14 +92,14 @@ class STS(Method):
             ClipRequest(frames[1:], 0, "motion", shown),
         ]
 
-    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
-        """The clip and its labels; ``target`` (B, T - 1) says which flows count."""
+    def prepare(self, clips: list[Tensor], labels: Tensor) -> list[Tensor]:
+        """The clip and its labels; ``labels`` (B, T - 1) says which flows count."""
         clip, plain, flow = clips
-        found = label(flow, target, plain, self.patterns, self.task.levels, self.task.still)
+        found = label(flow, labels, plain, self.patterns, self.task.levels, self.task.still)
         return [clip, *found]
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``."""
         clip, found, task = clips[0], Labels(*clips[1:]), self.task
@@ -114,11 +116,11 @@ class STS(Method):
         for name, part in (("motion", slice(0, MOTION)), ("appearance", slice(MOTION, None))):
             columns, rows = each[:, part], counted[:, part]
             if self.head.classify:
-                parts[name] = average(columns, rows).sum()
+                parts[name] = losses.counted_mean(columns, rows).sum()
             else:
-                parts[name] = average(columns.reshape(-1, 1), rows.reshape(-1, 1)).sum()
+                parts[name] = losses.counted_mean(columns.reshape(-1, 1), rows.reshape(-1, 1)).sum()
             metrics[f"{name}_loss"] = parts[name].detach()
-            accuracy = average(right[:, part].reshape(-1, 1), rows.reshape(-1, 1))
+            accuracy = losses.counted_mean(right[:, part].reshape(-1, 1), rows.reshape(-1, 1))
             metrics[f"{name}_accuracy"] = accuracy.sum()
         loss = task.motion_weight * parts["motion"] + task.appearance_weight * parts["appearance"]
         return {"loss": loss, **metrics}
@@ -148,21 +150,6 @@ def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
 def squared_errors(values: Tensor, labels: Tensor) -> Tensor:
     """(B, N), (B, N) -> (B, N); values are as published, from 1. Ignored labels have some value."""
     return (values - (labels + 1)).square()
-
-
-def average(values: Tensor, counted: Tensor) -> Tensor:
-    """Mean of each column over the counted rows of all ranks; 0 without any.
-
-    The mean over ranks of what this returns is that of one process with all rows. (B, N) -> (N,).
-    """
-    weight = counted.to(values.dtype)
-    count = distributed.total(weight.sum(0)).clamp(min=1)
-    return (values * weight).sum(0) * distributed.world() / count
-
-
-def span(params: schema.STS, task: schema.Statistics, clip: schema.Clip) -> int:
-    """Source frames of the clip, first to last."""
-    return sampling.span(clip.frames, clip.stride)
 
 
 def build(

@@ -26,7 +26,8 @@ BLOCKS = (16, 4, 8)  # of the patterns
 MOTION = 14  # how many of the labels are about motion; they come first
 NAMES = (
     *(f"{what}_{p}" for p in (1, 2, 3) for what in ("p_u", "o_u", "p_v", "o_v")),
-    *("I_u", "I_v"),
+    "I_u",
+    "I_v",
     *(f"{what}_{p}" for p in (1, 2, 3) for what in ("p_l", "c_l", "p_s", "c_s")),
     "C",
 )
@@ -100,13 +101,8 @@ def triangles(size: int) -> Tensor:
     x, y = _axis(size)[None, :], _axis(size)[:, None]
     left, right, top, bottom = x <= 0, x >= 0, y <= 0, y >= 0
     wide, high = x.abs() >= y.abs(), y.abs() >= x.abs()
-    return torch.stack(
-        [
-            *(left & top & wide, left & top & high, right & top & high, right & top & wide),
-            *(left & bottom & wide, left & bottom & high),
-            *(right & bottom & high, right & bottom & wide),
-        ]
-    )
+    parts = torch.stack([left & wide, left & high, right & high, right & wide])
+    return torch.cat([parts & top, parts & bottom])
 
 
 @torch.no_grad()
@@ -166,7 +162,8 @@ def motion_labels(
     """The 14 labels of motion, (B, 14), and its concentration, (B,); see ``label``.
 
     The concentration is the curriculum's score: the largest block's share in all of the summed
-    boundary, of u or of v, whichever is larger (section 3.4; the block is our reading: the grid's).
+    boundary, of u or of v, whichever is larger (section 3.4; that the blocks are the
+    grid's is our interpretation).
     """
     masks = patterns.masks.to(flow.dtype)
     shown = shown.to(flow.dtype)

@@ -2,7 +2,7 @@
 
 Source: Li et al., "Video 3D Sampling for Self-supervised Representation Learning", arXiv
 2107.03578. Its abstract was all we could read: scale and projection transformations in space and in
-time are recognised. Which ones, and how, is our reading and a parameter:
+time are recognised. Which ones, and how, is our interpretation and a parameter:
 
 - scale in space: the sampled region's width : height, whatever shape it is shown in;
 - projection in space: one side of the region is shorter, as if that side were nearer;
@@ -24,16 +24,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videossl import distributed
 from videossl.data.loading import sampling
 from videossl.data.loading.augment import MEAN, STD
 from videossl.data.loading.sampling import ClipRequest, Indices
+from videossl.methods import losses
 from videossl.methods.base import Method
+from videossl.models.warp import sample
+from videossl.needs import FastestRate
 from videossl.study import schema
 
 SIDES = {"none": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 TRANSFORMS = ("scale", "projection", "rate", "acceleration")
 WARP = 3  # numbers of a spatial transform: width : height, lean in x, lean in y
+# columns of a clip's labels: classes of TRANSFORMS, the spatial transform, factors of each frame
+CLASSES = slice(0, len(TRANSFORMS))
+SPACE = slice(len(TRANSFORMS), len(TRANSFORMS) + WARP)
+FLICKER = slice(len(TRANSFORMS) + WARP, None)
 
 
 # ------------------------------------------------------------------------------- time
@@ -92,22 +98,6 @@ def homographies(warps: Tensor, share: float) -> Tensor:
     return torch.stack(rows, dim=1)
 
 
-def warp(clips: Tensor, maps: Tensor) -> Tensor:
-    """Sample clips (B, C, T, S, S) through homographies (B, 3, 3), bilinearly; the same shape."""
-    b, c, t, h, w = clips.shape
-    x, y = (
-        (torch.arange(n, device=clips.device, dtype=clips.dtype) * 2 + 1) / n - 1 for n in (w, h)
-    )
-    places = torch.stack([x.expand(h, w), y[:, None].expand(h, w), x.new_ones(h, w)], dim=-1)
-    with torch.autocast(clips.device.type, enabled=False):  # bfloat16 places are pixels off
-        sampled = torch.einsum("bij,hwj->bhwi", maps.to(clips.dtype), places)
-    grid = sampled[..., :2] / sampled[..., 2:]
-    frames = clips.transpose(1, 2).reshape(b, t * c, h, w)  # all frames of a clip alike
-    out = F.grid_sample(frames, grid, mode="bilinear", align_corners=False)
-    out = out.view(b, t, c, h, w).transpose(1, 2)
-    return out.contiguous(memory_format=torch.channels_last_3d)
-
-
 def flicker(clips: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     """Change each frame on its own: contrast about its mean, then brightness; clamped.
 
@@ -132,13 +122,7 @@ def recognition(logits: Tensor, label: Tensor) -> Tensor:
         A scalar whose mean over ranks is that of one process with all rows.
     """
     each = F.cross_entropy(logits, label.clamp(min=0), reduction="none")
-    return (each * share(label, each)).sum()
-
-
-def share(label: Tensor, like: Tensor) -> Tensor:
-    """Weights (B,), as exact as ``like``, that average over the labelled rows of all ranks."""
-    known = (label >= 0).to(like.dtype)
-    return known * distributed.world() / distributed.total(known.sum()).clamp(min=1)
+    return losses.counted_mean(each, label >= 0)
 
 
 def product(labels: Tensor, counts: Sequence[int]) -> Tensor:
@@ -158,7 +142,7 @@ def factors(joint: Tensor, counts: Sequence[int]) -> Tensor:
     return torch.stack(found[::-1], dim=1)
 
 
-class V3S(Method):
+class V3S(FastestRate, Method):
     """The method; its clips are alike in role, each sampled in its own way."""
 
     def __init__(
@@ -184,9 +168,9 @@ class V3S(Method):
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
         """``clips`` clips at independent times, each with its own transforms and augmentation."""
-        return [self._request(rng, num_frames, view) for view in range(self.params.clips)]
+        return [self._request(rng, num_frames, draw_id) for draw_id in range(self.params.clips)]
 
-    def _request(self, rng: np.random.Generator, num_frames: int, view: int) -> ClipRequest:
+    def _request(self, rng: np.random.Generator, num_frames: int, draw_id: int) -> ClipRequest:
         task = self.task
         spans = [sampling.span(self.clip.frames, rate) for rate in task.rates]
         fitting = [k for k, span in enumerate(spans) if span <= num_frames]
@@ -202,9 +186,9 @@ class V3S(Method):
         low, high = task.shortening
         steep = lean(rng.uniform(low, high))
         x, y = SIDES[task.sides[side]]
-        labels = (ratio, side, rate, exponent if told else -1)
+        classes = (ratio, side, rate, exponent if told else -1)
         numbers = (task.ratios[ratio], x * steep, y * steep, *self._flicker(rng))
-        return ClipRequest(frames, view, target=(*labels, *numbers))
+        return ClipRequest(frames, draw_id, labels=(*classes, *numbers))
 
     def _flicker(self, rng: np.random.Generator) -> list[float]:
         """A clip's factors of brightness, then of contrast, frame by frame; or none."""
@@ -214,35 +198,37 @@ class V3S(Method):
 
     # --------------------------------------------------------------------------- device
 
-    def prepare(self, clips: list[Tensor], target: Tensor) -> list[Tensor]:
+    def prepare(self, clips: list[Tensor], labels: Tensor) -> list[Tensor]:
         """All clips as one batch, transformed."""
-        drawn = torch.cat(target.chunk(len(clips), dim=1))  # rows in the order of cat(clips)
-        return [self.transform(torch.cat(clips), drawn[:, len(TRANSFORMS) :])]
+        per_clip = torch.cat(labels.chunk(len(clips), dim=1))  # rows in the order of cat(clips)
+        return [self.transform(torch.cat(clips), per_clip)]
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``."""
-        assert target is not None  # every request carries its transforms
-        count = len(clips[0]) // len(target)  # clips of a video
-        labels = torch.cat(target.chunk(count, dim=1))[:, : len(TRANSFORMS)].long()
+        assert labels is not None  # every request carries its transforms
+        count = len(clips[0]) // len(labels)  # clips of a video
+        classes = torch.cat(labels.chunk(count, dim=1))[:, CLASSES].long()
         features = self.encoder(clips[0])
         with torch.autocast(features.device.type, enabled=False):
             logits = self.head(features.to(self.head.weight.dtype))
-            loss, predicted = self.recognise(logits, labels)
-        right = (predicted == labels).to(loss.dtype)
+            loss, predicted = self.recognise(logits, classes)
+        right = (predicted == classes).to(loss.dtype)
         metrics = {
-            f"{name}_accuracy": (right[:, k] * share(labels[:, k], loss)).sum()
-            for k, name in enumerate(TRANSFORMS)
+            f"{name}_accuracy": accuracy
+            for name, accuracy in zip(
+                TRANSFORMS, losses.counted_mean(right, classes >= 0), strict=True
+            )
         }
         return {"loss": loss, **metrics}
 
-    def transform(self, clips: Tensor, numbers: Tensor) -> Tensor:
-        """Clips (B, 3, T, S, S) under what was drawn for them in space, (B, N)."""
-        out = warp(clips, homographies(numbers[:, :WARP], self.zoom))
+    def transform(self, clips: Tensor, labels: Tensor) -> Tensor:
+        """Clips (B, 3, T, S, S) under what was drawn for them in space; labels (B, N) per clip."""
+        out = sample(clips, homographies(labels[:, SPACE], self.zoom), centres=False)
         if not self.params.frame_jitter:
             return out
-        brightness, contrast = numbers[:, WARP:].chunk(2, dim=1)
+        brightness, contrast = labels[:, FLICKER].chunk(2, dim=1)
         return flicker(out, brightness, contrast)
 
     def recognise(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -255,11 +241,6 @@ class V3S(Method):
         for head, label, weight in zip(heads, labels.unbind(dim=1), self.weights, strict=True):
             loss = loss + weight * recognition(head, label)
         return loss, torch.stack([head.argmax(dim=1) for head in heads], dim=1)
-
-
-def span(params: schema.V3S, task: schema.Sampling, clip: schema.Clip) -> int:
-    """Source frames of a clip at the highest rate, first to last; projection keeps both."""
-    return sampling.span(clip.frames, max(task.rates))
 
 
 def build(params: schema.V3S, task: schema.Sampling, clip: schema.Clip, encoder: nn.Module) -> V3S:

@@ -13,6 +13,7 @@ entries never serve as negatives; clips are sampled from whole videos.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from videossl.data.loading.sampling import ClipRequest
 from videossl.job import UserError
 from videossl.methods import losses
 from videossl.methods.base import Method, MomentumEncoder, Queue
+from videossl.needs import TwoIntervals
 from videossl.study import schema
 
 
@@ -87,7 +89,17 @@ def intervals(
     return (early, late, True) if rng.random() < 0.5 else (late, early, True)
 
 
-class VTDL(Method):
+class Drawn(NamedTuple):
+    """The labels of a batch, (B,) each: blends, and whether the negative is of another interval."""
+
+    anchor_share: Tensor
+    anchor_frame: Tensor
+    positive_share: Tensor
+    positive_frame: Tensor
+    apart: Tensor  # 1 where it is, else 0: the negative does not count
+
+
+class VTDL(TwoIntervals, Method):
     """The method; its clips are anchor and positive (one interval) and negative (another)."""
 
     def __init__(
@@ -102,15 +114,11 @@ class VTDL(Method):
                 f"both intervals could be the same; allowed: > {-self.span}"
             )
         self.head = nn.Linear(self.num_features, params.dim)
-        self.target = MomentumEncoder(encoder, self.head)
+        self.key_encoder = MomentumEncoder(encoder, self.head)
         self.queue = Queue(params.queue, params.dim)
 
     def requests(self, rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
-        """Anchor, positive and negative, each its own view.
-
-        Targets: share and frame of the anchor's blend, of the positive's, and 1 or 0 for whether
-        the negative counts.
-        """
+        """Anchor, positive and negative, each under its own draw; their labels are ``Drawn``."""
         here, there, apart = intervals(
             rng, num_frames, self.span, self.params.gap, self.params.least_gap
         )
@@ -121,10 +129,10 @@ class VTDL(Method):
         ]
 
     def _request(
-        self, num_frames: int, start: int, view: int, target: tuple[float, ...]
+        self, num_frames: int, start: int, draw_id: int, labels: tuple[float, ...]
     ) -> ClipRequest:
         frames = sampling.window(num_frames, start, self.clip.frames, self.clip.stride)
-        return ClipRequest(frames, view, target=target)
+        return ClipRequest(frames, draw_id, labels=labels)
 
     def _blend(self, rng: np.random.Generator, role: str) -> tuple[float, float]:
         """Share and frame of one clip's blend; nothing is blended into the other role."""
@@ -133,18 +141,19 @@ class VTDL(Method):
         return (float(share) if applies else 0.0, float(frame))
 
     def forward(
-        self, clips: list[Tensor], video: Tensor, target: Tensor | None = None
+        self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """See ``Method.forward``; ``target`` is (B, 5), as ``requests`` draws it."""
-        assert target is not None
+        """See ``Method.forward``; ``labels`` is (B, 5), see ``Drawn``."""
+        assert labels is not None
+        drawn = Drawn(*labels.unbind(dim=1))
         anchor, positive, negative = clips
-        has_temporal = target[:, 4] > 0
+        has_temporal = drawn.apart > 0
         if self.tca.apply_to != "positive":
-            anchor = static_blend(anchor, target[:, 0], target[:, 1])
+            anchor = static_blend(anchor, drawn.anchor_share, drawn.anchor_frame)
         if self.tca.apply_to != "anchor":
-            positive = static_blend(positive, target[:, 2], target[:, 3])
+            positive = static_blend(positive, drawn.positive_share, drawn.positive_frame)
         query = losses.normalize(self.head(self.encoder(anchor)))  # (B, D)
-        key = losses.normalize(self.target(positive))
+        key = losses.normalize(self.key_encoder(positive))
         with torch.no_grad() if self.params.detach_negative else nullcontext():
             temporal = losses.normalize(self.head(self.encoder(negative)))
 
@@ -166,13 +175,8 @@ class VTDL(Method):
         }
 
     def after_step(self, progress: float) -> None:
-        """Move the target towards the online network."""
-        self.target.update(self.encoder, self.head, self.params.momentum)
-
-
-def span(params: schema.VTDL, tca: schema.TCA, clip: schema.Clip) -> int:
-    """Source frames from the first of one interval to the last of the other, at their closest."""
-    return 2 * sampling.span(clip.frames, clip.stride) + params.least_gap
+        """Move the key encoder towards the online network."""
+        self.key_encoder.update(self.encoder, self.head, self.params.momentum)
 
 
 def build(params: schema.VTDL, tca: schema.TCA, clip: schema.Clip, encoder: nn.Module) -> VTDL:

@@ -99,12 +99,31 @@ def warp(clips: Tensor, matrices: Tensor, zoom: float) -> Tensor:
     Returns:
         (B, C, T, S, S), channels_last_3d.
     """
+    back = inverse(matrices)
+    back = torch.cat([back[:, :2] / zoom, back[:, 2:]], dim=1)
+    return sample(clips, back, centres=True)
+
+
+def sample(clips: Tensor, maps: Tensor, centres: bool) -> Tensor:
+    """Clips seen through maps from places in the result to places in the clip; bilinear.
+
+    Args:
+        clips: (B, C, T, S, S).
+        maps: (B, 3, 3) homographies.
+        centres: whether places -1 and 1 are the centres of the outermost pixels, or their borders.
+
+    Returns:
+        (B, C, T, S, S), channels_last_3d; zero where a place lies outside.
+    """
     b, *_, height, width = clips.shape
-    y = torch.linspace(-1, 1, height, device=clips.device, dtype=matrices.dtype)
-    x = torch.linspace(-1, 1, width, device=clips.device, dtype=matrices.dtype)
-    points = torch.cartesian_prod(y, x).flip(1)  # (S x S, 2), x first
-    source = project(inverse(matrices), points) / zoom
-    grid = source.view(b, height, width, 2).to(clips.dtype)
+    maps = maps.to(torch.promote_types(maps.dtype, clips.dtype))
+
+    def axis(count: int) -> Tensor:
+        places = torch.linspace(-1, 1, count, device=clips.device, dtype=maps.dtype)
+        return places if centres else places * ((count - 1) / count)
+
+    points = torch.cartesian_prod(axis(height), axis(width)).flip(1)  # (S x S, 2), x first
+    grid = project(maps, points).view(b, height, width, 2).to(clips.dtype)
     # channels and time are planes of one picture
-    moved = F.grid_sample(clips.flatten(1, 2), grid, align_corners=True)
-    return moved.view(clips.shape).contiguous(memory_format=torch.channels_last_3d)
+    seen = F.grid_sample(clips.flatten(1, 2), grid, align_corners=centres)
+    return seen.view(clips.shape).contiguous(memory_format=torch.channels_last_3d)

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from videossl.study import schema
 from videossl.study.registry import LABELS, OBJECTIVES, PROTOCOLS
 
-# What a method can learn from, of those that learn from motion.
-MOTION_CONTENT = {"sts": "flow", "modist": "edges"}
 BUILT_IN_SPLITS = 3  # of the built-in dataset
 
 
@@ -60,6 +58,13 @@ def errors(params: schema.Params) -> Iterator[str]:
                     f"methods.{row}.{key} = {size}: must hold at least one batch "
                     f"(pretrain.{spec.pretrain}.batch_size = {budget.batch_size})"
                 )
+        together = budget.batch_size // budget.accumulate
+        if spec.bn_group != "all" and together % spec.bn_group:
+            yield (
+                f"methods.{row}.bn_group = {spec.bn_group}: must divide the {together} videos that "
+                f"are worked on at a time (pretrain.{spec.pretrain}: batch_size / accumulate), or "
+                "be all"
+            )
         yield from _too_short(params, row, spec)
 
 
@@ -107,10 +112,10 @@ def _motions(params: schema.Params) -> Iterator[str]:
                 f"decode.min_frames = {params.decode.min_frames}"
             )
     for row, spec in params.methods.items():
-        content = MOTION_CONTENT.get(spec.method)
+        content = spec.needs.content
         motion_of = params.motion.get(spec.motion)
         found = motion_of.content if motion_of is not None else ""
-        if content and found != content:
+        if content != "none" and found != content:
             yield (
                 f"methods.{row}.motion = {spec.motion!r}: must be an entry of motion with content "
                 f"{content}" + (f"; it has {found}" if found else "")
@@ -147,25 +152,10 @@ def _too_short(params: schema.Params, row: str, spec: schema.MethodBlock) -> Ite
         return
     clip = params.pretrain[spec.pretrain].clip
     yield from _clip_too_long(f"pretrain.{spec.pretrain}.clip", clip, spec.data, data)
-    for key, value, reach in _reaches(params, row, spec, clip):
-        if reach > data.frames:
-            yield (
-                f"{key} = {value}: needs {reach} frames, more than every video has "
-                f"(data.{spec.data}.frames = {data.frames})"
-            )
-
-
-def _reaches(
-    params: schema.Params, row: str, spec: schema.MethodBlock, clip: schema.Clip
-) -> Iterator[tuple[str, object, int]]:
-    """Keys of a row that needs longer videos than a clip, their values, and the frames."""
-    steps = clip.frames - 1
-    if isinstance(spec, schema.RSPNet):
-        speeds = spec.speeds
-        yield f"methods.{row}.speeds", speeds, steps * clip.stride * max(speeds) + 1
-    if isinstance(spec, schema.VTDL):
-        gap = spec.least_gap
-        yield f"methods.{row}.least_gap", gap, 2 * (steps * clip.stride + 1) + gap
-    if isinstance(spec, schema.V3S):
-        rates = params.task[spec.task].rates
-        yield f"task.{spec.task}.rates", rates, steps * max(rates) + 1
+    reach = spec.needs.reach(spec, params.task[spec.task], clip)
+    if reach.block != "clip" and reach.frames > data.frames:  # the clip has its line already
+        holder = f"task.{spec.task}" if reach.block == "task" else f"methods.{row}"
+        yield (
+            f"{holder}.{reach.key} = {reach.value}: needs {reach.frames} frames, more than every "
+            f"video has (data.{spec.data}.frames = {data.frames})"
+        )

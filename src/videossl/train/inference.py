@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from videossl.data.loading.device_clips import views
+from videossl.data.loading.device_clips import to_device_clips
 from videossl.data.loading.loader import CentralBatches, batches
 from videossl.data.shards.store import ClipStore
 from videossl.study.schema import Clip
@@ -41,7 +41,7 @@ def per_clip(
     stream = batches(source, readers(device, threads), pin=device.type == "cuda")
     for batch in tqdm(stream, total=total, unit="batch", disable=not sys.stderr.isatty()):
         moved = batch.to(device)
-        (x,) = views(moved, clip.size)
+        (x,) = to_device_clips(moved, clip.size)
         parts.append(module(x).float().cpu())
     module.train(training)
     out = torch.cat(parts)

@@ -13,9 +13,9 @@ from videossl.data.loading.loader import Batch, TrainBatches
 from videossl.data.motion.store import MotionStore
 from videossl.data.shards.store import ClipStore
 from videossl.job import Job, UserError, write_json
-from videossl.methods.base import Method
+from videossl.methods.base import Method, MomentumEncoder
 from videossl.models import weights
-from videossl.models.batchnorm import synchronise
+from videossl.models.batchnorm import Group, apply_groups
 from videossl.study.schema import NO_MOTION, Pretrain
 from videossl.train import curve, monitor
 from videossl.train.device import pick_device
@@ -41,16 +41,16 @@ class Pretraining(Task):
 
     def prepare(self, clips: list[Tensor], batch: Batch) -> list[Tensor]:
         """What the method makes of them without its networks."""
-        return self.module.prepare(clips, batch.target)
+        return self.module.prepare(clips, batch.labels)
 
     def step(
         self, clips: list[Tensor], batch: Batch, backward: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
         """One step of the pretext task; labels stay unused."""
-        return self.module.training_step(clips, batch.video, backward, batch.target)
+        return self.module.training_step(clips, batch.video, backward, batch.labels)
 
     def after_step(self, progress: float) -> None:
-        """Targets and queues move on."""
+        """Momentum encoders and queues move on."""
         self.module.after_step(progress)
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
@@ -111,7 +111,7 @@ def _run(job: Job, params: PretrainParams) -> None:
         videos = [video for video in videos if store.videos[video].name not in without]
         if without:
             print(f"{job.name}: {len(without)} videos have no motion: left out", flush=True)
-    needed = pretext.span(params.method, params.task, clip)
+    needed = params.method.needs.reach(params.method, params.task, clip).frames
     longest = max(store.videos[v].frames for v in videos)
     if needed > longest:
         raise UserError(
@@ -124,7 +124,7 @@ def _run(job: Job, params: PretrainParams) -> None:
             f"{len(videos)} training videos in split {spec.split}"
         )
     method = pretext.build(params.method, params.task, clip, encoder)
-    _spread(method, spec)
+    _spread(method, spec, params.method.bn_group)
     batches = TrainBatches(
         store, videos, method.requests, spec.augment, spec.batch_size, job.seed, motion
     )
@@ -148,10 +148,18 @@ def _run(job: Job, params: PretrainParams) -> None:
     write_json(job.out / "metrics.json", {"videos": len(videos), **rows[-1]})
 
 
-def _spread(method: Method, spec: Pretrain) -> None:
-    """Prepare a method for several ranks, and for the compiler."""
-    if distributed.active():
-        synchronise(method, pick_device())
+def _spread(method: Method, spec: Pretrain, bn_group: Group) -> None:
+    """Prepare a method for groups of batch norm, for several ranks, and for the compiler.
+
+    Raises:
+        UserError: the groups do not divide the batch.
+    """
+    rows = spec.batch_size // (spec.accumulate * distributed.world())
+    several = apply_groups(method, bn_group, pick_device(), rows)
+    if several and bn_group != "all":
+        for module in method.modules():
+            if isinstance(module, MomentumEncoder):
+                module.shuffle_over(bn_group)
     if spec.compile:
         torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
         for module in list(method.modules()):

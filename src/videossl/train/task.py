@@ -21,7 +21,7 @@ class Task(ABC):
     module: nn.Module
 
     def prepare(self, clips: list[Tensor], batch: Batch) -> list[Tensor]:
-        """What ``step`` gets of a batch's views; on the CPU it runs ahead, beside other steps."""
+        """What ``step`` gets of a batch's clips; on the CPU it runs ahead, beside other steps."""
         return clips
 
     @abstractmethod

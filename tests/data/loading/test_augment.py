@@ -16,18 +16,17 @@ from torchvision.transforms.v2 import functional as tv
 from support.specs import AUGMENT
 from videossl.data.loading import augment as aug
 from videossl.data.loading import resize
+from videossl.data.loading.fields import CROP, FACTORS, FIELDS, SEQUENCE, Field
 
 
 def plain(height: int, width: int, **values: float) -> torch.Tensor:
     """A draw that changes nothing but the given fields, over the whole frame."""
-    names = ["y", "x", "height", "width", "flip", "brightness", "contrast", "saturation"]
-    names += ["hue", "gray", "sigma"]
-    row = torch.zeros(1, aug.FIELDS)
-    row[0, 2:4] = torch.tensor([float(height), float(width)])
-    row[0, 5:8] = 1
-    row[0, 11:14] = torch.tensor([0.0, 1.0, 2.0])
+    row = torch.zeros(1, FIELDS)
+    row[0, CROP] = torch.tensor([0.0, 0.0, float(height), float(width)])
+    row[0, FACTORS] = 1
+    row[0, SEQUENCE] = torch.tensor([0.0, 1.0, 2.0])
     for name, value in values.items():
-        row[0, names.index(name)] = value
+        row[0, Field[name.upper()]] = value
     return row
 
 
@@ -105,7 +104,7 @@ def test_order_of_colour_operations_counts():
     clip = picture(32, 32)
     draw = plain(32, 32, brightness=0.8, contrast=0.6)
     other = draw.clone()
-    other[0, 11:14] = torch.tensor([1.0, 0.0, 2.0])
+    other[0, SEQUENCE] = torch.tensor([1.0, 0.0, 2.0])
     before = shown(aug.augment(clip, plain(32, 32), 32))
     mean = (before.mean((0, 2, 3)) * torch.tensor(aug.LUMA)).sum()
     first = shown(aug.augment(clip, draw, 32))
@@ -155,20 +154,20 @@ def test_a_draw_is_the_same_for_all_frames_and_each_clip_has_its_own():
 @given(st.integers(0, 2**32), st.integers(8, 300), st.integers(8, 300))
 def test_draws_stay_in_their_ranges(seed, height, width):
     found = aug.draw(np.random.default_rng(seed), AUGMENT, height, width)
-    y, x, h, w = found[:4]
-    assert found[:4].tolist() == [int(value) for value in found[:4]]
+    y, x, h, w = found[CROP]
+    assert found[CROP].tolist() == [int(value) for value in found[CROP]]
     assert min(y, x) >= 0
     assert min(h, w) >= 1
     assert y + h <= height
     assert x + w <= width
-    assert ((found[5:8] >= 0.6 - 1e-6) & (found[5:8] <= 1.4 + 1e-6)).all()
-    assert abs(found[8]) <= 0.1 + 1e-6
-    assert sorted(found[11:14]) == [0, 1, 2]
+    assert ((found[FACTORS] >= 0.6 - 1e-6) & (found[FACTORS] <= 1.4 + 1e-6)).all()
+    assert abs(found[Field.HUE]) <= 0.1 + 1e-6
+    assert sorted(found[SEQUENCE]) == [0, 1, 2]
     if 0.75 <= width / height <= 1.333:
         assert (h + 0.5) * (w + 0.5) >= 0.3 * height * width
 
 
 def test_testing_takes_the_central_square():
-    assert aug.centre(40, 60)[:4].tolist() == [0, 10, 40, 40]
-    assert aug.centre(60, 40)[:4].tolist() == [10, 0, 40, 40]
-    assert aug.centre(41, 30)[:4].tolist() == [5, 0, 30, 30]
+    assert aug.centre(40, 60)[CROP].tolist() == [0, 10, 40, 40]
+    assert aug.centre(60, 40)[CROP].tolist() == [10, 0, 40, 40]
+    assert aug.centre(41, 30)[CROP].tolist() == [5, 0, 30, 30]

@@ -7,8 +7,8 @@ import torch
 from support import pretext
 from support.specs import AUGMENT
 from videossl.data.loading import loader
-from videossl.data.loading.augment import FIELDS
-from videossl.data.loading.device_clips import motion, views
+from videossl.data.loading.device_clips import motion, to_device_clips
+from videossl.data.loading.fields import FIELDS, GEOMETRY
 from videossl.data.loading.sampling import ClipRequest, window
 from videossl.study import schema
 
@@ -27,7 +27,7 @@ EDGES = FLOW.model_copy(update={"content": "edges"})
 
 def plain(height, width, flip=0.0, y=0.0, x=0.0):
     draw = torch.zeros(1, FIELDS)
-    draw[0, :5] = torch.tensor([y, x, height, width, flip])
+    draw[0, GEOMETRY] = torch.tensor([y, x, height, width, flip])
     return draw
 
 
@@ -71,9 +71,9 @@ def requests(rng, num_frames):
     frames = window(num_frames, start, 4, 2)
     drawn = float(rng.integers(10))
     return [
-        ClipRequest(frames, 0, target=(drawn, start)),
+        ClipRequest(frames, 0, labels=(drawn, start)),
         ClipRequest(frames, 0, "plain"),
-        ClipRequest(frames[:3], 0, "motion", target=(7.0,)),
+        ClipRequest(frames[:3], 0, "motion", labels=(7.0,)),
     ]
 
 
@@ -84,21 +84,21 @@ def test_a_batch_holds_every_kind(workers):
         store, range(16), requests, AUGMENT, 8, 0, pretext.Motions(FLOW)
     ).between(0, 4)
     for step, batch in zip(source.steps(), loader.batches(source, workers), strict=True):
-        augmented, same, moving = views(batch, 16)
+        augmented, same, moving = to_device_clips(batch, 16)
         assert augmented.shape == (8, 3, 4, 16, 16)
         assert moving.shape == (8, 2, 3, 16, 16)
         assert same.min() >= 0
         assert same.max() > 10  # grey levels, not shares
-        torch.testing.assert_close(batch.draws[0], batch.draws[2])  # one view, one crop
-        assert batch.target.shape == (8, 3)
+        torch.testing.assert_close(batch.draws[0], batch.draws[2])  # one draw, one crop
+        assert batch.labels.shape == (8, 3)
         for row, video in enumerate(batch.video.tolist()):
-            sample = source.sample(step // source.steps_per_epoch, video)
-            drawn = [value for request, _ in sample for value in request.target]
-            assert batch.target[row].tolist() == drawn
+            sample = source.sample(step // source.steps_per_epoch, video, video)
+            drawn = [value for request, _ in sample for value in request.labels]
+            assert batch.labels[row].tolist() == drawn
             expected = store.pixels[video][sample[1][0].frames]
             np.testing.assert_array_equal(batch.clips[1][row, :, 0].numpy(), expected)
         first, second = batch.split(2)
-        assert torch.equal(torch.cat([first.target, second.target]), batch.target)
+        assert torch.equal(torch.cat([first.labels, second.labels]), batch.labels)
         assert first.kinds == ["augmented", "plain", "motion"]
 
 

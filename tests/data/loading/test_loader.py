@@ -37,7 +37,7 @@ def same(a: loader.Batch, b: loader.Batch) -> bool:
         *zip(a.clips, b.clips, strict=True),
         *zip(a.draws, b.draws, strict=True),
         (a.video, b.video),
-        (a.label, b.label),
+        (a.example, b.example),
     ]
     return all(torch.equal(x, y) for x, y in pairs)
 
@@ -63,7 +63,8 @@ def test_batches_depend_on_seed_and_step_only(workers):
 def test_a_videos_draws_do_not_depend_on_its_batch():
     stream, smaller = training(), loader.TrainBatches(Store(), range(11), requests, AUGMENT, 2, 0)
     for video in range(11):
-        for (a, x), (b, y) in zip(stream.sample(5, video), smaller.sample(5, video), strict=True):
+        samples = (source.sample(5, video, video) for source in (stream, smaller))
+        for (a, x), (b, y) in zip(*samples, strict=True):
             assert np.array_equal(a.frames, b.frames)
             assert np.array_equal(x, y)
 
@@ -74,12 +75,21 @@ def test_rows_hold_their_videos_clips():
         assert clips.shape[:2] == (4, 3)
         for row, video in enumerate(batch.video.tolist()):
             assert (clips[row, :, 0, 1, 1] == video).all()
-            assert batch.label[row] == Store.videos[video].label
             width = Store.videos[video].width
             assert (clips[row, :, :, :, width:] == 0).all()
 
 
-def test_a_view_is_one_draw():
+def test_examples_of_one_video_are_drawn_apart():
+    examples = [20 + place for place in range(4)]
+    source = loader.TrainBatches(Store(), [3, 3, 5, 5], requests, AUGMENT, 4, 0, None, examples)
+    (batch,) = kept(source.between(0, 1))
+    assert sorted(batch.example.tolist()) == examples
+    assert batch.video.tolist() == [3 if e < 22 else 5 for e in batch.example.tolist()]
+    first, second = (source.sample(0, 3, example)[0][1] for example in (20, 21))
+    assert not np.array_equal(first, second)
+
+
+def test_one_draw_id_is_one_draw():
     batch = one(0)
     assert torch.equal(batch.draws[1], batch.draws[2])
     assert not torch.equal(batch.draws[0], batch.draws[1])

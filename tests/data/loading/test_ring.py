@@ -17,6 +17,7 @@ import torch
 from support.specs import AUGMENT
 from support.stores import Store, requests
 from videossl.data.loading import loader, ring
+from videossl.data.loading.fields import Field
 from videossl.data.shards.store import CorruptShard
 
 HERE = Path(__file__).resolve().parent
@@ -98,7 +99,7 @@ def test_every_row_is_filled_whoever_fills_it():
         for batch in loader.batches(source(Store()), workers):
             for clips, draws in zip(batch.clips, batch.draws, strict=True):
                 assert torch.equal(clips[:, 0, 0, 1, 1, 1].long(), batch.video)
-                assert (draws[:, 2] > 0).all()  # a crop has a height
+                assert (draws[:, Field.HEIGHT] > 0).all()  # a crop has a height
 
 
 def test_shares_are_all_rows_once():
@@ -110,7 +111,7 @@ def test_shares_are_all_rows_once():
 
 def test_workers_end_with_a_killed_parent():
     script = (
-        f"import sys; sys.path[:0] = {[str(HERE), str(HERE.parent)]!r}\n"
+        f"import sys; sys.path[:0] = {[str(HERE), str(HERE.parents[1])]!r}\n"
         "import time; from test_ring import Store, loader, source\n"
         "stream = loader.batches(source(Store(), 10**6), 2)\n"
         "next(stream)\n"
@@ -132,7 +133,7 @@ def test_workers_end_with_a_killed_parent():
 
 def test_a_stream_that_is_left_open_does_not_keep_the_process():
     script = (
-        f"import sys; sys.path[:0] = {[str(HERE), str(HERE.parent)]!r}\n"
+        f"import sys; sys.path[:0] = {[str(HERE), str(HERE.parents[1])]!r}\n"
         "from test_ring import Store, loader, source\n"
         "stream = loader.batches(source(Store(), 10**6), 2)\n"
         "next(stream)\n"

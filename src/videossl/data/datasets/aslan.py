@@ -7,7 +7,7 @@
 As the database's ReadMe describes them: a video is named after the four digits of its sample, and
 the MATLAB matrix of View 2 holds ten folds of 600 pairs, a row being the two samples, whether they
 show the same action (1 or 0), and the actions of the two. Published code that reads the videos
-takes them by their order, so what stands before the four digits is our reading: anything may.
+takes them by their order, so what stands before the four digits is our interpretation: anything.
 Where both archives are there, the AVI files are used. View 1, for development, is not read.
 
 The index's annotations are ``{"pairs": [[name, name, same, fold], …]}``, same 0 or 1 and folds 1 to

@@ -1,15 +1,7 @@
 """Clip-consistent augmentation on the device: one draw per clip, the same for all its frames.
 
 ``draw`` runs in the loader and is pure; ``augment`` applies the draws of a batch as a few dense
-operations. A draw is one row of floats, so that a batch of draws is one array:
-
-    y, x, height, width      the crop in source pixels, whole numbers
-    flip                     1 mirrors left and right
-    brightness, contrast, saturation    factors
-    hue                      turns, -0.5 to 0.5
-    gray                     1 removes colour
-    sigma                    of the blur in pixels of the clip, 0 for none
-    order0, order1, order2   which of brightness (0), contrast (1), saturation (2) comes when
+operations. ``fields.py`` names the numbers of a draw.
 """
 
 from __future__ import annotations
@@ -21,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from videossl.data.loading.fields import CROP, FACTORS, FIELDS, SEQUENCE, Field
 from videossl.data.loading.resize import crop
 from videossl.study.schema import Augment
 
-FIELDS = 14
 MEAN, STD = 0.45, 0.225  # of all three channels: the convention of SlowFast's Kinetics models
 LUMA = (0.299, 0.587, 0.114)
 Draw = NDArray[np.float32]
@@ -33,18 +25,18 @@ Draw = NDArray[np.float32]
 def draw(rng: np.random.Generator, spec: Augment, height: int, width: int) -> Draw:
     """Draw one clip's augmentation, shape (FIELDS,), for frames of ``height`` x ``width``."""
     out = np.zeros(FIELDS, np.float32)
-    out[0:4] = _random_crop(rng, spec, height, width)
-    out[4] = rng.random() < spec.flip
+    out[CROP] = _random_crop(rng, spec, height, width)
+    out[Field.FLIP] = rng.random() < spec.flip
     jitter = spec.jitter
-    out[5:8] = 1.0
+    out[FACTORS] = 1.0
     if rng.random() < jitter.probability:
         half = np.array([jitter.brightness, jitter.contrast, jitter.saturation])
-        out[5:8] = 1 + rng.uniform(-1, 1, 3) * half
-        out[8] = rng.uniform(-1, 1) * jitter.hue
-    out[9] = rng.random() < spec.gray
+        out[FACTORS] = 1 + rng.uniform(-1, 1, 3) * half
+        out[Field.HUE] = rng.uniform(-1, 1) * jitter.hue
+    out[Field.GRAY] = rng.random() < spec.gray
     if rng.random() < spec.blur.probability:
-        out[10] = rng.uniform(spec.blur.sigma[0], spec.blur.sigma[1])
-    out[11:14] = rng.permutation(3)
+        out[Field.SIGMA] = rng.uniform(spec.blur.sigma[0], spec.blur.sigma[1])
+    out[SEQUENCE] = rng.permutation(3)
     return out
 
 
@@ -52,9 +44,9 @@ def centre(height: int, width: int) -> Draw:
     """The deterministic draw of testing: the largest centred square, nothing else."""
     side = min(height, width)
     out = np.zeros(FIELDS, np.float32)
-    out[0:4] = ((height - side) // 2, (width - side) // 2, side, side)
-    out[5:8] = 1.0
-    out[11:14] = (0, 1, 2)
+    out[CROP] = ((height - side) // 2, (width - side) // 2, side, side)
+    out[FACTORS] = 1.0
+    out[SEQUENCE] = (0, 1, 2)
     return out
 
 
@@ -90,10 +82,10 @@ def augment(clips: Tensor, draws: Tensor, size: int, host: Tensor | None = None)
     x = crop(clips, draws, size).contiguous().view(b, 3, -1).mul_(1 / 255)
     x = _colour(x, draws).view(b, 3, t, size, size)
     # where to look is decided on the host: asking the device would wait for it
-    hued = ((host[:, 8] != 0) & (host[:, 9] == 0)).nonzero()[:, 0]
-    blurred = host[:, 10].nonzero()[:, 0]
-    x = _hue(x, draws[:, 8], hued.to(x.device, non_blocking=True))
-    x = _blur(x, draws[:, 10], blurred.to(x.device, non_blocking=True))
+    hued = ((host[:, Field.HUE] != 0) & (host[:, Field.GRAY] == 0)).nonzero()[:, 0]
+    blurred = host[:, Field.SIGMA].nonzero()[:, 0]
+    x = _hue(x, draws[:, Field.HUE], hued.to(x.device, non_blocking=True))
+    x = _blur(x, draws[:, Field.SIGMA], blurred.to(x.device, non_blocking=True))
     return x.sub_(MEAN).div_(STD).contiguous(memory_format=torch.channels_last_3d)
 
 
@@ -105,18 +97,17 @@ def _colour(x: Tensor, draws: Tensor) -> Tensor:
     luma = x.new_tensor(LUMA)
     eye = torch.eye(3, device=x.device).expand(len(x), 3, 3)
     to_gray = luma.expand(3, 3)
-    b, c, s = (draws[:, k, None, None] for k in (5, 6, 7))
+    b, c, s = draws[:, FACTORS, None, None].unbind(dim=1)  # each (B, 1, 1)
     maps = torch.stack([eye * b, eye * c, eye * s + to_gray * (1 - s)], 1)  # (B, 3, 3, 3)
     mean = x.mean(-1, keepdim=True)  # (B, 3, 1) of the clip, for contrast
     matrix, offset = eye, torch.zeros_like(mean)
-    for step in range(3):
-        which = draws[:, 11 + step].long()
+    for which in draws[:, SEQUENCE].long().unbind(dim=1):
         chosen = maps[torch.arange(len(x), device=x.device), which]
         level = luma @ (matrix @ mean + offset)  # (B, 1) mean gray level so far
         matrix, offset = chosen @ matrix, chosen @ offset
         shift = torch.where(which[:, None] == 1, (1 - c[:, :, 0]) * level, 0.0)
         offset = offset + shift[:, :, None]
-    gray = draws[:, 9, None, None]
+    gray = draws[:, Field.GRAY, None, None]
     final = gray * to_gray + (1 - gray) * eye
     return torch.baddbmm(final @ offset, final @ matrix, x).clamp_(0, 1)
 

@@ -6,18 +6,19 @@ import torch
 from torch import Tensor
 
 from videossl.data.loading.augment import augment
+from videossl.data.loading.fields import Field
 from videossl.data.loading.loader import Batch
 from videossl.data.loading.resize import crop
 from videossl.data.motion.store import SCALE, ZERO
 from videossl.study.schema import Motion
 
 
-def views(batch: Batch, size: int) -> list[Tensor]:
+def to_device_clips(batch: Batch, size: int) -> list[Tensor]:
     """One tensor (B, C, T, size, size) float32 per requested clip.
 
     - ``augmented``: 3 channels, normalised (see ``augment``);
     - ``plain``: 3 channels of grey levels 0 to 255, cropped, resized and flipped only;
-    - ``motion``: cropped, resized and flipped with the draw of its view. Flow has 2 channels, u to
+    - ``motion``: cropped, resized and flipped with its own draw. Flow has 2 channels, u to
       the right and v down, in pixels of the *result* per pair of frames: resizing scales vectors,
       and a flip negates u. Edges have 1 channel, 0 to 1 of the entry's ``bound``.
     """
@@ -42,6 +43,7 @@ def motion(clip: Tensor, draws: Tensor, size: int, options: Motion) -> Tensor:
         return crop(x, draws, size) / 255
     # zero is no motion where frames are padded and where a filter reaches beyond the crop
     x = crop((x.float() - ZERO) * (options.bound / SCALE), draws, size)
-    right = torch.where(draws[:, 4] > 0, -size / draws[:, 3], size / draws[:, 3])
-    scale = torch.stack([right, size / draws[:, 2]], dim=1)  # (B, 2)
+    right, down = size / draws[:, Field.WIDTH], size / draws[:, Field.HEIGHT]
+    right = torch.where(draws[:, Field.FLIP] > 0, -right, right)
+    scale = torch.stack([right, down], dim=1)  # (B, 2)
     return x * scale[:, :, None, None, None]

@@ -37,7 +37,7 @@ class Batch:
     video: Tensor  # (B,) int64, index in the store
     example: Tensor  # (B,) int64, number of the example; that of the video, where it is one
     host: list[Tensor]  # the draws once more, always on the CPU
-    target: Tensor  # (B, N) float32, what the requests of a row carry
+    labels: Tensor  # (B, N) float32, what the requests of a row carry
     kinds: list[Kind]  # one per requested clip
     motion: Motion | None = None  # how clips of that kind were computed
 
@@ -53,7 +53,7 @@ class Batch:
             move(self.video),
             move(self.example),
             self.host,
-            move(self.target),
+            move(self.labels),
             self.kinds,
             self.motion,
         )
@@ -64,7 +64,7 @@ class Batch:
             return [self]
         columns = [[x.chunk(parts) for x in xs] for xs in (self.clips, self.draws, self.host)]
         videos, examples = self.video.chunk(parts), self.example.chunk(parts)
-        targets = self.target.chunk(parts)
+        labels = self.labels.chunk(parts)
         return [
             Batch(
                 [clip[part] for clip in columns[0]],
@@ -72,7 +72,7 @@ class Batch:
                 videos[part],
                 examples[part],
                 [draws[part] for draws in columns[2]],
-                targets[part],
+                labels[part],
                 self.kinds,
                 self.motion,
             )
@@ -98,7 +98,7 @@ def batches(source: ring.Source, workers: int = 0, pin: bool = False) -> Generat
             torch.from_numpy(filled.videos),
             torch.from_numpy(filled.examples),
             draws,
-            torch.from_numpy(filled.targets),
+            torch.from_numpy(filled.labels),
             kinds,
             options,
         )
@@ -173,11 +173,11 @@ class TrainBatches:
         rng = np.random.default_rng([self.seed, epoch, 1 + example])
         info = self.store.videos[video]
         requests = self.requests(rng, info.frames)
-        views = {
-            view: draw(rng, self.augment, info.height, info.width)
-            for view in sorted({request.view for request in requests})
+        draws = {
+            draw_id: draw(rng, self.augment, info.height, info.width)
+            for draw_id in sorted({request.draw_id for request in requests})
         }
-        return [(request, views[request.view]) for request in requests]
+        return [(request, draws[request.draw_id]) for request in requests]
 
 
 class CentralBatches:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from videossl.data.loading.fields import GEOMETRY, Field
+
 
 def crop(clips: Tensor, draws: Tensor, size: int) -> Tensor:
     """Crop, resize and flip only.
@@ -16,7 +18,7 @@ def crop(clips: Tensor, draws: Tensor, size: int) -> Tensor:
     Args:
         clips: (B, T, H, W, C), any type; frames smaller than the batch's are padded at the right
             and bottom, and their crops lie inside them.
-        draws: (B, FIELDS) float32 on the same device, see ``augment.py``.
+        draws: (B, FIELDS) float32 on the same device, see ``fields.py``.
         size: height and width of the result in pixels.
 
     Returns:
@@ -32,11 +34,11 @@ def crop(clips: Tensor, draws: Tensor, size: int) -> Tensor:
 def _bytes(clips: Tensor, draws: Tensor, size: int) -> Tensor:
     b, t, _, _, c = clips.shape
     out = clips.new_empty(b, t, size, size, c)
-    for clip, row, target in zip(clips, draws[:, :5].int().tolist(), out, strict=True):
+    for clip, row, resized in zip(clips, draws[:, GEOMETRY].int().tolist(), out, strict=True):
         y, x, height, width, flip = row
         frames = clip[:, y : y + height, x : x + width].permute(0, 3, 1, 2)
         frames = F.interpolate(frames, (size, size), mode="bilinear", antialias=True)
-        target.copy_((frames.flip(-1) if flip else frames).permute(0, 2, 3, 1))
+        resized.copy_((frames.flip(-1) if flip else frames).permute(0, 2, 3, 1))
     return out.permute(0, 4, 1, 2, 3).float()
 
 
@@ -45,9 +47,9 @@ def _dense(clips: Tensor, draws: Tensor, size: int) -> Tensor:
     b, t, h, w, c = clips.shape
     # (B, H, T x C x W) and (B, S x T x C, W)
     x = clips.permute(0, 2, 1, 4, 3).reshape(b, h, t * c * w).float()
-    rows = resize_weights(draws[:, 0], draws[:, 2], h, size)
-    columns = resize_weights(draws[:, 1], draws[:, 3], w, size)
-    columns = torch.where(draws[:, 4, None, None] > 0, columns.flip(1), columns)
+    rows = resize_weights(draws[:, Field.Y], draws[:, Field.HEIGHT], h, size)
+    columns = resize_weights(draws[:, Field.X], draws[:, Field.WIDTH], w, size)
+    columns = torch.where(draws[:, Field.FLIP, None, None] > 0, columns.flip(1), columns)
     x = torch.bmm(rows, x).view(b, size * t * c, w)
     x = torch.bmm(x, columns.transpose(1, 2)).view(b, size, t, c, size)
     return x.permute(0, 3, 2, 1, 4)

@@ -23,14 +23,15 @@ import torch
 from numpy.typing import NDArray
 
 from videossl import machine
-from videossl.data.loading.augment import FIELDS, Draw
+from videossl.data.loading.augment import Draw
+from videossl.data.loading.fields import FIELDS
 from videossl.data.loading.sampling import ClipRequest, Kind
 from videossl.data.shards.store import ClipStore
 
 SLOTS = 4  # one in use, one whose copy to the device may be under way, two being filled
 Sample = list[tuple[ClipRequest, Draw]]
 Draws = NDArray[np.float32]  # (K, rows, FIELDS)
-Targets = NDArray[np.float32]  # (rows, N), of all the clips of a row
+Labels = NDArray[np.float32]  # (rows, N), of all the clips of a row
 
 
 class Source(Protocol):
@@ -60,7 +61,7 @@ class Filled:
 
     clips: list[NDArray[np.uint8]]  # K x (B, T, P, H, W, C): P planes of a stored frame
     draws: Draws  # (K, B, FIELDS)
-    targets: Targets
+    labels: Labels
     videos: NDArray[np.int64]  # (B,)
     examples: NDArray[np.int64]  # (B,)
 
@@ -76,7 +77,7 @@ def shapes(source: Source, step: int) -> list[tuple[int, ...]]:
     return found
 
 
-def views(buffer: NDArray[np.uint8], layout: list[tuple[int, ...]]) -> list[NDArray[np.uint8]]:
+def as_arrays(buffer: NDArray[np.uint8], layout: list[tuple[int, ...]]) -> list[NDArray[np.uint8]]:
     """Arrays of the shapes of ``layout``, one after another in a flat ``buffer``."""
     found, start = [], 0
     for shape in layout:
@@ -86,18 +87,16 @@ def views(buffer: NDArray[np.uint8], layout: list[tuple[int, ...]]) -> list[NDAr
     return found
 
 
-def fill(
-    source: Source, step: int, rows: range, buffer: NDArray[np.uint8]
-) -> tuple[Draws, Targets]:
-    """Write some rows of a batch into ``buffer`` and return their draws and targets.
+def fill(source: Source, step: int, rows: range, buffer: NDArray[np.uint8]) -> tuple[Draws, Labels]:
+    """Write some rows of a batch into ``buffer`` and return their draws and labels.
 
     Raises:
         CorruptShard: stored bytes are damaged.
     """
-    clips = views(buffer, shapes(source, step))
+    clips = as_arrays(buffer, shapes(source, step))
     videos = source.videos_of(step)
     draws = np.empty((len(clips), len(rows), FIELDS), np.float32)
-    targets: list[list[float]] = []
+    labels: list[list[float]] = []
     for place, row in enumerate(rows):
         video = int(videos[row])
         info = source.store.videos[video]
@@ -106,30 +105,28 @@ def fill(
             draws[k, place] = drawn
             store = source.store_of(request.kind)
             _read(store, video, request, clips[k][row], info.height, info.width)
-        targets.append([value for request, _ in sample for value in request.target])
-    return draws, np.array(targets, np.float32).reshape(
-        len(rows), len(targets[0]) if targets else 0
-    )
+        labels.append([value for request, _ in sample for value in request.labels])
+    return draws, np.array(labels, np.float32).reshape(len(rows), len(labels[0]) if labels else 0)
 
 
 def _read(
     store: ClipStore,
     video: int,
     request: ClipRequest,
-    target: NDArray[np.uint8],
+    out: NDArray[np.uint8],
     height: int,
     width: int,
 ) -> None:
     """Read one clip into (T, P, H, W, C), padded where it is smaller."""
-    frames, planes, *most, channels = target.shape
+    frames, planes, *most, channels = out.shape
     if most == [height, width]:
-        whole = target.reshape(frames, planes * height, width, channels)  # a view
+        whole = out.reshape(frames, planes * height, width, channels)  # a view
         store.clip(video, request.frames, out=whole)
         return
     clip = store.clip(video, request.frames)
-    target[:, :, :height, :width] = clip.reshape(frames, planes, height, width, channels)
-    target[:, :, height:] = 0
-    target[:, :, :height, width:] = 0
+    out[:, :, :height, :width] = clip.reshape(frames, planes, height, width, channels)
+    out[:, :, height:] = 0
+    out[:, :, :height, width:] = 0
 
 
 def stream(source: Source, workers: int, pin: bool) -> Iterator[Filled]:
@@ -210,11 +207,11 @@ class _Ring:
     def _filled(self, step: int, slot: int) -> Filled:
         videos = self.source.videos_of(step)
         if self.workers is None:
-            draws, targets = fill(self.source, step, range(len(videos)), self.memory[slot])
+            draws, labels = fill(self.source, step, range(len(videos)), self.memory[slot])
         else:
-            draws, targets = self.workers.finish(step)
-        clips = views(self.memory[slot], shapes(self.source, step))
-        return Filled(clips, draws, targets, videos, self.source.examples_of(step))
+            draws, labels = self.workers.finish(step)
+        clips = as_arrays(self.memory[slot], shapes(self.source, step))
+        return Filled(clips, draws, labels, videos, self.source.examples_of(step))
 
 
 def _cudart() -> Any:
@@ -236,7 +233,7 @@ class _Workers:
         context = mp.get_context("fork")
         self.pipes: list[Connection] = []
         self.processes: list[Any] = []
-        self.found: dict[int, dict[int, tuple[Draws, Targets]]] = {}  # step -> worker -> its rows
+        self.found: dict[int, dict[int, tuple[Draws, Labels]]] = {}  # step -> worker -> its rows
         for number in range(count):
             ours, theirs = context.Pipe()
             inherited = [*self.pipes, ours]
@@ -260,7 +257,7 @@ class _Workers:
             except BrokenPipeError:
                 self._died(number)
 
-    def finish(self, step: int) -> tuple[Draws, Targets]:
+    def finish(self, step: int) -> tuple[Draws, Labels]:
         """Wait until every worker has done its share of a batch."""
         while len(self.found[step]) < len(self.pipes):
             for pipe in wait(self.pipes):
@@ -274,8 +271,8 @@ class _Workers:
                     raise answer
                 self.found[done][number] = answer
         parts = self.found.pop(step)
-        draws, targets = zip(*(parts[number] for number in sorted(parts)), strict=True)
-        return np.concatenate(draws, axis=1), np.concatenate(targets)
+        draws, labels = zip(*(parts[number] for number in sorted(parts)), strict=True)
+        return np.concatenate(draws, axis=1), np.concatenate(labels)
 
     def _died(self, number: int) -> None:
         process = self.processes[number]

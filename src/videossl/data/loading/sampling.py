@@ -12,9 +12,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from videossl.needs import span as span
+
 Indices = NDArray[np.int64]
 # What of a video: its frames under the whole draw; its frames under the draw's crop and flip only,
-# as grey levels 0 to 255; or its motion under crop and flip (see ``views.py``).
+# as grey levels 0 to 255; or its motion under crop and flip (see ``device_clips.py``).
 Kind = Literal["augmented", "plain", "motion"]
 
 
@@ -23,14 +25,9 @@ class ClipRequest:
     """One clip of a video: its frames, and which augmentation draw it takes."""
 
     frames: Indices  # (T,)
-    view: int  # clips of one video with the same view share one draw
+    draw_id: int  # clips of one video with the same number share one augmentation draw
     kind: Kind = "augmented"
-    target: tuple[float, ...] = ()  # what the method drew for it: labels of a transform, and so on
-
-
-def span(length: int, stride: int) -> int:
-    """Frames from a clip's first to its last, inclusive."""
-    return (length - 1) * stride + 1
+    labels: tuple[float, ...] = ()  # what the method drew for it: classes, parameters, chances
 
 
 def window(num_frames: int, start: int, length: int, stride: int) -> Indices:

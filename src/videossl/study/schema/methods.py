@@ -6,6 +6,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from videossl.needs import (
+    EdgesClip,
+    FastestClip,
+    FastestRate,
+    FlowClip,
+    OneClip,
+    OrderedFrames,
+    TwoIntervals,
+)
 from videossl.study.schema.blocks import (
     Block,
     Count,
@@ -29,6 +38,7 @@ class MethodBlock(Block):
     """What every row has: the method's code, and the names of the entries that it reads."""
 
     reads: ClassVar[Any]  # the type of the entry of ``task``
+    needs: ClassVar[type[OneClip]] = OneClip  # of a video; the method's class is of this kind too
 
     method: str
     task: Name
@@ -84,6 +94,7 @@ class Order(Block):
 
     frames: Annotated[int, Field(ge=3, le=6)]
     stride: Count
+    reference: Literal["none", "original"]
     rotation: Annotated[float, Field(gt=0, le=180)]
     scale: Pair
     shear: Annotated[float, Field(gt=0, le=60)]
@@ -146,6 +157,7 @@ class RSPNet(MethodBlock):
     """RSPNet (Chen et al., AAAI 2021)."""
 
     reads: ClassVar[Any] = Margin
+    needs: ClassVar[type[OneClip]] = FastestClip
 
     method: Literal["rspnet"]
     motion: NoMotion
@@ -169,6 +181,7 @@ class VTDL(MethodBlock):
     """VTDL (Wang et al., arXiv 2008.02129)."""
 
     reads: ClassVar[Any] = TCA
+    needs: ClassVar[type[OneClip]] = TwoIntervals
 
     method: Literal["vtdl"]
     motion: NoMotion
@@ -264,6 +277,7 @@ class STS(MethodBlock):
     """STS (Wang et al., TPAMI 2021)."""
 
     reads: ClassVar[Any] = Statistics
+    needs: ClassVar[type[OneClip]] = FlowClip
 
     method: Literal["sts"]
     motion: Name
@@ -273,6 +287,7 @@ class OrderGeometry(MethodBlock):
     """Order and geometry prediction (Jiao et al., ISBI 2020)."""
 
     reads: ClassVar[Any] = Order
+    needs: ClassVar[type[OneClip]] = OrderedFrames
 
     method: Literal["order_geometry"]
     motion: NoMotion
@@ -287,6 +302,7 @@ class V3S(MethodBlock):
     """V3S (Li et al., arXiv 2107.03578)."""
 
     reads: ClassVar[Any] = Sampling
+    needs: ClassVar[type[OneClip]] = FastestRate
 
     method: Literal["v3s"]
     motion: NoMotion
@@ -302,6 +318,7 @@ class MoDist(MethodBlock):
     """MoDist (Xiao et al., 2021)."""
 
     reads: ClassVar[Any] = Distillation
+    needs: ClassVar[type[OneClip]] = EdgesClip
 
     method: Literal["modist"]
     motion_depth: Literal[18, 50, 101]
