@@ -40,6 +40,9 @@ DATASETS = {
     "hmdb51": "videossl.data.datasets.hmdb51",
     "kinetics": "videossl.data.datasets.kinetics",
     "ssv2": "videossl.data.datasets.ssv2",
+    "diving48": "videossl.data.datasets.diving48",
+    "gym99": "videossl.data.datasets.gym99",
+    "gym288": "videossl.data.datasets.gym288",
     "charades": "videossl.data.datasets.charades",
     "ava": "videossl.data.datasets.ava",
     "aslan": "videossl.data.datasets.aslan",
@@ -48,7 +51,7 @@ DATASETS = {
     "folder": "videossl.data.datasets.folder",
     "csv": "videossl.data.datasets.csv",
     "frame_classes": "videossl.data.datasets.frames",
-    "gaze": "videossl.data.datasets.frames",
+    "gaze": "videossl.data.datasets.gaze",
 }
 
 # The labels of a format, and of which kind they are; the kind decides what can test on them.
@@ -59,6 +62,9 @@ LABELS = {
     "hmdb51": CLASS,
     "kinetics": CLASS,
     "ssv2": CLASS,
+    "diving48": CLASS,
+    "gym99": CLASS,
+    "gym288": CLASS,
     "charades": {"actions": "classes"},
     "ava": {"boxes": "boxes"},
     "aslan": {"pairs": "pairs"},

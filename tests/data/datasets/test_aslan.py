@@ -1,12 +1,13 @@
 """The ASLAN adapter: pairs and folds of View 2, and one clear line for each kind of bad file."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.io import savemat
 
-from support.trees import plant
+from support.trees import odd_line, plant
 from videossl.data.datasets import aslan
 from videossl.data.datasets.index import UNLABELLED, Entry
 from videossl.job import UserError
@@ -73,7 +74,7 @@ def test_absent_videos_up_to_the_allowed_share(root: Path) -> None:
     assert len(pairs) == 10
 
 
-def changed(place: tuple[int, int, int], value: float) -> np.ndarray:
+def changed(place: tuple[int | slice, int, int], value: float) -> np.ndarray:
     pairs = matrix()
     pairs[place] = value
     return pairs
@@ -88,9 +89,7 @@ def changed(place: tuple[int, int, int], value: float) -> np.ndarray:
         (changed((0, 0, 0), 1.5), r"numbers that are not whole"),
         (changed((0, 0, 0), np.nan), r"numbers that are not whole"),
         (changed((1, 2, 3), 1), r"found 2 same and 0 not-same pairs in fold 4"),
-        (changed((1, 2, 3), 2), r"found \[1, 3, 2, 1, 2\] as pair 2 of fold 4"),
-        (changed((0, 1, 9), 0), r"found \[3, 0, 1, 2, 2\] as pair 1 of fold 10"),
-        (changed((0, 3, 9), 1), r"found action 1 for sample 3 in pair 1 of fold 10; expected 2"),
+        (changed((slice(None), 2, 3), 2), r"pair 1 of fold 4: found .* \(2 of 20 rows are odd"),
         (changed((0, 1, 9), 6), r"1 of 5 videos listed in .* first: 0006"),
     ],
 )
@@ -98,6 +97,33 @@ def test_bad_pairs(root: Path, pairs: np.ndarray, message: str) -> None:
     save(root, pairs)
     with pytest.raises(UserError, match=message):
         aslan.read(root)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message", "pair"),
+    [
+        (changed((1, 2, 3), 2), r"pair 2 of fold 4: found \[1, 3, 2, 1, 2\]", (1, 3, 0, 4)),
+        (changed((0, 1, 9), 0), r"pair 1 of fold 10: found \[3, 0, 1, 2, 2\]", (3, 4, 1, 10)),
+        (
+            changed((0, 3, 9), 1),
+            r"pair 1 of fold 10: found action 1 for sample 3; expected 2",
+            (3, 4, 1, 10),
+        ),
+        (changed((0, 3, 0), 9), r"pair 1 of fold 1: found action 9; .* has 1 to 2", (1, 2, 1, 1)),
+    ],
+)
+def test_odd_pairs_cost_nothing_else(
+    root: Path, pairs: np.ndarray, message: str, pair: tuple[int, ...]
+) -> None:
+    plant(root, {"Actions_Ids.txt": "1 cartwheel\n2 jump\n"})
+    whole = aslan.read(root)
+    save(root, pairs)
+    assert re.search(message, odd_line(aslan.read, root))
+    index = aslan.read(root)
+    gone = [f"{pair[0]:04d}.avi", f"{pair[1]:04d}.avi", *pair[2:]]
+    assert [*index.annotations["pairs"], gone] != whole.annotations["pairs"]
+    assert sorted([*index.annotations["pairs"], gone]) == sorted(whole.annotations["pairs"])
+    assert index.entries == whole.entries
 
 
 def test_files_that_are_no_matrix_of_pairs(root: Path) -> None:
@@ -122,7 +148,10 @@ def test_files_that_are_no_matrix_of_pairs(root: Path) -> None:
     ("text", "message"),
     [
         ("1 cartwheel\n3 jump\n", r"Actions_Ids\.txt:2: found '3 jump'"),
-        ("1 cartwheel\n", r"View2\.mat: found action 2; Actions_Ids\.txt has 1 to 1"),
+        (
+            "1 cartwheel\n",
+            r"View2\.mat: pair 2 of fold 1: found action 2; Actions_Ids\.txt has 1 to 1",
+        ),
         ("", r"Actions_Ids\.txt: found no action"),
     ],
 )

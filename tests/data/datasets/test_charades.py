@@ -1,10 +1,11 @@
 """The Charades adapter: actions of both lists, and one clear line for each kind of bad list."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from support.trees import plant
+from support.trees import odd_line, plant
 from videossl.data.datasets import charades
 from videossl.data.datasets.index import UNLABELLED, Entry
 from videossl.job import UserError
@@ -77,28 +78,76 @@ def test_missing_list(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("row_", "message"),
+    [
+        ("A,B\n", r"train\.csv:6: found 2 fields"),
+        (row("46GP8", ""), r"train\.csv:7: 46GP8 is listed twice"),
+        (row("../a", ""), r"train\.csv:7: found id '\.\./a'"),
+        (row("", ""), r"train\.csv:7: found id ''"),
+        (row("A", "", "long"), r"train\.csv:7: found length 'long'"),
+        (row("A", "", "0"), r"train\.csv:7: found length '0'"),
+    ],
+)
+def test_odd_rows(root: Path, row_: str, message: str) -> None:
+    whole = charades.read(root).entries
+    plant(root / "Charades", {"Charades_v1_train.csv": TRAIN + row_})
+    assert re.search(message, odd_line(charades.read, root))
+    assert charades.read(root).entries == whole
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ("c001 1", r"train\.csv:3: found action 'c001 1'; expected `c092"),
+        ("c001 nan 2", r"train\.csv:3: found action"),
+        ("c001 -1 2", r"train\.csv:3: found action"),
+        ("c003 1 2", r"has c000 to c002"),
+        ("c001 3.5 2", r"train\.csv:3: found action 'c001 3\.5 2'; it ends before it starts$"),
+    ],
+)
+def test_odd_actions_cost_nothing_else(root: Path, action: str, message: str) -> None:
+    whole = charades.read(root).entries
+    text = TRAIN.replace(";c001 0.00 12.60", f"; {action};c001 0.00 12.60;")
+    plant(root / "Charades", {"Charades_v1_train.csv": text})
+    assert re.search(message, odd_line(charades.read, root))
+    assert charades.read(root).entries == whole
+
+
+def test_a_list_as_long_as_the_official_one(root: Path) -> None:
+    """7,985 training videos, of which seven have an action that ends before it starts."""
+    names = [f"V{number:04d}" for number in range(7985)]
+    rows = [row(name, "c000 1.00 2.00" + ";c001 18.00 10.00" * (name < "V0007")) for name in names]
+    videos = root / "Charades_v1_480"
+    for name in names:
+        (videos / f"{name}.mp4").touch()
+    plant(root / "Charades", {"Charades_v1_train.csv": HEADER + "".join(rows)})
+    index = charades.read(root)
+    assert len(index.entries) == 7986
+    assert [line.split("train.csv:")[1] for line in index.odd] == [
+        f"{2 * number + 3}: found action 'c001 18.00 10.00'; it ends before it starts"
+        for number in range(7)
+    ]
+
+
+def test_a_video_of_both_lists_trains(root: Path) -> None:
+    plant(root / "Charades", {"Charades_v1_test.csv": TEST + row("46GP8", "")})
+    assert "test.csv:5: 46GP8 is also in the train list" in odd_line(charades.read, root)
+    assert {entry.name: entry.splits["1"] for entry in charades.read(root).entries} == {
+        "0A8CF.mp4": "test",
+        "46GP8.mp4": "train",
+        "N11GT.mp4": "train",
+    }
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("classes.txt", "c000 A\n\nc002 B\n", r"classes\.txt:3: found 'c002 B'"),
         ("classes.txt", "c000 A\nB\n", r"classes\.txt:2: found 'B'"),
         ("classes.txt", "\n", r"classes\.txt: found no class"),
         ("train.csv", "id,length\nA,1\n", r"train\.csv:1: found no column 'actions'"),
-        ("train.csv", HEADER, r"train\.csv: found no video"),
-        ("train.csv", TRAIN + "A,B\n", r"train\.csv:6: found 2 fields"),
-        ("train.csv", TRAIN + row("46GP8", ""), r"train\.csv:7: 46GP8 is listed twice"),
-        ("train.csv", HEADER + row("../a", ""), r"train\.csv:3: found id '\.\./a'"),
-        ("train.csv", HEADER + row("N11GT", "c001 1"), r"train\.csv:3: found action 'c001 1'"),
-        ("train.csv", HEADER + row("N11GT", "c001 nan 2"), r"train\.csv:3: found action"),
-        ("train.csv", HEADER + row("N11GT", "c001 -1 2"), r"train\.csv:3: found action"),
-        ("train.csv", HEADER + row("N11GT", "c003 1 2"), r"has c000 to c002"),
-        (
-            "train.csv",
-            HEADER + row("N11GT", "c001 3.5 2"),
-            r"train\.csv:3: .*ends before it starts",
-        ),
-        ("train.csv", HEADER + row("N11GT", "", "long"), r"train\.csv:3: found length 'long'"),
-        ("train.csv", HEADER + row("N11GT", "", "0"), r"train\.csv:3: found length '0'"),
-        ("test.csv", HEADER + row("46GP8", ""), r"test\.csv: 46GP8\.mp4 is also in the train list"),
+        ("train.csv", HEADER, r"train\.csv: found no usable row"),
+        ("train.csv", TRAIN + "A,B\n" * 2, r"train\.csv:6: found 2 fields.* \(2 of 4 rows are odd"),
     ],
 )
 def test_bad_lists(root: Path, name: str, text: str, message: str) -> None:

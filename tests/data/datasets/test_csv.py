@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from support.trees import plant
+from support.trees import odd_line, plant
 from videossl.data.datasets import csv
 from videossl.data.datasets.index import Entry
 from videossl.job import UserError
@@ -51,12 +52,35 @@ def test_columns_in_any_order_and_others_beside_them(root: Path) -> None:
     assert [entry.name for entry in csv.read(root).entries] == ["a.avi", "e.mp4"]
 
 
-def test_paths_that_leave_the_folder_are_left_to_decode(root: Path) -> None:
-    (root / "data").mkdir()
-    names = ["../a.avi", str(root / "e.mp4"), "../clips", "."]
-    rows = "".join(f"{name},run,{'train' if name == '.' else 'test'}\n" for name in names)
-    plant(root, {"data/videos.csv": HEADER + rows})
-    assert sorted(entry.name for entry in csv.read(root / "data").entries) == sorted(names)
+def test_absolute_paths_below_the_folder_and_links_to_it(root: Path) -> None:
+    link = root.parent / "link"
+    link.symlink_to(root)
+    rows = f"{root}/a.avi,run,train\n{link}/e.mp4,run,test\n"
+    plant(root, {"videos.csv": HEADER + rows})
+    assert [entry.name for entry in csv.read(link).entries] == ["a.avi", "e.mp4"]
+
+
+@pytest.mark.parametrize("name", ["../a.avi", "{root}/a.avi", "/dev/zero", "x/../../a.avi", "."])
+def test_paths_that_leave_the_folder_are_odd(root: Path, name: str) -> None:
+    text = f"{HEADER}b.mp4,run,train\nc.mp4,run,test\n{name.format(root=root)},run,test\n"
+    plant(root / "data", {"videos.csv": text}, ["b.mp4", "c.mp4"])
+    line = odd_line(csv.read, root / "data")
+    assert re.search(
+        r"videos\.csv:4: found path '.*'; expected one below the table's folder$", line
+    )
+    assert [entry.name for entry in csv.read(root / "data").entries] == ["b.mp4", "c.mp4"]
+
+
+def test_links_may_lead_anywhere(root: Path) -> None:
+    plant(root / "data", {"videos.csv": f"{HEADER}far/a.avi,run,train\nfar/e.mp4,run,test\n"})
+    (root / "data" / "far").symlink_to(root)
+    assert len(csv.read(root / "data").entries) == 2
+
+
+def test_carriage_returns(root: Path) -> None:
+    whole = csv.read(root)
+    plant(root, {"videos.csv": TABLE.replace("\n", "\r\n")})
+    assert csv.read(root) == whole
 
 
 def test_absent_videos(root: Path) -> None:
@@ -72,23 +96,62 @@ def test_absent_videos(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("f.mp4,run", r"videos\.csv:6: found 2 fields in 'f\.mp4,run'"),
+        ("f.mp4,run,dev", r":6: found split 'dev'; expected train, val or test$"),
+        (
+            "f.mp4,run,Train",
+            r":6: found split 'Train' \(perhaps 'train' is meant\); expected train, ",
+        ),
+        ("f.mp4,,test", r"videos\.csv:6: found no path or label"),
+        (",run,test", r"videos\.csv:6: found no path or label"),
+        ("./a.avi,run,test", r"videos\.csv:6: a\.avi is listed twice"),
+        ("f.mp4,jump,test", r"videos\.csv:6: class 'jump' has no video in train"),
+        ("f\0.mp4,run,test", r"videos\.csv:6: found path 'f\\x00\.mp4'"),
+    ],
+)
+def test_odd_rows(root: Path, line: str, message: str) -> None:
+    whole = csv.read(root)
+    plant(root, {"videos.csv": f"{TABLE}{line}\n"}, ["f.mp4"])
+    assert re.search(message, odd_line(csv.read, root))
+    assert csv.read(root).entries == whole.entries
+
+
+def test_too_many_odd_rows(root: Path) -> None:
+    plant(root, {"videos.csv": f"{TABLE}f.mp4,run,Test\ng.mp4,run,Test\n"})
+    message = (
+        r"videos\.csv:6: found split 'Test' .* \(2 of 6 rows are odd; allowed is a share of 0\.01"
+    )
+    with pytest.raises(UserError, match=message):
+        csv.read(root)
+    assert len(csv.read(root, missing=0.4).odd) == 2
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (ROWS, r"videos\.csv:1: found no column 'path' in 'clips/b\.mp4,walk,train'; expected the"),
-        (f"{HEADER}{ROWS}e.mp4,run\n", r"videos\.csv:4: found 2 fields in 'e\.mp4,run'"),
-        (f"{HEADER}{ROWS}e.mp4,run,dev\n", r":4: found split 'dev'; expected train, val or test"),
-        (f"{HEADER}{ROWS}e.mp4,,test\n", r"videos\.csv:4: found no path or label"),
-        (f"{HEADER}{ROWS},run,test\n", r"videos\.csv:4: found no path or label"),
-        (f"{HEADER}{ROWS}./a.avi,run,test\n", r"videos\.csv:4: a\.avi is listed twice"),
-        (f"{HEADER}{ROWS}e.mp4,jump,test\n", r"videos\.csv:4: class 'jump' has no video in train"),
+        ("path;label;split\n", r"csv:1: found no column 'path' .* separated by commas, not by ';'"),
         (f"{HEADER}{ROWS}", r"videos\.csv: found train; expected videos in train and in test"),
-        (HEADER, r"videos\.csv: found no row; expected videos in train"),
+        (HEADER, r"videos\.csv: found no usable row; expected the header"),
+        (
+            f"{HEADER}a.avi,run,Train\n",
+            r"found no usable row; .*; .*videos\.csv:2: found split 'Tr",
+        ),
         ("", r"videos\.csv: found no header"),
     ],
 )
 def test_bad_tables(root: Path, text: str, message: str) -> None:
     plant(root, {"videos.csv": text})
     with pytest.raises(UserError, match=message):
+        csv.read(root)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "cp1252"])
+def test_other_encodings(root: Path, encoding: str) -> None:
+    (root / "videos.csv").write_bytes(f"{TABLE}é.mp4,run,test\n".encode(encoding))
+    with pytest.raises(UserError, match=r"videos\.csv:\d: not UTF-8 text; .*`iconv -t UTF-8`"):
         csv.read(root)
 
 

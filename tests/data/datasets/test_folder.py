@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from support.trees import plant
 from videossl.data.datasets import folder
+from videossl.data.datasets.files import may_be_video
 from videossl.data.datasets.index import Entry
 from videossl.job import UserError
 
@@ -36,8 +37,10 @@ def test_val_plays_test_where_there_is_none(tmp_path: Path) -> None:
 
 
 def test_odd_files_are_entries_and_hidden_ones_are_not(tmp_path: Path) -> None:
-    odd = ["train/run/notes.txt", "train/run/no extension", "train/run/deep/er/x.mkv"]
-    hidden = ["train/run/.DS_Store", "train/.cache/y.mp4", ".git/config"]
+    odd = ["train/run/no extension", "train/run/a.gif", "train/run/deep/er/x.mkv"]
+    hidden = ["train/run/.DS_Store", "train/.cache/y.mp4", ".git/config", "train/run/._a.mp4"]
+    hidden += ["train/Thumbs.db", "train/run/Thumbs.db", "train/run/desktop.ini"]
+    hidden += [f"train/run/a.{suffix}" for suffix in ("srt", "json", "txt", "JPG", "mp4.part")]
     plant(tmp_path, {}, [*TRAIN, "test/run/c.mp4", *odd, *hidden])
     run = tmp_path / "train" / "run"
     (run / "folder.MP4").mkdir()
@@ -54,7 +57,7 @@ NAME = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=
 
 
 @settings(deadline=None, derandomize=True)
-@given(names=st.sets(NAME.filter(lambda name: not name.startswith(".")), min_size=1, max_size=4))
+@given(names=st.sets(NAME.filter(may_be_video), min_size=1, max_size=4))
 def test_any_name_is_kept(names: set[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("tree")
     videos = {f"{part}/run/{name}" for part in ("train", "test") for name in names}
@@ -71,6 +74,9 @@ def test_any_name_is_kept(names: set[str], tmp_path_factory: pytest.TempPathFact
         ([*TRAIN, "test/c.mp4"], r"test/c\.mp4: found a file beside the class folders"),
         ([*TRAIN, "test/jump/c.mp4"], r"test/jump: class 'jump' has no video in train"),
         ([*TRAIN, "test/run/.hidden"], r"test: found no video"),
+        ([*TRAIN, "test/run/a.txt"], r"test: found no video"),
+        ([*TRAIN, "Test/run/a.mp4"], r"no folder test or val; Test \(perhaps 'test' is meant\)"),
+        ([*TRAIN, "val/a/b.mp4", "Test/c/d.mp4"], r"Test: found beside train \(perhaps 'test'"),
     ],
 )
 def test_bad_trees(tmp_path: Path, videos: list[str], message: str) -> None:

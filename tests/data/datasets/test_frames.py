@@ -1,13 +1,14 @@
 """Labelled frames and gaze: what is read, and one clear line for each kind of bad list."""
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.trees import plant
-from videossl.data.datasets import frames
+from support.trees import odd_line, plant
+from videossl.data.datasets import frames, gaze
 from videossl.data.datasets.index import UNLABELLED, Entry
 from videossl.job import UserError
 
@@ -37,7 +38,7 @@ def test_labelled_frames(root: Path) -> None:
 
 def test_gaze(root: Path) -> None:
     plant(root, {"gaze.csv": GAZE})
-    index = frames.read(root)
+    index = gaze.read(root)
     assert index.classes == []
     points = [[3, 1.0, 0.125], [7, 0.0, 1.0], [7, 0.5, 0.25]]
     assert [entry.annotations for entry in index.entries] == [
@@ -63,47 +64,69 @@ def test_every_frame_keeps_its_class(
     assert found == sorted(found)
 
 
-def test_one_of_both_lists(root: Path) -> None:
-    with pytest.raises(UserError, match=r"found none of frames\.csv and gaze\.csv"):
-        frames.read(root)
-    plant(root, {"frames.csv": CLASSES, "gaze.csv": GAZE})
-    with pytest.raises(UserError, match=r"found both of frames\.csv and gaze\.csv"):
-        frames.read(root)
+def test_the_format_decides_which_labels_are_read(root: Path) -> None:
+    with pytest.raises(UserError, match=r"frames\.csv: not found; expected a CSV file with the"):
+        frames.read(plant(root, {"gaze.csv": GAZE}))
+    assert frames.read(plant(root, {"frames.csv": CLASSES})).entries[1].annotations == {
+        "frames": [[7, 1]]
+    }
+    assert gaze.read(root).entries[0].annotations == {"gaze": []}
+    (root / "gaze.csv").unlink()
+    with pytest.raises(UserError, match=r"gaze\.csv: not found; expected a CSV file with the"):
+        gaze.read(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        (
+            "splits.csv",
+            "extra.mp4,Train",
+            r":5: found extra\.mp4 and split 'Train' \(perhaps 'train' ",
+        ),
+        ("splits.csv", ",test", r"splits\.csv:5: found video ''"),
+        (
+            "splits.csv",
+            "../x.mp4,test",
+            r"splits\.csv:5: found video '\.\./x\.mp4'; expected a file",
+        ),
+        ("splits.csv", "x\0.mp4,test", r"splits\.csv:5: found video 'x\\x00\.mp4'"),
+        ("splits.csv", "./scan2.avi,test", r"splits\.csv:5: scan2\.avi is listed twice"),
+        ("frames.csv", "scan2.avi,7,thigh", r"frames\.csv:5: frame 7 of scan2\.avi is"),
+        ("frames.csv", "extra.mp4,7,thigh", r"frames\.csv:5: found video 'extra\.mp4'"),
+        ("frames.csv", "scan2.avi,-1,thigh", r"frames\.csv:5: found frame '-1'"),
+        ("frames.csv", "scan2.avi,8,", r"frames\.csv:5: found no class"),
+        ("gaze.csv", "scan2.avi,1.5,0,0", r"gaze\.csv:5: found frame '1\.5'"),
+        ("gaze.csv", "scan2.avi,1,1.01,0", r"gaze\.csv:5: found '1\.01'; expected a share"),
+        ("gaze.csv", "scan2.avi,1,0,nan", r"gaze\.csv:5: found 'nan'; expected a share"),
+        ("gaze.csv", "scan2.avi,1,0", r"gaze\.csv:5: found 3 fields"),
+    ],
+)
+def test_odd_rows(root: Path, name: str, line: str, message: str) -> None:
+    texts = {"splits.csv": SPLITS, "frames.csv": CLASSES, "gaze.csv": GAZE}
+    adapter = gaze if name == "gaze.csv" else frames
+    whole = adapter.read(plant(root, texts)).entries
+    plant(root, {name: f"{texts[name]}{line}\n"})
+    assert re.search(message, odd_line(adapter.read, root))
+    assert adapter.read(root).entries == whole
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("splits.csv", "video,part\na,train\n", r"splits\.csv:1: found no column 'split'"),
-        (
-            "splits.csv",
-            SPLITS + "extra.mp4,dev\n",
-            r"splits\.csv:5: found video 'extra.mp4' and sp",
-        ),
-        ("splits.csv", SPLITS + ",test\n", r"splits\.csv:5: found video ''"),
-        ("splits.csv", SPLITS + "scan2.avi,test\n", r"splits\.csv:5: scan2\.avi is listed twice"),
-        ("splits.csv", "video,split\n", r"splits\.csv: found no video"),
-        ("frames.csv", CLASSES + "scan2.avi,7,thigh\n", r"frames\.csv:5: frame 7 of scan2\.avi is"),
-        ("frames.csv", CLASSES + "extra.mp4,7,thigh\n", r"frames\.csv:5: found video 'extra\.mp4'"),
-        ("frames.csv", CLASSES + "scan2.avi,-1,thigh\n", r"frames\.csv:5: found frame '-1'"),
-        ("frames.csv", CLASSES + "scan2.avi,8,\n", r"frames\.csv:5: found no class"),
-        ("frames.csv", "video,frame,class\n", r"frames\.csv: found no frame"),
-        ("gaze.csv", GAZE + "scan2.avi,1.5,0,0\n", r"gaze\.csv:5: found frame '1\.5'"),
-        (
-            "gaze.csv",
-            GAZE + "scan2.avi,1,1.01,0\n",
-            r"gaze\.csv:5: found '1\.01'; expected a share",
-        ),
-        ("gaze.csv", GAZE + "scan2.avi,1,0,nan\n", r"gaze\.csv:5: found 'nan'; expected a share"),
-        ("gaze.csv", GAZE + "scan2.avi,1,0\n", r"gaze\.csv:5: found 3 fields"),
-        ("gaze.csv", "video,frame,x,y\n", r"gaze\.csv: found no gaze point"),
+        ("splits.csv", "video,split\n", r"splits\.csv: found no usable row; expected a CSV file"),
+        ("splits.csv", SPLITS + "a,b\nc,d\n", r"splits\.csv:5: .* \(2 of 5 rows are odd; allowed"),
+        ("frames.csv", "video,frame,class\n", r"frames\.csv: found no usable row"),
+        ("frames.csv", CLASSES + "x,1,a\ny,1,a\n", r"frames\.csv:5: found video 'x', .* \(2 of 5"),
+        ("gaze.csv", "video,frame,x,y\n", r"gaze\.csv: found no usable row"),
     ],
 )
 def test_bad_lists(root: Path, name: str, text: str, message: str) -> None:
     texts = {"frames.csv": CLASSES} if name == "splits.csv" else {}
     plant(root, texts | {name: text})
     with pytest.raises(UserError, match=message):
-        frames.read(root)
+        (gaze if name == "gaze.csv" else frames).read(root)
 
 
 def test_missing_folder_and_list(root: Path) -> None:

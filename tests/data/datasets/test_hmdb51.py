@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from support.trees import plant
+from support.trees import odd_line, plant
 from videossl.data.datasets import hmdb51
 from videossl.data.datasets.index import Entry
 from videossl.job import UserError
@@ -70,16 +71,29 @@ def test_absent_videos(root: Path) -> None:
     ("text", "message"),
     [
         ("b.avi\n", r"clap_test_split2\.txt:1: found 'b\.avi'; expected `video\.avi 1`"),
-        ("c.avi 1\nb.avi 3\n", r"split2\.txt:2: found 'b\.avi 3'; expected .*0 is not used"),
         ("clap/c.avi 1\n", r"split2\.txt:1: found 'clap/c\.avi 1'"),
-        ("c.avi 1\n\nc.avi 2\n", r"split2\.txt:3: c\.avi is listed twice"),
-        ("\n", r"split2\.txt: found no video"),
+        ("c.avi\nb.avi\n", r"split2\.txt:1: found 'c\.avi'; .* \(2 of 2 rows are odd"),
+        ("\n", r"split2\.txt: found no usable row"),
     ],
 )
 def test_bad_lists(root: Path, text: str, message: str) -> None:
     plant(root, {f"{LISTS}/clap_test_split2.txt": text})
     with pytest.raises(UserError, match=message):
         hmdb51.read(root)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("c.avi 3", r"split2\.txt:2: found 'c\.avi 3'; expected .*0 is not used"),
+        ("c.avi 2", r"split2\.txt:2: c\.avi is listed twice"),
+        ("../c.avi 1", r"split2\.txt:2: found '\.\./c\.avi 1'"),
+    ],
+)
+def test_odd_lines(root: Path, line: str, message: str) -> None:
+    plant(root, {f"{LISTS}/clap_test_split2.txt": f"c.avi 1\n{line}\n"})
+    assert re.search(message, odd_line(hmdb51.read, root))
+    assert hmdb51.read(root).entries[-1].splits == {"1": "test", "2": "train", "3": "train"}
 
 
 @pytest.mark.parametrize("split", [1, 2])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from support.trees import plant
+from support.trees import odd_line, plant
 from videossl.data.datasets import kinetics
 from videossl.data.datasets.index import Entry
 from videossl.job import UserError
@@ -88,26 +89,87 @@ def test_dead_links(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ("yoga,x,1,11", r"train\.csv:4: found 4 fields in 'yoga,x,1,11'; expected 6: label,"),
+        ("yoga,x,1,11,Train,0", r"train\.csv:4: found split 'Train' \(perhaps 'train' is meant\);"),
         ("yoga,x,1,11,val,0", r"train\.csv:4: found split 'val'; expected train"),
         ("yoga,x,1.5,11,train,0", r"train\.csv:4: found the time '1\.5'; expected whole seconds"),
         ("yoga,x,1,,train,0", r"train\.csv:4: found the time ''"),
         (",x,1,11,train,0", r"train\.csv:4: found no label or youtube_id"),
         ("yoga,,1,11,train,0", r"train\.csv:4: found no label or youtube_id"),
+        ("dance,-3B32lodo2M,59,69,train,0", rf"train\.csv:4: clip {CLIPS[0]} is listed twice"),
+        ("dance,twice,1,11,train,0", r"csv:4: found both twice_000001_000011\.mp4 and d/twice_0"),
+    ],
+)
+def test_odd_rows(tmp_path: Path, row: str, message: str) -> None:
+    whole = kinetics.read(official(tmp_path)).entries
+    plant(tmp_path, {}, [f"train/{place}twice_000001_000011.mp4" for place in ("", "d/")])
+    line = odd_line(kinetics.read, official(tmp_path, train=f"{TRAIN}{row}\n"))
+    assert re.search(message, line)
+    found = {entry.name: entry.splits for entry in kinetics.read(tmp_path).entries}
+    assert found == {entry.name: entry.splits for entry in whole}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("yoga,-3B32lodo2M,59,69,val,0", rf"val\.csv:3: clip {CLIPS[0]} is also in the train list"),
         (
-            "dance,-3B32lodo2M,59,69,train,0",
-            rf"train\.csv:4: clip {CLIPS[0]} is listed twice",
+            "Yoga,x,1,11,val,0",
+            r"val\.csv:3: class 'Yoga' has no clip in .* \(perhaps 'yoga' is meant",
         ),
     ],
 )
-def test_bad_rows(tmp_path: Path, row: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        kinetics.read(official(tmp_path, train=f"{TRAIN}{row}\n"))
+def test_odd_validation_rows(tmp_path: Path, row: str, message: str) -> None:
+    line = odd_line(kinetics.read, official(tmp_path, val=f"{VAL}{row}\n"))
+    assert re.search(message, line)
+
+
+def test_too_many_odd_rows(tmp_path: Path) -> None:
+    official(tmp_path, train=TRAIN + "yoga,x,1,11,Train,0\n" * 2)
+    with pytest.raises(UserError, match=r"train\.csv:4: .* \(2 of 4 rows are odd; allowed is a"):
+        kinetics.read(tmp_path)
+
+
+def test_clips_named_by_their_video_alone(tmp_path: Path) -> None:
+    videos = ["train/yoga/-3B32lodo2M.mp4", f"train/{CLIPS[1]}.mp4", "val/-3B32lodo2M.webm"]
+    plant(tmp_path, {"annotations/train.csv": TRAIN, "annotations/val.csv": VAL}, videos)
+    assert sorted(entry.name for entry in kinetics.read(tmp_path).entries) == sorted(videos)
+
+
+def test_a_file_of_two_clips_is_neither(tmp_path: Path) -> None:
+    official(tmp_path, train=f"{TRAIN}yoga,-3B32lodo2M,99,109,train,0\n")
+    (tmp_path / LAYOUTS["flat"][0]).rename(tmp_path / "train" / "-3B32lodo2M.mp4")
+    absent = [f"train/-3B32lodo2M_{times}.mp4" for times in ("000059_000069", "000099_000109")]
+    assert kinetics.read(tmp_path, missing=0.7).absent == absent
+
+
+@pytest.mark.parametrize("name", ["abc_def-123", "abc_def-123_000000_000010"])
+def test_lists_without_times_find_either_name(tmp_path: Path, name: str) -> None:
+    header = "label,youtube_id,split\n"
+    texts = {
+        "annotations/train.csv": f"{header}yoga,abc_def-123,train\n",
+        "annotations/val.csv": f"{header}yoga,-3B32lodo2M,val\n",
+    }
+    videos = [f"train/{name}.mp4", "val/-3B32lodo2M.mp4"]
+    assert [entry.name for entry in kinetics.read(plant(tmp_path, texts, videos)).entries] == videos
+
+
+def test_files_that_are_no_videos_are_no_candidates(tmp_path: Path) -> None:
+    whole = kinetics.read(official(tmp_path, layout="spaces"))
+    system = [
+        f"{part}/yoga/{name}" for part in ("train", "val") for name in (".DS_Store", "Thumbs.db")
+    ]
+    also = ["train/massaging person's head/.DS_Store", "train/massaging person's head/Thumbs.db"]
+    sidecars = [
+        f"train/yoga/{CLIPS[0]}.{suffix}" for suffix in ("json", "jpg", "en.srt", "mp4.part")
+    ]
+    plant(tmp_path, {}, [*system, *also, *sidecars, f"train/yoga/._{CLIPS[0]}.mp4"])
+    assert kinetics.read(tmp_path) == whole
 
 
 @pytest.mark.parametrize(
     ("val", "message"),
     [
-        (HEADER, r"val\.csv: found no clip; expected the header"),
+        (HEADER, r"val\.csv: found no usable row; expected the header"),
         ("", r"val\.csv: found no header; expected the header label,youtube_id"),
         (f"{HEADER}yoga,-3B32lodo2M,59,69,val,0\n", rf"val\.csv:2: clip {CLIPS[0]} is also in the"),
         (f"{HEADER}dance,x,1,11,val,0\n", r"val\.csv:2: class 'dance' has no clip in the train"),
@@ -125,7 +187,6 @@ def test_bad_validation_lists(tmp_path: Path, val: str, message: str) -> None:
         ("train.csv", r": found both annotations/train\.csv and train\.csv; expected .* one form"),
         ("annotations/validate.csv", r"annotations: found both val\.csv and validate\.csv"),
         ("validate/a.mp4", r": found both val and validate; expected one of them"),
-        (f"train/yoga/{CLIPS[0]}.mkv", rf"train: found both {CLIPS[0]}\.mp4 and yoga/{CLIPS[0]}"),
     ],
 )
 def test_what_is_there_twice(tmp_path: Path, extra: str, message: str) -> None:
@@ -181,10 +242,14 @@ def test_absent_videos_of_plain_lists(tmp_path: Path) -> None:
     [
         (TRAIN, "", r"train\.csv:1: found 'label,youtube_id.*expected `path label`.*annotations/"),
         ("train/b.mp4 yoga\n", "", r"train\.csv:1: found 'train/b\.mp4 yoga'; expected `path"),
-        ("train/b.mp4 0\n./train/b.mp4 0\n", "", r"train\.csv:2: train/b\.mp4 is listed twice"),
+        (
+            "../a.mp4 0\n/b.mp4 0\n",
+            "",
+            r"train\.csv:1: found path '\.\./a\.mp4'; expected one below",
+        ),
         ("train/b.mp4 1\n", "", r"train\.csv: found 1 labels from 1 to 1; expected .* in full"),
-        ("", "", r"train\.csv: found no clip"),
-        ("train/b.mp4 0\n", "", r"val\.csv: found no clip"),
+        ("", "", r"train\.csv: found no usable row"),
+        ("train/b.mp4 0\n", "", r"val\.csv: found no usable row"),
         ("train/b.mp4 0\n", "train/b.mp4 0\n", r"val\.csv:1: train/b\.mp4 is listed twice"),
         ("train/b.mp4 0\n", "val/c.mp4 1\n", r"val\.csv:1: found label 1; .* go from 0 to 0"),
     ],
@@ -192,3 +257,11 @@ def test_absent_videos_of_plain_lists(tmp_path: Path) -> None:
 def test_bad_plain_lists(tmp_path: Path, train: str, val: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         kinetics.read(plain(tmp_path, train, val))
+
+
+def test_odd_lines_of_plain_lists(tmp_path: Path) -> None:
+    pairs = PAIRS.format(root=tmp_path)
+    for line in ("./train/b.mp4 0", "../elsewhere.mp4 0", "/etc/passwd 1"):
+        plain(tmp_path, f"{pairs}{line}\n")
+        assert "train.csv:3: " in odd_line(kinetics.read, tmp_path)
+        assert len(kinetics.read(tmp_path).entries) == 3

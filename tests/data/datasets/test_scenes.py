@@ -33,17 +33,17 @@ def test_every_video_is_in_the_one_part(root: Path) -> None:
 
 
 def test_odd_files_are_left_to_decode(root: Path) -> None:
-    plant(root, {}, ["Beach/notes.txt"])
+    plant(root, {}, ["Beach/notes", "Beach/beach_01.jpg", "Beach/beach_01.srt", "Beach/Thumbs.db"])
     (root / "Beach" / "dangling.avi").symlink_to("nowhere")
     names = {entry.name for entry in scenes.read(root).entries}
-    assert names == {*VIDEOS, "Beach/notes.txt", "Beach/dangling.avi"}
+    assert names == {*VIDEOS, "Beach/notes", "Beach/dangling.avi"}
 
 
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
         ("Beach/c/0001.png", r"Beach/c: found a folder; frames are not supported, expected videos"),
-        ("Beach/0001.JPG", r"Beach/0001\.JPG: found an image; frames are not supported"),
+        ("Ocean/0001.JPG", r"Ocean/0001\.JPG: found no video beside it; frames are not supported"),
         ("Ocean/o.avi", r"Ocean: found 1 videos; expected at least 2 per class"),
         ("Ocean/.DS_Store", r"Ocean: found 0 videos; expected at least 2 per class"),
     ],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.trees import plant
+from support.trees import odd_line, plant
 from videossl.data.datasets import ssv2
 from videossl.data.datasets.index import Entry
 from videossl.job import UserError
@@ -78,19 +79,49 @@ def test_absent_videos(tmp_path: Path) -> None:
         ({"labels": {"a": "0", "b": 0}}, r"labels\.json: found 'b': 0; expected a number once"),
         ({"labels": {"a": "-1"}}, r"labels\.json: found 'a': '-1'"),
         ({"train": {}}, r"train\.json: expected a list of"),
-        ({"train": [*TRAIN, "x"]}, r'train\.json: entry 3: found "x"; expected `\{"id"'),
         ({"train": [{"id": "1"}]}, r'train\.json: entry 1: found \{"id": "1"\}; expected'),
         ({"train": TRAIN + TRAIN}, r"train\.json: entry 3: video 78687 is listed twice"),
         (
             {"validation": [{"id": "9", "template": "Eating [something]"}]},
             r"validation\.json: entry 1: template 'Eating \[something\]' is not in labels\.json",
         ),
-        ({"validation": TRAIN}, r"validation\.json: video 78687 is also in the train list"),
+        (
+            {"validation": TRAIN},
+            r"validation\.json: entry 1: video 78687 is also in the train list",
+        ),
     ],
 )
 def test_bad_lists(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ssv2.read(tree(tmp_path, **changed))
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("x", r'train\.json: entry 3: found "x"; expected `\{"id"'),
+        ({"id": "5"}, r'train\.json: entry 3: found \{"id": "5"\}'),
+        ({"id": "5", "template": ""}, r"entry 3: template '' is not in labels\.json$"),
+        (
+            {"id": "5", "template": "putting something on something"},
+            r"labels\.json \(perhaps 'Putting something on something' is meant\)$",
+        ),
+        (TRAIN[0], r"entry 3: video 78687 is listed twice"),
+        ({"id": "twice", "template": ON}, r"entry 3: found both twice\.mp4 and a/twice\.webm"),
+    ],
+)
+def test_odd_entries(tmp_path: Path, item: Any, message: str) -> None:
+    whole = ssv2.read(tree(tmp_path)).entries
+    plant(tree(tmp_path, train=[*TRAIN, item]) / VIDEOS, {}, ["twice.mp4", "a/twice.webm"])
+    assert re.search(message, odd_line(ssv2.read, tmp_path))
+    assert ssv2.read(tmp_path).entries == whole
+
+
+def test_lists_with_a_byte_order_mark_and_sidecars(tmp_path: Path) -> None:
+    whole = ssv2.read(tree(tmp_path)).entries
+    texts = {f"labels/{name}.json": f"\ufeff{json.dumps(value)}" for name, value in LISTS.items()}
+    plant(tmp_path, texts, [f"{VIDEOS}/12.json", f"{VIDEOS}/12.jpg", f"{VIDEOS}/._12.webm"])
+    assert ssv2.read(tmp_path).entries == whole
 
 
 def test_list_that_is_not_json(tmp_path: Path) -> None:
@@ -101,7 +132,7 @@ def test_list_that_is_not_json(tmp_path: Path) -> None:
 
 def test_list_that_is_not_text(tmp_path: Path) -> None:
     (tree(tmp_path) / "labels" / "train.json").write_bytes(b"\xff")
-    with pytest.raises(UserError, match=r"train\.json: not UTF-8 text"):
+    with pytest.raises(UserError, match=r"train\.json:1: not UTF-8 text"):
         ssv2.read(tmp_path)
 
 

@@ -1,9 +1,11 @@
 """The UCF101 adapter: what it reads, and one clear line for each kind of bad list."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from support.trees import odd_line
 from videossl.data.datasets import ucf101
 from videossl.data.datasets.index import Entry
 from videossl.job import UserError
@@ -74,11 +76,9 @@ def test_missing_folder(root: Path) -> None:
         ("classInd.txt", "1 Archery\n1 Biking\n", r"classInd.txt:2: .*listed twice"),
         ("classInd.txt", "1 Archery\n3 Biking\n", r"classInd.txt: found 2 classes"),
         ("classInd.txt", "", r"classInd.txt: found 0 classes"),
-        ("trainlist01.txt", f"{NAMES[1]} 1\nnonsense\n", r"trainlist01.txt:2: found 'nonsense'"),
-        ("trainlist01.txt", "", r"trainlist01.txt: found no video"),
+        ("trainlist01.txt", "", r"trainlist01.txt: found no usable row"),
         ("testlist01.txt", f"\n{NAMES[0]} 2\n", r"testlist01.txt:2: found label 2; .* has 1"),
         ("testlist01.txt", "Fencing/v.avi\n", r"testlist01.txt:1: class 'Fencing' is not in"),
-        ("testlist01.txt", f"{NAMES[0]}\n{NAMES[0]}\n", r"testlist01.txt:2: .* is listed twice"),
         (
             "testlist01.txt",
             f"{NAMES[1]}\n",
@@ -92,9 +92,37 @@ def test_bad_lists(root: Path, name: str, text: str, message: str) -> None:
         ucf101.read(root)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nonsense", r"testlist01.txt:3: found 'nonsense'"),
+        (f"{NAMES[0]} 2", r"testlist01.txt:3: found label 2; .* has 1"),
+        ("archery/v.avi", r"class 'archery' is not in classInd.txt \(perhaps 'Archery' is meant"),
+        ("Archery/..", r"testlist01.txt:3: found 'Archery/\.\.'"),
+        (NAMES[0], r"testlist01.txt:3: .* is listed twice"),
+        (NAMES[1], r"testlist01.txt:3: .* also in the train part of split 1"),
+    ],
+)
+def test_odd_lines(root: Path, line: str, message: str) -> None:
+    whole = ucf101.read(root).entries
+    rewrite(root, "testlist01.txt", f"{NAMES[0]}\n{NAMES[2]}\n{line}\n")
+    assert re.search(message, odd_line(ucf101.read, root))
+    assert ucf101.read(root).entries == whole
+
+
+def test_names_in_other_letters_are_named(root: Path) -> None:
+    archery = root / "UCF-101" / "Archery"
+    (archery / "v_Archery_g01_c01.avi").rename(archery / "v_archery_g01_c01.avi")
+    message = (
+        r"first: Archery/v_Archery_g01_c01\.avi; Archery/v_archery_g01_c01\.avi is there: upper"
+    )
+    with pytest.raises(UserError, match=message):
+        ucf101.read(root)
+
+
 def test_list_that_is_not_text(root: Path) -> None:
     (root / "ucfTrainTestlist" / "classInd.txt").write_bytes(b"1 \xff\xfe\n")
-    with pytest.raises(UserError, match=r"classInd\.txt: not UTF-8"):
+    with pytest.raises(UserError, match=r"classInd\.txt:1: not UTF-8"):
         ucf101.read(root)
 
 

@@ -7,7 +7,7 @@
 As the database's ReadMe describes them: a video is named after the four digits of its sample, and
 the MATLAB matrix of View 2 holds ten folds of 600 pairs, a row being the two samples, whether they
 show the same action (1 or 0), and the actions of the two. Published code that reads the videos
-takes them by their order, so what stands before the four digits is our interpretation: anything.
+takes them by their order, so what stands before the four digits is assumed: anything may.
 Where both archives are there, the AVI files are used. View 1, for development, is not read.
 
 The index's annotations are ``{"pairs": [[name, name, same, fold], …]}``, same 0 or 1 and folds 1 to
@@ -21,6 +21,7 @@ from __future__ import annotations
 import io
 import re
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ import numpy.typing as npt
 from scipy.io import loadmat  # type: ignore[import-untyped]
 from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
 
+from videossl.data.datasets.files import names_by_stem
 from videossl.data.datasets.index import UNLABELLED, Entry, Index, build, check_complete
-from videossl.data.datasets.lists import files_by_stem, folder, lines
+from videossl.data.datasets.lists import OddRow, OddRows, folder, lines, only
 from videossl.job import UserError
 
+LABELS = {"pairs": "whether two videos show the same action, in ten folds"}
 VIDEOS = ("ASLAN_AVI", "ASLAN_MP4")
 PAIRS = "View2.mat"
 MATRIX = "action_splits_pairs"
@@ -52,73 +55,91 @@ Folds = list[list[Row]]
 def read(root: Path, missing: float = 0.0) -> Index:
     """The index of View 2: the videos of its pairs, and the pairs.
 
-    ``missing`` is the share of the pairs' videos that may be absent.
+    ``missing`` is the share of the pairs' videos that may be absent. A pair is odd whose numbers
+    are out of range, that has another action for a sample than an earlier pair, or a sample with
+    two files.
 
     Raises:
         UserError: a folder or file is missing, View2.mat does not hold the folds of pairs, a fold
-            has not as many pairs of the same action as of different ones, or videos are not there.
+            has not as many pairs of the same action as of different ones, too many pairs are odd,
+            or videos are not there.
     """
     videos = root / VIDEOS[0]
     if not videos.is_dir() and (root / VIDEOS[1]).is_dir():
         videos = root / VIDEOS[1]
     names = _by_sample(folder(videos, LAYOUT))
     path = root / PAIRS
-    folds = _read_folds(path)
-    actions = _actions(path, folds)
+    odd = OddRows(path)
     classes = _read_classes(root / CLASSES) if (root / CLASSES).exists() else []
-    if classes and max(actions.values()) > len(classes):
-        raise UserError(
-            f"{path}: found action {max(actions.values())}; {CLASSES} has 1 to {len(classes)}"
-        )
+    actions: dict[int, int] = {}
+    folds = _read_folds(odd, len(classes), names, actions)
+    lines_ = odd.checked(missing, any(folds), ROW)
     absent = [f"{sample:04d}" for sample in sorted(actions) if sample not in names]
     check_complete(list(map(str, actions)), absent, missing, path, videos)
     entries: dict[str, Entry] = {}
     for sample in actions.keys() & names.keys():
+        name = names[sample][0]
         label = actions[sample] - 1 if classes else UNLABELLED
-        entries[names[sample]] = Entry(names[sample], label, {"1": "all"})
+        entries[name] = Entry(name, label, {"1": "all"})
     pairs: list[Any] = [
-        [names[first], names[second], same, fold]
+        [names[first][0], names[second][0], same, fold]
         for fold, rows in enumerate(folds, 1)
         for first, second, same, *_ in rows
         if first in names and second in names
     ]
-    index = build(classes, videos, entries, annotations={"pairs": pairs})
+    index = build(classes, videos, entries, annotations={"pairs": pairs}, odd=lines_)
     index.absent.extend(absent)
     return index
 
 
-def _by_sample(videos: Path) -> dict[int, str]:
-    """Sample number -> file name, of the files whose name ends in four digits."""
-    found: dict[int, str] = {}
-    for stem, name in files_by_stem(videos).items():
-        match = SAMPLE.fullmatch(stem)
-        if match is None:
-            continue
-        other = found.setdefault(int(match[1]), name)
-        if other != name:
-            raise UserError(f"{videos}: found both {other} and {name}; expected one of them")
+def _by_sample(videos: Path) -> dict[int, list[str]]:
+    """Sample number -> file names, of the files whose name ends in four digits."""
+    found: dict[int, list[str]] = {}
+    for stem, names in names_by_stem(videos).items():
+        if match := SAMPLE.fullmatch(stem):
+            found.setdefault(int(match[1]), []).extend(names)
     return found
 
 
-def _read_folds(path: Path) -> Folds:
-    """The checked rows of every fold."""
-    matrix = _load(path)
-    folds: Folds = matrix.transpose(2, 0, 1).tolist()
-    for fold, rows in enumerate(folds, 1):
+def _read_folds(
+    odd: OddRows, classes: int, names: Mapping[int, list[str]], actions: dict[int, int]
+) -> Folds:
+    """The good rows of every fold; ``actions`` takes the action of each of their samples."""
+    folds: Folds = []
+    for fold, rows in enumerate(_load(odd.path).transpose(2, 0, 1).tolist(), 1):
+        good: list[Row] = []
         for number, row in enumerate(rows, 1):
-            first, second, same, *labels = row
-            if min(first, second, *labels) < 1 or same not in (0, 1):
-                raise UserError(
-                    f"{path}: found {row} as pair {number} of fold {fold}; expected {ROW}, "
-                    "samples and actions from 1"
-                )
-        same = sum(row[2] for row in rows)
-        if 2 * same != len(rows):
+            with odd.row(f"pair {number} of fold {fold}"):
+                _check_pair(row, classes, names, actions)
+                good.append(row)
+        same = sum(row[2] for row in good)
+        if len(good) == len(rows) and 2 * same != len(rows):
             raise UserError(
-                f"{path}: found {same} same and {len(rows) - same} not-same pairs in fold {fold}; "
-                "expected as many of both"
+                f"{odd.path}: found {same} same and {len(rows) - same} not-same pairs in fold "
+                f"{fold}; expected as many of both"
             )
+        folds.append(good)
     return folds
+
+
+def _check_pair(
+    row: Row, classes: int, names: Mapping[int, list[str]], actions: dict[int, int]
+) -> None:
+    """Raise ``OddRow`` for a pair that cannot be, and note the actions of one that can."""
+    first, second, same, *labels = row
+    if min(first, second, *labels) < 1 or same not in (0, 1):
+        raise OddRow(f"found {row}; expected {ROW}, samples and actions from 1")
+    found = dict(zip((first, second), labels, strict=True))
+    for sample, action in found.items():
+        if classes and action > classes:
+            raise OddRow(f"found action {action}; {CLASSES} has 1 to {classes}")
+        if actions.get(sample, action) != action:
+            raise OddRow(
+                f"found action {action} for sample {sample}; expected {actions[sample]} as before"
+            )
+        if sample in names:
+            only(names[sample])
+    actions.update(found)
 
 
 def _load(path: Path) -> npt.NDArray[np.int64]:
@@ -144,20 +165,6 @@ def _load(path: Path) -> npt.NDArray[np.int64]:
         raise UserError(f"{path}: found no pair, or numbers that are not whole; expected {shape}")
     whole: npt.NDArray[np.int64] = matrix.astype(np.int64)
     return whole
-
-
-def _actions(path: Path, folds: Folds) -> dict[int, int]:
-    """Sample -> action of the samples that are in a pair."""
-    actions: dict[int, int] = {}
-    for fold, rows in enumerate(folds, 1):
-        for number, (first, second, _, *labels) in enumerate(rows, 1):
-            for sample, action in zip((first, second), labels, strict=True):
-                if actions.setdefault(sample, action) != action:
-                    raise UserError(
-                        f"{path}: found action {action} for sample {sample} in pair {number} of "
-                        f"fold {fold}; expected {actions[sample]} as before"
-                    )
-    return actions
 
 
 def _read_classes(path: Path) -> list[str]:

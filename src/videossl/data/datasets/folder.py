@@ -7,8 +7,9 @@ plays its part; otherwise it is the part ``val``. Classes are the folders' names
 
 Every file below a class folder is a video, at any depth and whatever its name or type, and so are
 links and folders with a video's extension: what cannot be decoded is among decode's rejects rather
-than lost. Only hidden names (``.DS_Store``) are passed over. Plain files directly under the root
-are no part of the tree.
+than lost. Only hidden and system files (``.DS_Store``) and those whose extension says what else
+they are (a clip's subtitles, description or thumbnail) are passed over. Plain files directly under
+the root are no part of the tree.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from videossl.data.datasets.files import is_hidden, may_be_video
 from videossl.data.datasets.index import Entry, Index, build
-from videossl.data.datasets.lists import folder
+from videossl.data.datasets.lists import folder, meant
 from videossl.job import UserError
 
+LABELS = {"class": "the class folder that the video is in"}
 PARTS = ("train", "val", "test")
 LAYOUT = "the layout has train/<class>/<video>, and test/ or val/ likewise"
 VIDEO_SUFFIX = re.compile(
@@ -41,9 +44,14 @@ def read(root: Path, missing: float = 0.0) -> Index:
     parts = [part for part in PARTS if part in found]
     if "train" not in parts or len(parts) < 2:
         absent = "test or val" if "train" in parts else "train"
-        raise UserError(f"{root}: found no folder {absent}; a split is needed: {LAYOUT}")
+        hints = [f"; {name}{meant(name, PARTS)}" for name in sorted(found - set(PARTS))]
+        hint = next((hint for hint in hints if "meant" in hint), "")
+        raise UserError(f"{root}: found no folder {absent}{hint}; a split is needed: {LAYOUT}")
     if other := sorted(found.difference(PARTS)):
-        raise UserError(f"{root / other[0]}: found beside train; expected train, val and test")
+        hint = meant(other[0], PARTS)
+        raise UserError(
+            f"{root / other[0]}: found beside train{hint}; expected train, val and test"
+        )
     videos = {part: _read_part(root / part) for part in parts}
     classes = sorted(name for name, paths in videos["train"].items() if paths)
     labels = {name: label for label, name in enumerate(classes)}
@@ -64,6 +72,8 @@ def _read_part(part: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in _visible(part):
         if not path.is_dir():
+            if not may_be_video(path.name):
+                continue
             raise UserError(f"{path}: found a file beside the class folders; {LAYOUT}")
         found[path.name] = list(_below(path))
     if not any(found.values()):
@@ -77,9 +87,9 @@ def _below(path: Path) -> Iterator[Path]:
         is_folder = child.is_dir() and not child.is_symlink()
         if is_folder and not VIDEO_SUFFIX.fullmatch(child.suffix):
             yield from _below(child)
-        else:
+        elif may_be_video(child.name):
             yield child
 
 
 def _visible(path: Path) -> list[Path]:
-    return sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    return sorted(child for child in path.iterdir() if not is_hidden(child.name))

@@ -1,140 +1,121 @@
-"""Videos with labelled frames, or with gaze: our own layout, because such data are mostly private
-(ultrasound plane detection and gaze: Jiao et al., ISBI 2020)::
+"""Videos with labelled frames: our own layout, because such data are mostly private (ultrasound
+plane detection: Jiao et al., ISBI 2020)::
 
     <root>/videos/<name>.<ext>     in any folders
     <root>/splits.csv              header video,split              "a/scan1.mp4,train"
     <root>/frames.csv              header video,frame,class        "a/scan1.mp4,31,abdomen"
-    <root>/gaze.csv                header video,frame,x,y          "a/scan1.mp4,31,0.512,0.25"
 
-``frames.csv`` (format ``frame_classes``) or ``gaze.csv`` (format ``gaze``) is there, not both. A
-video is named by its path under ``videos``; splits are train, val and test; frames count from 0 in
-the order in which they are decoded. A frame has one class but any number of gaze points, shares of
-the frame's width and height from its top left corner. A video may have no labelled frame.
+A video is named by its path under ``videos``; splits are train, val and test; frames count from 0
+in the order in which they are decoded. A frame has one class. A video may have no labelled frame.
+``datasets/gaze.py`` reads gaze points in the same layout; the files of both may be there.
 
-An entry's annotations are ``{"frames": [[frame, class from 0], …]}`` or ``{"gaze": [[frame, x, y],
-…]}``, sorted. Classes are the sorted names; a gaze dataset has none.
+An entry's annotations are ``{"frames": [[frame, class from 0], …]}``, sorted. Classes are in the
+order of their names.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from videossl.data.datasets.files import inside
 from videossl.data.datasets.index import UNLABELLED, Entry, Index, build, check_complete
-from videossl.data.datasets.lists import folder, rows
-from videossl.job import UserError
+from videossl.data.datasets.lists import OddRow, OddRows, choice, folder, rows
 
-SPLITS, CLASSES, GAZE = "splits.csv", "frames.csv", "gaze.csv"
+LABELS = {"frame_class": "the class of a frame, from frames.csv"}
+SPLITS, CLASSES = "splits.csv", "frames.csv"
 PARTS = ("train", "val", "test")
-LAYOUT = f"this layout has videos, {SPLITS} and either {CLASSES} or {GAZE}"
+LAYOUT = f"this layout has videos, {SPLITS} and {CLASSES} or gaze.csv"
 SPLIT_COLUMNS = ("video", "split")
 CLASS_COLUMNS = ("video", "frame", "class")
-GAZE_COLUMNS = ("video", "frame", "x", "y")
 
 
 def read(root: Path, missing: float = 0.0) -> Index:
     """The index of the dataset under ``root``, whose split is "1".
 
-    ``missing`` is the share of the videos in splits.csv that may be absent.
+    ``missing`` is the share of the videos in splits.csv that may be absent. A row is odd that is
+    malformed, has a video that splits.csv lacks or names again, or a second class for a frame.
 
     Raises:
-        UserError: a folder or list is missing, both of frames.csv and gaze.csv are there, a row is
-            malformed, has a video that splits.csv lacks or a second class for a frame, or videos
-            are not there.
+        UserError: a folder or list is missing, too many rows are odd, or videos are not there.
     """
-    videos = folder(root / "videos", LAYOUT)
-    parts = _read_parts(root / SPLITS)
-    absent = [name for name in parts if not (videos / name).exists()]
-    check_complete(parts, absent, missing, root / SPLITS, videos)
-    frames, gaze = root / CLASSES, root / GAZE
-    if frames.is_file() == gaze.is_file():
-        found = "both" if frames.is_file() else "none"
-        raise UserError(f"{root}: found {found} of {CLASSES} and {GAZE}; expected one of them")
-    classes: list[str] = []
-    if frames.is_file():
-        key = "frames"
-        classes, labelled = _read_classes(frames, parts)
-    else:
-        key, labelled = "gaze", _read_gaze(gaze, parts)
+    videos, parts, absent, odd = read_parts(root, missing)
+    labelled = OddRows(root / CLASSES)
+    classes, frames = _read_classes(labelled, parts)
+    odd += labelled.checked(missing, bool(frames), _expected(CLASS_COLUMNS))
     entries = {
-        name: Entry(name, UNLABELLED, {"1": part}, {key: labelled.get(name, [])})
+        name: Entry(name, UNLABELLED, {"1": part}, {"frames": frames.get(name, [])})
         for name, part in parts.items()
     }
-    return build(classes, videos, entries, absent)
+    return build(classes, videos, entries, absent, odd=odd)
 
 
-def _read_parts(path: Path) -> dict[str, str]:
+def read_parts(root: Path, missing: float) -> tuple[Path, dict[str, str], list[str], list[str]]:
+    """The folder of the videos, video -> part, the absent ones, and what is odd in splits.csv."""
+    videos = folder(root / "videos", LAYOUT)
+    odd = OddRows(root / SPLITS)
+    parts = _read_parts(odd, videos)
+    lines = odd.checked(missing, bool(parts), _expected(SPLIT_COLUMNS))
+    absent = [name for name in parts if not (videos / name).exists()]
+    check_complete(parts, absent, missing, odd.path, videos)
+    return videos, parts, absent, lines
+
+
+def _expected(columns: tuple[str, ...]) -> str:
+    return f"a CSV file with the columns {','.join(columns)}"
+
+
+def table(odd: OddRows, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, fields) of the rows of one of this layout's files."""
+    return rows(odd.path, columns, _expected(columns), header=True, odd=odd)
+
+
+def _read_parts(odd: OddRows, videos: Path) -> dict[str, str]:
     """Video -> part."""
-    expected = f"a CSV file with the columns {','.join(SPLIT_COLUMNS)}"
     parts: dict[str, str] = {}
-    for number, row in rows(path, SPLIT_COLUMNS, expected, header=True):
-        name, part = row["video"], row["split"]
-        if not name or part not in PARTS:
-            raise UserError(
-                f"{path}:{number}: found video {name!r} and split {part!r}; "
-                f"expected a file under videos and {', '.join(PARTS)}"
-            )
-        if name in parts:
-            raise UserError(f"{path}:{number}: {name} is listed twice")
-        parts[name] = part
-    if not parts:
-        raise UserError(f"{path}: found no video; expected {expected}")
+    for number, row in table(odd, SPLIT_COLUMNS):
+        with odd.row(number):
+            name = inside(videos, row["video"])
+            if name is None:
+                raise OddRow(f"found video {row['video']!r}; expected a file under videos")
+            part = choice(row["split"].strip(), PARTS, f"{name} and split")
+            if name in parts:
+                raise OddRow(f"{name} is listed twice")
+            parts[name] = part
     return parts
 
 
-def _frame(place: str, row: dict[str, str], parts: dict[str, str]) -> int:
-    """A row's frame, after checking that its video is known."""
-    if row["video"] not in parts:
-        raise UserError(f"{place}: found video {row['video']!r}, which is not in {SPLITS}")
-    text = row["frame"]
+def video_frame(row: dict[str, str], parts: dict[str, str]) -> tuple[str, int]:
+    """A row's video and frame.
+
+    Raises:
+        OddRow: the video has no part, or the frame is no number.
+    """
+    name = PurePosixPath(row["video"]).as_posix()
+    if name not in parts:
+        raise OddRow(f"found video {row['video']!r}, which is not in {SPLITS}")
+    text = row["frame"].strip()
     if not (text.isascii() and text.isdigit()):
-        raise UserError(f"{place}: found frame {text!r}; expected 0, 1, …")
-    return int(text)
+        raise OddRow(f"found frame {row['frame']!r}; expected 0, 1, …")
+    return name, int(text)
 
 
-def _read_classes(path: Path, parts: dict[str, str]) -> tuple[list[str], dict[str, list[Any]]]:
+def _read_classes(odd: OddRows, parts: dict[str, str]) -> tuple[list[str], dict[str, list[Any]]]:
     """Class names, and by video its frames in order, each with its class."""
-    expected = f"a CSV file with the columns {','.join(CLASS_COLUMNS)}"
     found: dict[str, dict[int, str]] = {}
-    for number, row in rows(path, CLASS_COLUMNS, expected, header=True):
-        place = f"{path}:{number}"
-        frame = _frame(place, row, parts)
-        name = row["class"].strip()
-        if not name:
-            raise UserError(f"{place}: found no class; expected its name")
-        frames = found.setdefault(row["video"], {})
-        if frame in frames:
-            raise UserError(f"{place}: frame {frame} of {row['video']} is listed twice")
-        frames[frame] = name
-    if not found:
-        raise UserError(f"{path}: found no frame; expected {expected}")
+    for number, row in table(odd, CLASS_COLUMNS):
+        with odd.row(number):
+            video, frame = video_frame(row, parts)
+            name = row["class"].strip()
+            if not name:
+                raise OddRow("found no class; expected its name")
+            if frame in found.get(video, ()):
+                raise OddRow(f"frame {frame} of {video} is listed twice")
+            found.setdefault(video, {})[frame] = name
     classes = sorted({name for frames in found.values() for name in frames.values()})
     labels = {name: label for label, name in enumerate(classes)}
     return classes, {
         video: [[frame, labels[frames[frame]]] for frame in sorted(frames)]
         for video, frames in found.items()
     }
-
-
-def _read_gaze(path: Path, parts: dict[str, str]) -> dict[str, list[Any]]:
-    """By video its gaze points in the order of their frames."""
-    expected = f"a CSV file with the columns {','.join(GAZE_COLUMNS)}"
-    found: dict[str, list[Any]] = {}
-    for number, row in rows(path, GAZE_COLUMNS, expected, header=True):
-        place = f"{path}:{number}"
-        frame = _frame(place, row, parts)
-        point = [frame, _share(place, row["x"]), _share(place, row["y"])]
-        found.setdefault(row["video"], []).append(point)
-    if not found:
-        raise UserError(f"{path}: found no gaze point; expected {expected}")
-    return {video: sorted(points) for video, points in found.items()}
-
-
-def _share(place: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise UserError(f"{place}: found {text!r}; expected a share of the frame, 0 to 1")
-    return value

@@ -14,9 +14,10 @@ import re
 from pathlib import Path
 
 from videossl.data.datasets.index import Entry, Index, build, check_complete
-from videossl.data.datasets.lists import folder, lines
+from videossl.data.datasets.lists import OddRow, OddRows, folder, lines
 from videossl.job import UserError
 
+LABELS = {"class": "the class whose lists name the video"}
 VIDEOS = "hmdb51_org"
 LISTS = "testTrainMulti_7030_splits"
 SPLITS = ("1", "2", "3")
@@ -30,11 +31,12 @@ def read(root: Path, missing: float = 0.0) -> Index:
     """The index of the dataset under ``root``: every video that some split uses, once.
 
     ``missing`` is the share of a split's videos that may be absent. Splits 2 and 3 may be absent
-    as a whole; a split that is there has a list for every class.
+    as a whole; a split that is there has a list for every class. A line is odd that is malformed
+    or names a video again.
 
     Raises:
-        UserError: a folder or list is missing, a line is malformed or names a video again, or
-            videos are listed that are not there.
+        UserError: a folder or list is missing, too many lines of a list are odd, or videos are
+            listed that are not there.
     """
     layout = f"HMDB51's layout has {VIDEOS} and {LISTS}"
     videos, official = folder(root / VIDEOS, layout), folder(root / LISTS, layout)
@@ -44,18 +46,23 @@ def read(root: Path, missing: float = 0.0) -> Index:
     present = {path.relative_to(videos).as_posix() for path in videos.glob("*/*")}
     splits: dict[str, dict[str, str]] = {}
     gone: set[str] = set()
+    odd: list[str] = []
     for split in SPLITS:
         parts: dict[str, str] = {}
         for name in classes:
             if path := lists.get((name, split)):
-                parts |= {f"{name}/{video}": part for video, part in _read_list(path).items()}
+                rows = OddRows(path)
+                listed = _read_list(path, rows)
+                odd += rows.checked(missing, bool(listed), f"{LINE} a line")
+                parts |= {f"{name}/{video}": part for video, part in listed.items() if part}
         absent = [name for name in parts if name not in present]
-        check_complete(parts, absent, missing, official / f"*_test_split{split}.txt", videos)
+        source = official / f"*_test_split{split}.txt"
+        check_complete(parts, absent, missing, source, videos, present)
         gone.update(absent)
         for name, part in parts.items():
             splits.setdefault(name, {})[split] = part
     entries = {name: Entry(name, labels[name.split("/")[0]], splits[name]) for name in splits}
-    return build(classes, videos, entries, gone)
+    return build(classes, videos, entries, gone, odd=odd)
 
 
 def _find_lists(official: Path) -> dict[tuple[str, str], Path]:
@@ -72,16 +79,15 @@ def _find_lists(official: Path) -> dict[tuple[str, str], Path]:
     return found
 
 
-def _read_list(path: Path) -> dict[str, str]:
-    """Video -> part, of the videos that the split uses."""
-    found: dict[str, str | None] = {}
+def _read_list(path: Path, odd: OddRows) -> dict[str, str | None]:
+    """Video -> part, None where the split does not use it."""
+    listed: dict[str, str | None] = {}
     for number, line in lines(path, f"{LINE} a line"):
-        match = VIDEO_LINE.fullmatch(line)
-        if match is None or match[2] not in PARTS:
-            raise UserError(f"{path}:{number}: found {line!r}; expected {LINE}")
-        if match[1] in found:
-            raise UserError(f"{path}:{number}: {match[1]} is listed twice")
-        found[match[1]] = PARTS[match[2]]
-    if not found:
-        raise UserError(f"{path}: found no video; expected {LINE} a line")
-    return {video: part for video, part in found.items() if part is not None}
+        with odd.row(number):
+            match = VIDEO_LINE.fullmatch(line)
+            if match is None or match[2] not in PARTS or match[1] in (".", ".."):
+                raise OddRow(f"found {line!r}; expected {LINE}")
+            if match[1] in listed:
+                raise OddRow(f"{match[1]} is listed twice")
+            listed[match[1]] = PARTS[match[2]]
+    return listed

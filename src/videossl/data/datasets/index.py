@@ -1,4 +1,34 @@
-"""What a dataset adapter returns: which videos there are, their classes and their splits."""
+"""What a dataset adapter returns: which videos there are, their labels and their splits.
+
+A format offers labels of one or more kinds; its adapter says which in ``LABELS``, a table from the
+kind to what it is there. ``select`` reads labels in these forms, the same in ``annotations.json``
+(which maps a video's name to its entry's annotations, and "" to the index's). Classes count from 0
+in ``Index.classes``; times are seconds from the video's beginning; frames count from 0 in the order
+in which they are decoded; boxes are [left, top, right, bottom], and points [x, y], as shares of the
+frame's width and height from its top left corner.
+
+``class`` and ``scene``: a class of a video
+    ``Entry.label``, no annotations. Scenes have no split: all are in the part ``all`` of split 1.
+``classes``: any number of classes of a video
+    Entry: ``{"actions": [{"class": int, "start": float, "end": float}, …], "length": float}`` with
+    0 <= start <= end, in the list's order; ``end`` may lie behind ``length``. The target of a clip
+    is the set of classes whose time meets it, the target of a video that of all of them, which
+    may be empty.
+``boxes``: classes of boxes at a moment
+    Entry: ``{"boxes": [{"time": int, "box": [x1, y1, x2, y2], "actions": [class, …], "person":
+    int}, …], "excluded": [time, …], "detections": [{"time": int, "box": […], "actions": [class,
+    …], "score": float}, …]}``, each in the order of the times, actions sorted, each once.
+    ``boxes`` are the true ones; ``detections`` those of a detector, with the classes (perhaps
+    none) that its file names. ``excluded`` times are neither trained on nor tested.
+    Index: ``{"evaluated": [class, …]}``, sorted: the classes that the metric averages.
+``pairs``: whether two videos show the same
+    Index: ``{"pairs": [[name, name, same, fold], …]}``, same 0 or 1, folds from 1. All videos are
+    in the part ``all`` of split 1: a fold is tested after training on the others.
+``frame_class``: a class of a frame
+    Entry: ``{"frames": [[frame, class], …]}``, sorted, a frame once.
+``gaze``: points that were looked at
+    Entry: ``{"gaze": [[frame, x, y], …]}``, sorted; a frame has any number of points.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +49,7 @@ class Entry:
     ``name`` is a posix path relative to the index's root, ``label`` counts from 0 (``UNLABELLED``
     where a video has no single class), ``splits`` maps the official split to the part the video is
     in there: ``{"1": "train", "2": "test"}``. ``annotations`` is what the dataset's kind adds
-    (times, boxes, ...), as JSON values; the adapter documents it.
+    (times, boxes, ...), as JSON values in the form that this module's docstring gives.
     """
 
     name: str
@@ -32,8 +62,9 @@ class Entry:
 class Index:
     """A dataset's videos, sorted by name; ``classes[label]`` is a label's name.
 
-    ``absent`` are listed videos that are not there. ``annotations`` belong to no single video
-    (ASLAN's pairs).
+    ``absent`` are listed videos that are not there, ``odd`` the annotations that were passed over,
+    each as ``file:line: what was found``. ``annotations`` belong to no single video (ASLAN's
+    pairs).
     """
 
     classes: list[str]
@@ -41,23 +72,34 @@ class Index:
     entries: list[Entry]
     absent: list[str] = field(default_factory=list)
     annotations: Any = None
+    odd: list[str] = field(default_factory=list)
 
 
 def check_complete(
-    listed: Collection[str], absent: Sequence[str], allowed: float, source: Path, folder: Path
+    listed: Collection[str],
+    absent: Sequence[str],
+    allowed: float,
+    source: Path,
+    folder: Path,
+    present: Collection[str] = (),
 ) -> None:
     """Refuse a tree in which more than the ``allowed`` share of the ``listed`` videos is absent.
 
     Raises:
         UserError: with counts and the first absent name; ``source`` lists them, ``folder`` should
-            hold them.
+            hold them. Where one of the names that are ``present`` differs from an absent one in
+            upper and lower case only (UCF101's HandStandPushups), it is named.
     """
-    if len(absent) > allowed * len(listed):
-        limit = f" (data.<name>.missing allows a share of {allowed:g})" if allowed else ""
-        raise UserError(
-            f"{len(absent)} of {len(listed)} videos listed in {source} "
-            f"are not under {folder}{limit}; first: {absent[0]}"
-        )
+    if len(absent) <= allowed * len(listed):
+        return
+    limit = f" (data.<name>.missing allows a share of {allowed:g})" if allowed else ""
+    folded = {name.casefold(): name for name in present}
+    alike = next((folded[name.casefold()] for name in absent if name.casefold() in folded), None)
+    hint = f"; {alike} is there: upper and lower case differ" if alike else ""
+    raise UserError(
+        f"{len(absent)} of {len(listed)} videos listed in {source} "
+        f"are not under {folder}{limit}; first: {absent[0]}{hint}"
+    )
 
 
 def build(
@@ -66,8 +108,9 @@ def build(
     entries: Mapping[str, Entry],
     absent: Collection[str] = (),
     annotations: Any = None,
+    odd: Sequence[str] = (),
 ) -> Index:
     """The index of the entries that are not ``absent``, in the order of their names."""
     gone = set(absent)
     kept = [entries[name] for name in sorted(entries) if name not in gone]
-    return Index(classes, root, kept, sorted(gone), annotations)
+    return Index(classes, root, kept, sorted(gone), annotations, list(odd))

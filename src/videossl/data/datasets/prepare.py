@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videossl.data.datasets.files import expand, folder_of, printable
 from videossl.data.datasets.index import Index
 from videossl.job import Job, UserError
 
@@ -26,23 +27,29 @@ def run(job: Job, params: PrepareParams) -> None:
     """Write ``index.json``, and ``annotations.json`` where the dataset has such."""
     data = params.data
     assert data.format != "synthetic"
-    root = Path(data.root)
+    root = expand(data.root)
     index = job.modules["dataset"].read(root, data.missing)
     write(index, root, job.out)
     if index.absent:
         total = len(index.entries) + len(index.absent)
         print(f"{len(index.absent)} of {total} listed videos are absent", file=sys.stderr)
+    if index.odd:
+        first = printable(index.odd[0])
+        print(f"{len(index.odd)} odd annotations are left out; first: {first}", file=sys.stderr)
 
 
 def write(index: Index, root: Path, out: Path) -> None:
-    """Write an index; its own root is noted relative to the dataset's ``root``.
+    """Write an index; its own root is noted relative to the dataset's ``root``, which may be a
+    table. The files named in ``odd`` are relative to it too.
 
     ``annotations.json`` maps a video's name to its annotations, and "" to the dataset's own.
     """
+    base = folder_of(root)
     listed = {
-        "root": index.root.relative_to(root).as_posix(),
+        "root": index.root.relative_to(base).as_posix(),
         "classes": index.classes,
         "absent": index.absent,
+        "odd": [line.removeprefix(f"{base}/") for line in index.odd],
         "videos": [
             {
                 "name": entry.name,
@@ -99,6 +106,8 @@ class Listing:
 def read(folder: Path, root: Path) -> Listing:
     """The listing that ``prepare`` wrote into ``folder``, of the dataset under ``root``.
 
+    ``root`` may be written with ``~`` and variables, and be a table.
+
     Raises:
         UserError: it is not there.
     """
@@ -107,4 +116,5 @@ def read(folder: Path, root: Path) -> Listing:
         raise UserError(f"{path}: not found; `prepare` did not finish there")
     raw = json.loads(path.read_text(encoding="ascii"))
     videos = {video["name"]: Listed(**video) for video in raw["videos"]}
-    return Listing(root / raw["root"], raw["classes"], videos)
+    base = folder_of(expand(str(root)))
+    return Listing(base / raw["root"], raw["classes"], videos)

@@ -6,19 +6,21 @@ YUPENN has 14 classes of 30 videos, Maryland 13 of 10. Of YUPENN's successor YUP
 et al., CVPR 2017) the root is one of ``camera_stationary`` and ``camera_moving``. There are no
 lists: the protocol leaves one video out at a time and trains on all others (Wang et al., CVPR
 2019), so every video is in the one part ``all`` of split 1. What lies beside the class folders
-(a read-me) is not looked at; in a class folder, everything but hidden files counts as a video.
+(a read-me) is not looked at; in a class folder, every file counts as a video that is not hidden and
+whose extension does not say what else it is (a thumbnail, notes).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from videossl.data.datasets.files import is_hidden, may_be_video
 from videossl.data.datasets.index import Entry, Index, build
 from videossl.data.datasets.lists import folder
 from videossl.job import UserError
 
 LAYOUT = "the layout has a folder of videos per class"
-IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff"}
+LABELS = {"scene": "the folder that the video is in"}
 
 
 def read(root: Path, missing: float = 0.0) -> Index:
@@ -33,7 +35,7 @@ def read(root: Path, missing: float = 0.0) -> Index:
     folders = sorted(
         path
         for path in folder(root, LAYOUT).iterdir()
-        if path.is_dir() and not path.name.startswith(".")
+        if path.is_dir() and not is_hidden(path.name)
     )
     if len(folders) < 2:
         raise UserError(f"{root}: found {len(folders)} class folders; {LAYOUT}")
@@ -48,9 +50,10 @@ def read(root: Path, missing: float = 0.0) -> Index:
 
 def _videos(path: Path) -> list[str]:
     """The names of one class's videos."""
-    found = sorted(video for video in path.iterdir() if not video.name.startswith("."))
-    for video in found:
-        if video.is_dir() or video.suffix.lower() in IMAGES:
-            what = "a folder" if video.is_dir() else "an image"
-            raise UserError(f"{video}: found {what}; frames are not supported, expected videos")
-    return [video.name for video in found]
+    found = sorted(child for child in path.iterdir() if not is_hidden(child.name))
+    if folders := [child for child in found if child.is_dir()]:
+        raise UserError(f"{folders[0]}: found a folder; frames are not supported, expected videos")
+    videos = [child.name for child in found if may_be_video(child.name)]
+    if found and not videos:
+        raise UserError(f"{found[0]}: found no video beside it; frames are not supported")
+    return videos

@@ -14,14 +14,15 @@ labels and is left out. Converted videos with another extension than .webm are f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
+from videossl.data.datasets.files import names_by_stem
 from videossl.data.datasets.index import Entry, Index, build, check_complete
-from videossl.data.datasets.lists import files_by_stem, folder
+from videossl.data.datasets.lists import OddRow, OddRows, folder, load_json, meant, only
 from videossl.job import UserError
 
+LABELS = {"class": "the template of the lists"}
 VIDEOS = "20bn-something-something-v2"
 PLACES = ("labels/", "labels/something-something-v2-", "", "something-something-v2-")
 PARTS = {"train": "train", "validation": "test"}
@@ -32,31 +33,33 @@ VIDEO = '`{"id": "78687", "template": "Putting [something] on [something]"}`'
 def read(root: Path, missing: float = 0.0) -> Index:
     """The index of the dataset under ``root``: the training and the validation videos.
 
-    ``missing`` is the share of a list's videos that may be absent.
+    ``missing`` is the share of a list's videos that may be absent. An entry is odd that is
+    malformed, has an unknown template or an id that is listed already, or stands for two files.
 
     Raises:
-        UserError: the folder or a list is missing or there twice, a list is not JSON, an entry is
-            malformed, has an unknown template or an id that is listed already, or videos are
-            listed that are not there.
+        UserError: the folder or a list is missing or there twice, a list is not JSON, labels.json
+            is malformed, too many entries are odd, or videos are listed that are not there.
     """
     videos = folder(root / VIDEOS, f"Something-Something v2's layout has {VIDEOS} and labels")
     classes = _read_classes(_find(root, "labels"))
     labels = {name: label for label, name in enumerate(classes)}
-    present = files_by_stem(videos)
+    present = names_by_stem(videos)
     entries: dict[str, Entry] = {}
     gone: set[str] = set()
+    odd: list[str] = []
+    listed: dict[str, int] = {}
     for source, part in PARTS.items():
         path = _find(root, source)
-        listed = _read_list(path, labels)
+        odd_rows = OddRows(path)
+        listed = _read_list(path, labels, present, listed, odd_rows)
+        odd += odd_rows.checked(missing, bool(listed), f"a list of {VIDEO}")
         for video, label in listed.items():
-            name = present.get(video, f"{video}.webm")
-            if name in entries:
-                raise UserError(f"{path}: video {video} is also in the train list")
+            name = present.get(video, [f"{video}.webm"])[0]
             entries[name] = Entry(name, label, {"1": part})
         absent = [f"{video}.webm" for video in listed if video not in present]
         check_complete(listed, absent, missing, path, videos)
         gone.update(absent)
-    return build(classes, videos, entries, gone)
+    return build(classes, videos, entries, gone, odd=odd)
 
 
 def _find(root: Path, name: str) -> Path:
@@ -70,18 +73,9 @@ def _find(root: Path, name: str) -> Path:
     return found[0]
 
 
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; expected JSON") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
-
-
 def _read_classes(path: Path) -> list[str]:
     """Class names in the order of their official numbers, which count from 0."""
-    table = _load(path)
+    table = load_json(path, f"an object of {LABEL}")
     if not isinstance(table, dict):
         raise UserError(f"{path}: found a {type(table).__name__}; expected an object of {LABEL}")
     found: dict[int, str] = {}
@@ -94,22 +88,31 @@ def _read_classes(path: Path) -> list[str]:
     return [found[number] for number in sorted(found)]
 
 
-def _read_list(path: Path, labels: Mapping[str, int]) -> dict[str, int]:
-    """Video's id -> label, of one list."""
-    table = _load(path)
+def _read_list(
+    path: Path,
+    labels: Mapping[str, int],
+    present: Mapping[str, list[str]],
+    train: Collection[str],
+    odd: OddRows,
+) -> dict[str, int]:
+    """Video's id -> label, of one list; ``train`` holds the training list's ids after it."""
+    table = load_json(path, f"a list of {VIDEO}")
     if not isinstance(table, list) or not table:
         raise UserError(f"{path}: expected a list of {VIDEO}")
     found: dict[str, int] = {}
     for number, item in enumerate(table, 1):
-        fields = item if isinstance(item, dict) else {}
-        video, template = fields.get("id"), fields.get("template")
-        if not isinstance(video, str | int) or not isinstance(template, str):
-            text = json.dumps(item)[:100]
-            raise UserError(f"{path}: entry {number}: found {text}; expected {VIDEO}")
-        name = template.replace("[", "").replace("]", "")
-        if name not in labels:
-            raise UserError(f"{path}: entry {number}: template {template!r} is not in labels.json")
-        if str(video) in found:
-            raise UserError(f"{path}: entry {number}: video {video} is listed twice")
-        found[str(video)] = labels[name]
+        with odd.row(f"entry {number}"):
+            fields = item if isinstance(item, dict) else {}
+            video, template = fields.get("id"), fields.get("template")
+            if not isinstance(video, str | int) or not isinstance(template, str):
+                raise OddRow(f"found {json.dumps(item)[:100]}; expected {VIDEO}")
+            name = template.replace("[", "").replace("]", "")
+            if name not in labels:
+                raise OddRow(f"template {template!r} is not in labels.json{meant(name, labels)}")
+            if str(video) in found:
+                raise OddRow(f"video {video} is listed twice")
+            if str(video) in train:
+                raise OddRow(f"video {video} is also in the train list")
+            only(present.get(str(video), [""]))
+            found[str(video)] = labels[name]
     return found

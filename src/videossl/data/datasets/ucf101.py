@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from videossl.data.datasets.index import Entry, Index, build, check_complete
-from videossl.data.datasets.lists import folder, lines
+from videossl.data.datasets.lists import OddRow, OddRows, folder, lines, meant
 from videossl.job import UserError
 
+LABELS = {"class": "the class of the lists"}
 VIDEOS = "UCF-101"
 LISTS = "ucfTrainTestlist"
 SPLITS = ("1", "2", "3")
+EXPECTED = "`Class/video.avi 1` a line"
 CLASS_LINE = re.compile(r"(\d+)\s+(\S.*)")
 VIDEO_LINE = re.compile(r"([^/]+/[^/]+?)(?:\s+(\d+))?")  # the class is the video's folder
 
@@ -28,11 +30,13 @@ VIDEO_LINE = re.compile(r"([^/]+/[^/]+?)(?:\s+(\d+))?")  # the class is the vide
 def read(root: Path, missing: float = 0.0) -> Index:
     """The index of the dataset under ``root``: every listed video once, whatever its splits.
 
-    ``missing`` is the share of a list's videos that may be absent.
+    ``missing`` is the share of a list's videos that may be absent. A line is odd that is malformed
+    or names an unknown class, another number than the class has, or a video that the split has
+    already.
 
     Raises:
-        UserError: a folder or list is missing, a line is malformed, names an unknown class or a
-            video that is listed already, or videos are listed that are not there.
+        UserError: a folder or list is missing, classInd.txt is malformed, too many lines are odd,
+            or videos are listed that are not there.
     """
     layout = f"UCF101's layout has {VIDEOS} and {LISTS}"
     videos, official = folder(root / VIDEOS, layout), folder(root / LISTS, layout)
@@ -40,18 +44,22 @@ def read(root: Path, missing: float = 0.0) -> Index:
     present = {path.relative_to(videos).as_posix() for path in videos.glob("*/*")}
     splits: dict[str, dict[str, str]] = {}
     gone: set[str] = set()
+    odd: list[str] = []
     for split, part, path in _split_lists(official):
-        listed = _read_list(path, classes)
-        absent = [name for name in listed if name not in present]
-        check_complete(listed, absent, missing, path, videos)
-        gone.update(absent)
-        for name in listed:
+        rows = OddRows(path)
+        listed = _read_list(path, classes, rows)
+        for name, number in list(listed.items()):
             other = splits.setdefault(name, {}).setdefault(split, part)
             if other != part:
-                raise UserError(f"{path}: {name} is also in the {other} part of split {split}")
+                rows.note(number, f"{name} is also in the {other} part of split {split}")
+                del listed[name]
+        odd += rows.checked(missing, bool(listed), EXPECTED)
+        absent = [name for name in listed if name not in present]
+        check_complete(listed, absent, missing, path, videos, present)
+        gone.update(absent)
     labels = {name: label for label, name in enumerate(classes)}
     entries = {name: Entry(name, labels[name.split("/")[0]], splits[name]) for name in splits}
-    return build(classes, videos, entries, gone)
+    return build(classes, videos, entries, gone, odd=odd)
 
 
 def _split_lists(official: Path) -> Iterator[tuple[str, str, Path]]:
@@ -83,25 +91,23 @@ def _read_classes(path: Path) -> list[str]:
     return [found[index] for index in sorted(found)]
 
 
-def _read_list(path: Path, classes: list[str]) -> list[str]:
-    """The videos of one list, checked line by line."""
+def _read_list(path: Path, classes: list[str], odd: OddRows) -> dict[str, int]:
+    """Video -> its line, of one list."""
     numbers = {name: number for number, name in enumerate(classes, 1)}
-    names: dict[str, None] = {}
-    for number, line in lines(path, "`Class/video.avi 1` a line"):
-        match = VIDEO_LINE.fullmatch(line)
-        if match is None:
-            raise UserError(f"{path}:{number}: found {line!r}; expected `Class/video.avi 1`")
-        name, label = match[1], match[2]
-        class_name = name.split("/")[0]
-        if class_name not in numbers:
-            raise UserError(f"{path}:{number}: class {class_name!r} is not in classInd.txt")
-        if label is not None and int(label) != numbers[class_name]:
-            raise UserError(
-                f"{path}:{number}: found label {label}; classInd.txt has {numbers[class_name]}"
-            )
-        if name in names:
-            raise UserError(f"{path}:{number}: {name} is listed twice")
-        names[name] = None
-    if not names:
-        raise UserError(f"{path}: found no video; expected `Class/video.avi 1` a line")
-    return list(names)
+    listed: dict[str, int] = {}
+    for number, line in lines(path, EXPECTED):
+        with odd.row(number):
+            match = VIDEO_LINE.fullmatch(line)
+            if match is None or match[1].endswith(("/..", "/.")):
+                raise OddRow(f"found {line!r}; expected `Class/video.avi 1`")
+            name, label = match[1], match[2]
+            class_name = name.split("/")[0]
+            if class_name not in numbers:
+                hint = meant(class_name, numbers)
+                raise OddRow(f"class {class_name!r} is not in classInd.txt{hint}")
+            if label is not None and int(label) != numbers[class_name]:
+                raise OddRow(f"found label {label}; classInd.txt has {numbers[class_name]}")
+            if name in listed:
+                raise OddRow(f"{name} is listed twice")
+            listed[name] = number
+    return listed
