@@ -32,8 +32,8 @@ DATASET = schema.SyntheticData.model_construct()
 
 
 def method(name: str, backbone: str = "small", **keys: Any) -> schema.MethodBlock:
-    """A row that is pretrained: what ``aggregate`` reads of it, and ``keys``."""
-    return schema.MethodBlock.model_construct(method=name, backbone=backbone, **keys)
+    """A row that is pretrained: what ``aggregate`` reads of it, and ``keys`` of RSPNet's."""
+    return schema.RSPNet.model_construct(method=name, backbone=backbone, **keys)
 
 
 def finetune(data: str = "synthetic", labels: str = "action", **keys: Any) -> schema.Finetune:
