@@ -8,7 +8,6 @@ import pytest
 
 from support.fake_study import FakeStudy, finetune, method, run
 from videossl.job import UserError
-from videossl.report import inputs
 
 
 def refused(study: FakeStudy, tmp_path: Path) -> str:
@@ -88,7 +87,3 @@ def test_damaged_files_are_named(study: FakeStudy, tmp_path: Path) -> None:
     assert "has no form, test, protocol, seed, split, n, metrics" in refused(study, tmp_path)
     (folder / "stage.json").write_text("[]")
     assert f"{folder / 'stage.json'}: expected an object" in refused(study, tmp_path)
-
-
-def test_printable_writes_out_what_is_no_utf8() -> None:
-    assert inputs.printable("v_\udcff.avi ρ") == "v_\\udcff.avi ρ"

@@ -46,6 +46,12 @@ def test_seed_rule_against_scipy(seed: int, ahead: float, a: int, b: int) -> Non
         assert found.marks == {"one": "level", "other": "level"}
 
 
+def test_few_examples_have_the_deviation_of_a_sample() -> None:
+    """Differences 0, 1, 2: the mean is 1.73 standard errors of a sample, 2.12 of a population."""
+    rows = {"a": paired([0.0, 1.0, 2.0]), "b": paired([0.0, 0.0, 0.0])}
+    assert judge(rows, "high").marks == {"a": "level", "b": "level"}
+
+
 def test_pairing_tells_apart_what_counts_alone_do_not() -> None:
     """60 and 50 of 100 right: the same ten more, or forty more and thirty less."""
     hits = np.arange(100)
