@@ -37,20 +37,20 @@ sys.path.insert(0, str(ROOT / "src"))
 from videossl.data.builtin import synthetic  # noqa: E402
 from videossl.data.datasets import ucf101  # noqa: E402
 from videossl.data.decoding import decode  # noqa: E402
-from videossl.data.loading.device_clips import views  # noqa: E402
-from videossl.data.loading.loader import Batch, TrainBatches, batches  # noqa: E402
+from videossl.data.loading.loader import TrainBatches, batches  # noqa: E402
 from videossl.data.motion import compute  # noqa: E402
 from videossl.data.motion.store import MotionStore  # noqa: E402
 from videossl.data.shards.store import ClipStore  # noqa: E402
 from videossl.job import Job  # noqa: E402
 from videossl.methods.base import Method  # noqa: E402
+from videossl.models import weights  # noqa: E402
 from videossl.models.backbone import Backbone  # noqa: E402
 from videossl.study import params, schema  # noqa: E402
-from videossl.study.params import DecodeParams, MotionParams, PrepareParams  # noqa: E402
-from videossl.study.registry import BACKBONES, METHODS  # noqa: E402
-from videossl.train import optim  # noqa: E402
-from videossl.train.device import device, keep_freed_memory, place, readers  # noqa: E402
-from videossl.train.prefetch import ahead  # noqa: E402
+from videossl.study.reads import DecodeParams, MotionParams, PrepareParams  # noqa: E402
+from videossl.study.registry import METHODS  # noqa: E402
+from videossl.train.device import pick_device, readers  # noqa: E402
+from videossl.train.pretrain import Pretraining  # noqa: E402
+from videossl.train.step import TrainingStep  # noqa: E402
 
 WARM = 3  # steps that are not timed
 
@@ -91,83 +91,81 @@ def prepare(folder: Path, study: schema.Params, args: argparse.Namespace) -> Non
     for out in (made, stored):
         out.mkdir()
     modules = {"dataset": ucf101}
-    who = {"dataset": "synthetic"}
-    job = Job("prepare", who, {}, made, folder / "scratch", 2, modules)
+    key = {"dataset": "synthetic"}
+    job = Job("prepare", key, {}, made, folder / "scratch", 2, modules)
     synthetic.run(job, PrepareParams.model_construct(data=data))
     options = study.decode.model_copy(update={"short_side": args.stored})
-    job = Job("decode", who, {"videos": (made,)}, stored, folder / "scratch", 2, {})
+    job = Job("decode", key, {"videos": (made,)}, stored, folder / "scratch", 2, {})
     decode.run(job, DecodeParams.model_construct(decode=options, data=data))
     for name, block in study.motion.items():
         (folder / name).mkdir()
         scratch = folder / f"scratch-{name}"  # its own: stages resume what they find there
         job = Job("motion", {}, {"shards": (stored,)}, folder / name, scratch, 2, {})
-        compute.run(job, MotionParams.model_construct(motion=block, dataset="synthetic"))
+        compute.run(job, MotionParams.model_construct(motion=block))
 
 
 def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
     """A row of the table, without its name."""
     store = ClipStore(args.folder / "stored")
-    where = device()
-    spec = getattr(study.methods, name)
+    device = pick_device()
+    spec = study.methods[name]
+    budget = study.pretrain[spec.pretrain]
     clip = schema.Clip(frames=args.frames, stride=args.stride, size=args.size)
-    model = schema.Model(name="r3d", blocks=args.blocks, width=args.width)
-    encoder = import_module(BACKBONES["r3d"]).build(model)
-    method: Method = import_module(METHODS[name]).build(
-        spec, getattr(study.task, spec.task), clip, encoder
+    backbone = study.backbone[spec.backbone].model_dump()
+    model = schema.Model(**backbone | {"name": "r3d", "blocks": args.blocks, "width": args.width})
+    encoder = weights.build(model)
+    method: Method = import_module(METHODS[spec.method]).build(
+        spec, study.task[spec.task], clip, encoder
     )
-    place(method, where)
-    method.train()
     if args.compile:
         method.encoder.compile()
-    optimizer = optim.build(method, spec.optimizer)
     source = TrainBatches(
-        *(store, store.members(1, "train"), method.requests, study.pretrain.augment, args.batch, 0),
+        *(store, store.members(1, "train"), method.requests, budget.augment, args.batch, 0),
         motion=None if spec.motion == schema.NO_MOTION else MotionStore(args.folder / spec.motion),
-    ).between(0, WARM + args.steps)
+    )
+
+    step = TrainingStep(
+        Pretraining(method),
+        study.optimizer[spec.optimizer],
+        batch_size=source.batch_size,
+        total=max(budget.epochs * source.steps_per_epoch, WARM + args.steps),
+        per_epoch=source.steps_per_epoch,
+        precision=args.precision,
+        size=args.size,
+        accumulate=1,
+        seed=0,
+    )
+    source = source.between(0, WARM + args.steps)
 
     def autocast() -> Any:
-        enabled = args.precision == "bfloat16"
-        return torch.autocast(where.type, torch.bfloat16, enabled=enabled)
-
-    def prepare(batch: Batch) -> tuple[list[Tensor], Batch]:
-        moved = batch.to(where)
-        with torch.no_grad():
-            return method.prepare(views(moved, args.size), moved.target), moved
-
-    def step(clips: list[Tensor], moved: Batch) -> None:
-        optimizer.zero_grad()
-        with autocast():
-            method.training_step(clips, moved.video, Tensor.backward, moved.target)
-        optimizer.step()
-        method.after_step(0.5)
+        return torch.autocast(device.type, torch.bfloat16, enabled=step.autocast)
 
     times: dict[str, list[float]] = {"wait": [], "step": [], "bare": []}
-    if where.type == "cuda":
+    if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    begin = clock(where)
+    begin = clock(device)
     with (
-        closing(batches(source, readers(where, args.threads), where.type == "cuda")) as stream,
-        closing(ahead(stream, prepare) if where.type == "cpu" else stream) as ready,
+        closing(batches(source, readers(device, args.threads), device.type == "cuda")) as stream,
+        closing(step.prepared(stream)) as prepared,
     ):
-        for batch in ready:
-            times["wait"].append(clock(where) - begin)
+        for parts in prepared:
+            times["wait"].append(clock(device) - begin)
             passes = Passes()
             handles = passes.listen(method)
-            begin = clock(where)
-            clips, moved = batch if isinstance(batch, tuple) else prepare(batch)
-            step(clips, moved)
-            times["step"].append(clock(where) - begin)
+            begin = clock(device)
+            step(parts)
+            times["step"].append(clock(device) - begin)
             for handle in handles:
                 handle.remove()
-            begin = clock(where)
+            begin = clock(device)
             passes.replay(autocast)
-            times["bare"].append(clock(where) - begin)
-            begin = clock(where)
+            times["bare"].append(clock(device) - begin)
+            begin = clock(device)
     medians = {key: statistics.median(values[WARM:]) for key, values in times.items()}
     whole = medians["wait"] + medians["step"]
-    count = len(moved.clips) * source.batch_size
+    count = len(source.sample_of(0, 0)) * source.batch_size
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    if where.type == "cuda":
+    if device.type == "cuda":
         memory = torch.cuda.max_memory_allocated() / 2**20
     return (
         f"{1000 * medians['bare']:.0f} | {1000 * medians['step']:.0f} "
@@ -176,9 +174,9 @@ def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
     )
 
 
-def clock(where: torch.device) -> float:
+def clock(device: torch.device) -> float:
     """Seconds, once the device is done."""
-    if where.type == "cuda":
+    if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
@@ -225,8 +223,6 @@ def main() -> None:
         reduce(dict.__getitem__, parents, raw)[last] = int(value)
     study = params.validate(raw, "params.yaml")
     if args.method:
-        if device().type == "cpu":
-            keep_freed_memory()
         print(measure(args.method, study, args))
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -234,7 +230,7 @@ def main() -> None:
         print("| method | bare, ms | step, ms | step / bare | wait | clips/s | peak, MiB |")
         print("|---|---:|---:|---:|---:|---:|---:|")
         if not args.costs:
-            for name in args.methods or params.dump(study.methods):
+            for name in args.methods or study.methods:
                 row(name, name, Path(folder))
             return
         for rho in (1, 2, 4, 8):

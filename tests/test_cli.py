@@ -31,13 +31,11 @@ def test_bad_parameters_stop_both_engines_before_anything_runs(study):
 
 
 def test_a_method_without_code_is_named_by_both_engines(study):
-    study.edit(
-        "methods:\n  rspnet:", "methods:\n  byol:\n    task: rho\n    motion: none\n  rspnet:"
-    )
+    study.edit("    method: vtdl\n", "    method: byol\n")
     for command in (["snakemake", "-n"], ["dvc", "repro"]):
         done = study.run(*command, check=False)
         assert done.returncode != 0
-        assert "methods.byol: no such key; allowed here: rspnet, vtdl, rho_moco" in (
+        assert "methods.vtdl.method = 'byol': must be 'rspnet', 'vtdl', 'rho_moco'" in (
             done.stdout + done.stderr
         )
 
@@ -50,10 +48,11 @@ def test_config_is_refused(study):
 
 def test_a_changed_plan_is_refused(study):
     done = study.run(
-        *("videossl", "initialize", "scratch", "--out", "x", "--expect", "0" * 12), check=False
+        *("videossl", "initialize", "scratch", "--seed", "0", "--out", "x", "--expect", "0" * 12),
+        check=False,
     )
     assert done.returncode == cli.EXIT_USER
-    assert "initialize/scratch: planned as 000000000000, but params.yaml" in done.stderr
+    assert "initialize/scratch/seed-0: planned as 000000000000, but params.yaml" in done.stderr
     assert not (study.root / "x").exists()
 
 
@@ -83,6 +82,7 @@ def test_a_failing_stage_leaves_no_output(study):
     "names",
     [
         ("tiny",),
+        ("tiny", "table"),
         ("ucf101",),
         ("ucf101", "hmdb51"),
         ("ucf101", "kinetics400"),
@@ -95,7 +95,8 @@ def test_every_overlay_is_a_study(study, names):
         study.run("videossl", "configure", f"configs/{name}.yaml")
     stages = study.run("videossl", "check").stdout
     for name in names:
-        assert name == "tiny" or f"decode/{name}\n" in stages
+        dataset = "synthetic" if name in ("tiny", "table") else name
+        assert f"decode/{dataset}\n" in stages
 
 
 def test_configure_keeps_comments_and_refuses_bad_overlays(study):
@@ -107,9 +108,9 @@ def test_configure_keeps_comments_and_refuses_bad_overlays(study):
     words = [re.sub(" +", " ", text) for text in (after, before)]
     assert words[0].replace("margin: 0.3", "margin: 0.15") == words[1]
 
-    (study.root / "o.yaml").write_text("task:\n  margn: 0.3\n")
+    (study.root / "o.yaml").write_text("report:\n  titel: New\n")
     done = study.run("videossl", "configure", "o.yaml", check=False)
-    assert "task.margn: no such key" in done.stderr
+    assert "report.titel: no such key" in done.stderr
     assert (study.root / "params.yaml").read_text() == after
 
 

@@ -13,19 +13,21 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from videossl import machine
-from videossl.data.loading.device_clips import views
-from videossl.data.loading.loader import Batch, TrainBatches, batches
+from videossl.data.loading.loader import TrainBatches, batches
 from videossl.data.motion.store import MotionStore
 from videossl.data.shards.store import ClipStore
-from videossl.study.graph import Graph, Instance, instance
-from videossl.study.registry import BACKBONES, METHODS
-from videossl.study.schema import NO_MOTION, Params
-from videossl.train import optim
-from videossl.train.device import device, keep_freed_memory, place, readers
-from videossl.train.prefetch import ahead
+from videossl.job import UserError
+from videossl.models import weights
+from videossl.study import grouped
+from videossl.study.graph import Graph
+from videossl.study.registry import METHODS
+from videossl.study.schema import NO_MOTION
+from videossl.study.stages import Instance, instance
+from videossl.train.device import pick_device, readers
+from videossl.train.pretrain import Pretraining, training_videos
+from videossl.train.step import TrainingStep
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "av", "decord", "lmdb", "simplejpeg")
 STEPS = 4  # that are timed, after one that is not
@@ -34,109 +36,106 @@ READ = 12  # batches that are read without training
 
 def report(graph: Graph) -> Iterator[str]:
     """Lines on the device, the versions, and, where the videos are decoded, speed and hours."""
-    where = device()
+    device = pick_device()
     threads = machine.threads()
-    yield f"device         {_name(where)}, {threads} threads"
-    precision = graph.params.pretrain.precision
-    refused = where.type == "cpu" and precision == "bfloat16"
-    yield f"precision      {precision}" + (": refused on the CPU; use float32" if refused else "")
+    yield f"device         {_name(device)}, {threads} threads"
     yield f"{'versions':14} " + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     yield f"disk           {shutil.disk_usage('.').free / 1e9:.0f} GB free here"
-    shards = _made(graph, instance("decode", graph.params.pretrain.dataset))
-    if shards is None:
-        dataset = graph.params.pretrain.dataset
-        yield f"speed          not measured: there are no shards yet (videossl decode {dataset})"
-        return
-    if refused:
-        return
-    torch.set_num_threads(threads)
-    if where.type == "cpu":
-        keep_freed_memory()
-    store = ClipStore(shards)
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # as trainings on a CPU compute
     hours = 0.0
-    for name in graph.methods:
-        entry = getattr(graph.params.methods, name).motion
-        motion = None
-        if entry != NO_MOTION:
-            folder = _made(graph, instance("motion", entry))
-            if folder is None:
-                yield f"{name:14} not measured: there is no motion yet (videossl motion {entry})"
-                continue
-            motion = MotionStore(folder)
-        line, of_method = _method(graph.params, name, store, motion, where, threads)
-        hours += of_method
+    for row in graph.params.methods:
+        try:
+            line, of_row = _row(graph, row, device, threads)
+        except UserError as error:
+            yield f"{row:14} not measured: {error}"
+            continue
+        hours += of_row
         yield line
-    yield f"pretraining    {hours:.2f} hours, one method after the other"
+    seeds = len(graph.params.seeds)
+    runs = f"{seeds} seeds, " if seeds > 1 else ""
+    yield f"pretraining    {hours * seeds:.2f} hours, {runs}one row after the other"
 
 
-def _name(where: torch.device) -> str:
-    if where.type == "cuda":
-        facts = torch.cuda.get_device_properties(where)
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        facts = torch.cuda.get_device_properties(device)
         return f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"
     return f"CPU ({platform.machine()})"
 
 
-def _made(graph: Graph, node: Instance) -> Path | None:
-    """An instance's output, if either engine has made it."""
-    places = (Path("runs") / graph.path(node), Path("results") / node.path)
-    return next((place for place in places if place.is_dir()), None)
+def _made(graph: Graph, node: Instance, command: str) -> Path:
+    """An instance's output, if either engine has made it.
+
+    Raises:
+        UserError: none has; ``command`` would.
+    """
+    places = (Path("runs") / graph.path(node), grouped.place(Path("results"), node))
+    made = next((place for place in places if place.is_dir()), None)
+    if made is None:
+        raise UserError(f"{node} is not there yet ({command})")
+    return made
 
 
-def _method(
-    params: Params,
-    name: str,
-    store: ClipStore,
-    motion: MotionStore | None,
-    where: torch.device,
-    threads: int,
-) -> tuple[str, float]:
-    """A line on one method's speed, and the hours of its pretraining on this device."""
-    spec = getattr(params.methods, name)
-    encoder = import_module(BACKBONES[params.model.name]).build(params.model)
-    task = getattr(params.task, spec.task)
-    method = import_module(METHODS[name]).build(spec, task, params.clip, encoder)
-    place(method, where)
-    method.train()
-    optimizer = optim.build(method, spec.optimizer)
-    pretrain = params.pretrain
-    videos = store.members(params.split, "train")
+def _row(graph: Graph, row: str, device: torch.device, threads: int) -> tuple[str, float]:
+    """A line on one row's speed, and the hours of its pretraining on this device.
+
+    Raises:
+        UserError: what it reads is not there yet, or its precision does not work here.
+    """
+    params = graph.params
+    spec = params.methods[row]
+    budget = params.pretrain[spec.pretrain]
+    decode = f"videossl decode {spec.data}"
+    store = ClipStore(_made(graph, instance("decode", spec.data), decode))
+    motion = None
+    if spec.motion != NO_MOTION:
+        command = f"videossl motion {spec.motion}"
+        motion = MotionStore(_made(graph, instance("motion", spec.motion), command))
+    seed = params.seeds[0]
+    encoder = weights.build(params.backbone[spec.backbone])
+    task = params.task[spec.task]
+    method = import_module(METHODS[spec.method]).build(spec, task, budget.clip, encoder)
     source = TrainBatches(
-        *(store, videos, method.requests, pretrain.augment, pretrain.batch_size, params.seed),
-        motion=motion,
+        store,
+        training_videos(store, budget.split),
+        method.requests,
+        budget.augment,
+        budget.batch_size,
+        seed,
+        motion,
     )
-    autocast = pretrain.precision == "bfloat16"
-    pin = where.type == "cuda"
-    workers = readers(where, threads)
-
-    @torch.no_grad()
-    def prepare(batch: Batch) -> tuple[list[Tensor], Batch]:
-        moved = batch.to(where)
-        return method.prepare(views(moved, params.clip.size), moved.target), moved
-
+    steps = budget.epochs * source.steps_per_epoch
+    step = TrainingStep(
+        Pretraining(method),
+        params.optimizer[spec.optimizer],
+        batch_size=source.batch_size,
+        total=max(steps, STEPS + 1),
+        per_epoch=source.steps_per_epoch,
+        precision=budget.precision,
+        size=budget.clip.size,
+        accumulate=budget.accumulate,
+        seed=seed,
+    )
+    pin = device.type == "cuda"
+    workers = readers(device, threads)
     seconds = []
     with (
         closing(batches(source.between(0, STEPS + 1), workers, pin)) as stream,
-        closing(
-            ahead(stream, prepare) if where.type == "cpu" else (prepare(batch) for batch in stream)
-        ) as ready,
+        closing(step.prepared(stream)) as prepared,
     ):
         begin = time.perf_counter()
-        for clips, batch in ready:
-            optimizer.zero_grad()
-            with torch.autocast(where.type, torch.bfloat16, enabled=autocast):
-                method.training_step(clips, batch.video, Tensor.backward, batch.target)
-            optimizer.step()
-            method.after_step(0.5)
-            _wait(where)
+        for parts in prepared:
+            step(parts)
+            _wait(device)
             seconds.append(time.perf_counter() - begin)
             begin += seconds[-1]
-    step = statistics.median(seconds[1:])
-    count = len(batch.clips) * source.batch_size
-    read = _reading(source, workers, pin) * len(batch.clips)
-    steps = pretrain.epochs * source.steps_per_epoch
-    hours = step * steps / 3600
+    each = statistics.median(seconds[1:])
+    clips = len(source.sample_of(0, 0))  # of a video
+    read = _reading(source, workers, pin) * clips
+    hours = each * steps / 3600
     line = (
-        f"{name:14} {step:.3f} s a step, {count / step:.0f} clips/s "
+        f"{row:14} {each:.3f} s a step, {clips * source.batch_size / each:.0f} clips/s "
         f"(the loader gives {read:.0f}), {steps} steps: {hours:.2f} hours"
     )
     return line, hours
@@ -151,6 +150,6 @@ def _reading(source: TrainBatches, workers: int, pin: bool) -> float:
     return read * source.batch_size / (time.perf_counter() - begin)
 
 
-def _wait(where: torch.device) -> None:
-    if where.type == "cuda":
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
         torch.cuda.synchronize()

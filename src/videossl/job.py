@@ -47,8 +47,10 @@ class Job:
 
     @property
     def name(self) -> str:
-        """``<stage>/<key>``, for messages."""
-        return "/".join((self.stage, *self.key.values()))
+        """``<stage>/<key>``, as the engines' folders are called."""
+        looped = ("seed", "split")
+        parts = (f"{name}-{v}" if name in looped else v for name, v in self.key.items())
+        return "/".join((self.stage, *parts))
 
     def input(self, role: str) -> Path:
         """The one output that plays ``role``."""

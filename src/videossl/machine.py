@@ -36,10 +36,11 @@ def training_threads(gpus_of_job: int) -> int:
     return gpus_of_job * max(1, threads() // gpus()) if gpus() else gpus_of_job
 
 
-def step_back() -> None:
-    """Let what else wants the cores go first: for a thread or process that works ahead of another.
+def lower_priority() -> None:
+    """Give other processes priority over this thread.
 
-    Only the calling thread's priority changes, as Linux keeps one for each; it cannot be undone.
+    It is for a thread or process that works ahead of another. Only the calling thread's priority
+    changes, as Linux keeps one for each; it cannot be undone.
     """
     os.nice(10)  # a tenth of a thread's share, where there is not enough for all
 

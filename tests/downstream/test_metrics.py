@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videossl.downstream import features, metrics
+from videossl.downstream import examples, features, metrics
+from videossl.downstream.examples import Examples
 from videossl.downstream.protocols import knn, linear, retrieval
-from videossl.job import Job
-from videossl.study import params, schema
+from videossl.job import Job, UserError
+from videossl.study import reads, schema
 
 
 @given(st.integers(0, 1000), st.integers(1, 20), st.integers(2, 6))
@@ -25,32 +26,50 @@ def test_topk_against_a_loop(seed, n, classes):
             label in sorted(range(classes), key=lambda c: -row[c])[:k]
             for row, label in zip(scores, labels, strict=False)
         ]
-        assert found[f"top{k}"] == pytest.approx(sum(hits) / n)
+        assert found[f"top{k}"].tolist() == hits
 
 
 def test_equal_scores_are_no_success():
-    assert metrics.topk(np.zeros((3, 4)), np.array([0, 1, 2]), [1, 3]) == {"top1": 0.0, "top3": 0.0}
+    found = metrics.topk(np.zeros((3, 4)), np.array([0, 1, 2]), [1, 3])
+    assert not found["top1"].any()
+    assert not found["top3"].any()
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    scores = np.array([[0.1, np.nan], [0.2, 0.3]])
+    with pytest.raises(UserError, match="some are not a number"):
+        metrics.topk(scores, np.array([0, 1]), [1])
+
+
+def test_more_than_there_are_is_refused():
+    with pytest.raises(UserError, match=r"topk = \[1, 9\]: must be at most the 2 classes"):
+        metrics.topk(np.zeros((3, 2)), np.array([0, 1, 1]), [1, 9])
+    with pytest.raises(UserError, match=r"topk = \[9\]: must be at most the 4 neighbours"):
+        metrics.recall(np.zeros((3, 4), np.int64), np.array([0, 1, 1]), [9])
 
 
 @given(st.integers(0, 1000))
 def test_recall_against_a_loop(seed):
     rng = np.random.default_rng(seed)
     neighbours, labels = rng.integers(4, size=(7, 9)), rng.integers(4, size=7)
-    found = metrics.recall(neighbours, labels, [1, 5, 50])
-    for k in (1, 5, 50):
+    found = metrics.recall(neighbours, labels, [1, 5, 9])
+    for k in (1, 5, 9):
         hits = [
             label in row[:k]
             for row, label in zip(neighbours.tolist(), labels.tolist(), strict=False)
         ]
-        assert found[f"R@{k}"] == pytest.approx(sum(hits) / 7)
+        assert found[f"R@{k}"].tolist() == hits
 
 
-def blobs(seed: int, n: int = 40) -> features.Part:
-    """Three well-separated directions, one per class."""
-    rng = np.random.default_rng(seed)
+def blobs(n: int = 80) -> tuple[np.ndarray, Examples]:
+    """Three well-separated directions, one per class; half of the examples test in split 2."""
+    rng = np.random.default_rng(0)
     labels = np.arange(n) % 3
     x = np.eye(3)[labels] * 5 + rng.normal(size=(n, 3)) * 0.3
-    return features.Part(x.astype(np.float32), labels.astype(np.int64))
+    parts = ["train" if k < n // 2 else "test" for k in range(n)]
+    videos = [f"v{k}.avi" for k in range(n)]
+    found = Examples(videos, labels.astype(np.int64), ["a", "b", "c"], {"2": parts})
+    return x.astype(np.float32), found
 
 
 @pytest.mark.parametrize(
@@ -62,28 +81,61 @@ def blobs(seed: int, n: int = 40) -> features.Part:
     ],
 )
 def test_protocols_solve_what_is_separable(tmp_path, module, protocol, metric):
-    features.save(blobs(0), blobs(1), tmp_path / "features.safetensors")
+    x, found = blobs()
+    features.save(x, found, tmp_path)
+    examples.write(found, {}, tmp_path)
     out = tmp_path / "out"
     out.mkdir()
-    who = {"encoder": "rspnet", "dataset": "d", "protocol": "p"}
-    job = Job("evaluate", who, {"features": (tmp_path,)}, out, tmp_path / "s", 1, {})
-    module.run(job, params.FrozenParams(seed=3, split=2, protocol=protocol))
+    key = {"row": "rspnet", "test": "t", "protocol": "p", "seed": "3", "split": "2"}
+    inputs = {"features": (tmp_path,), "examples": (tmp_path,)}
+    job = Job("evaluate", key, inputs, out, tmp_path / "s", 1, {})
+    module.run(job, reads.EvaluateParams(protocol=protocol))
     record = json.loads((out / "metrics.json").read_text())
     assert record["metrics"][metric] == 1.0
     assert (record["n"], record["seed"], record["split"]) == (40, 3, 2)
     predictions = np.load(out / "predictions.npz")
-    assert len(predictions["labels"]) == 40
+    assert predictions["examples"].tolist() == list(range(40, 80))
+    assert predictions[f"value.{metric}"].mean() == 1.0
 
 
 def test_knn_votes_by_hand():
-    train = features.Part(np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32), np.array([0, 1, 1]))
+    train = features.Part(
+        np.arange(3), np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32), np.array([0, 1, 1])
+    )
     votes = knn.vote(train, np.array([[1, 0]], np.float32), 2, 0.5)
     np.testing.assert_allclose(votes, [[1.0, np.exp((0.8 - 1.0) / 0.5)]], rtol=1e-6)
     assert knn.vote(train, np.array([[1, 0]], np.float32), 99, 0.5).shape == (1, 2)
 
 
 def test_features_survive_the_disk(tmp_path):
-    features.save(blobs(0), blobs(1, 7), tmp_path / "f")
-    train, test = features.load(tmp_path / "f")
-    np.testing.assert_array_equal(train.features, blobs(0).features)
-    np.testing.assert_array_equal(test.labels, blobs(1, 7).labels)
+    x, found = blobs()
+    features.save(x, found, tmp_path)
+    train, test = features.load(tmp_path, found, 2)
+    np.testing.assert_array_equal(train.features, x[:40])
+    np.testing.assert_array_equal(test.labels, found.targets[40:])
+    rows = (tmp_path / "features.csv").read_text().splitlines()
+    assert rows[:2] == ["example,video", "0,v0.avi"]
+    with pytest.raises(UserError, match="no example in split 1 train; there are: 2 test, 2 train"):
+        features.load(tmp_path, found, 1)
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path):
+    x, found = blobs()
+    x[7, 1] = np.inf
+    with pytest.raises(UserError, match=r"v7\.avi are not finite"):
+        features.save(x, found, tmp_path)
+
+
+def test_examples_survive_the_disk(tmp_path):
+    _, found = blobs()
+    odd = "caf\udce9.avi"  # a file name that is no UTF-8
+    found.videos[3] = odd
+    examples.write(found, {"data": "d"}, tmp_path)
+    again = examples.read(tmp_path)
+    assert again.videos == found.videos
+    assert again.classes == found.classes
+    assert again.parts == found.parts
+    np.testing.assert_array_equal(again.targets, found.targets)
+    (tmp_path / "examples.csv").write_text("example\n1\n")
+    with pytest.raises(UserError, match=r"examples\.csv: not a table of examples"):
+        examples.read(tmp_path)

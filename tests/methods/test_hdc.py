@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from support import pretext
-from support.specs import PLAIN
+from support.specs import COLOURS, references
 from videossl.job import UserError
 from videossl.methods import hdc
 from videossl.models import c3d, resnet3d
@@ -32,9 +32,11 @@ def build(weights="fixed", frames=8, stride=1, net=None, lists=WEIGHTS, **change
         "dim": 8,
         "hidden": 12,
         "temperature": 0.2,
-        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+        **references("hdc"),
     }
-    encoder = net or resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
+    encoder = net or resnet3d.build(
+        schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS)
+    )
     clip = schema.Clip(frames=frames, stride=stride, size=16)
     return hdc.build(
         schema.HDC(**{**params, **changes}), hierarchy(weights, **lists), clip, encoder
@@ -311,7 +313,7 @@ def test_gradient_reaches_every_level_and_head():
 
 
 def test_levels_are_the_last_stages_of_any_backbone():
-    net = c3d.build(schema.C3D(name="c3d", width=4))
+    net = c3d.build(schema.C3D(name="c3d", width=4, **COLOURS))
     method = build(net=net, lists={"spatial": [1.0, 1.0], "temporal": [1.0, 1.0]})
     for subtask in (method.spatial, method.temporal):
         found = [head.layers[0].in_features for head in subtask.heads]

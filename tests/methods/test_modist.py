@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from support import pretext
-from support.specs import PLAIN
+from support.specs import COLOURS, references
 from videossl.methods import losses, modist
 from videossl.models import resnet3d
 from videossl.study import schema
@@ -39,9 +39,9 @@ def build(frames=4, stride=1, task=None, **changes):
         "temperature": 0.1,
         "queue": 64,
         "momentum": 0.9,
-        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+        **references("modist"),
     }
-    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
+    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS))
     clip = schema.Clip(frames=frames, stride=stride, size=16)
     spec = schema.Distillation(**{**TASK, **(task or {})})
     return modist.build(schema.MoDist(**{**params, **changes}), spec, clip, encoder)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from support import pretext
-from support.specs import PLAIN
+from support.specs import COLOURS, references
 from videossl.methods import order_geometry
 from videossl.models import resnet3d
 from videossl.models.warp import affine, reach, warp
@@ -28,7 +28,7 @@ TASK = {
 
 
 def encoder():
-    return resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
+    return resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS))
 
 
 def build(frames=4, stride=1, clip_stride=2, task=None, **changes):
@@ -40,7 +40,7 @@ def build(frames=4, stride=1, clip_stride=2, task=None, **changes):
         "kept": "order",
         "hidden": 16,
         "transform_weight": 1.0,
-        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+        **references("order_geometry"),
     }
     limits = schema.Order(**{**TASK, "frames": frames, "stride": stride, **(task or {})})
     clip = schema.Clip(frames=8, stride=clip_stride, size=16)

@@ -3,18 +3,25 @@
 import pytest
 import torch
 
+from support.specs import COLOURS
 from videossl.methods import order_geometry
 from videossl.models import c3d, inflate, resnet3d, s3dg, slow
 from videossl.study import schema
 
 BACKBONES = {
-    "r3d": lambda: resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4)),
-    "r2plus1d": lambda: resnet3d.build(schema.Model(name="r2plus1d", blocks=[1, 2, 1, 1], width=4)),
-    "c3d": lambda: c3d.build(schema.C3D(name="c3d", width=4)),
-    "s3dg": lambda: s3dg.build(schema.S3DG(name="s3dg", width=8)),
-    "slow": lambda: slow.build(schema.Slow(name="slow", depth=18, width=4)),
+    "r3d": lambda: resnet3d.build(
+        schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS)
+    ),
+    "r2plus1d": lambda: resnet3d.build(
+        schema.Model(name="r2plus1d", blocks=[1, 2, 1, 1], width=4, **COLOURS)
+    ),
+    "c3d": lambda: c3d.build(schema.C3D(name="c3d", width=4, **COLOURS)),
+    "s3dg": lambda: s3dg.build(schema.S3DG(name="s3dg", width=8, **COLOURS)),
+    "slow": lambda: slow.build(schema.Slow(name="slow", depth=18, width=4, **COLOURS)),
     "inflated": lambda: inflate.build(
-        schema.Inflated(name="inflated", timm="regnety_002", weights="none", output_stride=16)
+        schema.Inflated(
+            name="inflated", timm="regnety_002", weights="none", output_stride=16, **COLOURS
+        )
     ),
 }
 

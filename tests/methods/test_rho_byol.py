@@ -7,7 +7,7 @@ from torch import nn
 
 from support import pretext
 from support.rho_modes import assert_modes_agree
-from support.specs import PLAIN
+from support.specs import COLOURS, references
 from videossl.methods import rho_byol
 from videossl.models import resnet3d
 from videossl.models.batchnorm import GlobalBatchNorm, synchronise
@@ -29,9 +29,9 @@ def build(rho=2, frames=8, stride=1, name="r3d", **changes):
         "momentum": 0.9,
         "momentum_schedule": "cosine",
         "mode": "sequential",
-        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+        **references("rho_byol"),
     }
-    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4))
+    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4, **COLOURS))
     clip = schema.Clip(frames=frames, stride=stride, size=16)
     return rho_byol.build(schema.RhoBYOL(**{**params, **changes}), rho, clip, encoder)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from support import pretext
 from support.rho_modes import assert_modes_agree
-from support.specs import PLAIN
+from support.specs import COLOURS, references
 from videossl.distributed import gather
 from videossl.job import UserError
 from videossl.methods import losses, rho_moco
@@ -38,9 +38,9 @@ def build(rho=2, frames=8, stride=1, name="r3d", **changes):
         "momentum_schedule": "cosine",
         "positives": "sum_in_log",
         "mode": "sequential",
-        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+        **references("rho_moco"),
     }
-    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4))
+    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4, **COLOURS))
     clip = schema.Clip(frames=frames, stride=stride, size=16)
     return rho_moco.build(schema.RhoMoCo(**{**params, **changes}), rho, clip, encoder)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import pretext
-from support.specs import PLAIN
+from support.specs import COLOURS, references
 from videossl.methods import losses, rspnet
 from videossl.models import resnet3d
 from videossl.study import schema
@@ -28,9 +28,9 @@ def build(margin=0.15, frames=8, stride=1, **changes):
         "appearance_weight": 1.0,
         "motion_weight": 1.0,
         "as_released": False,
-        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+        **references("rspnet"),
     }
-    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
+    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS))
     clip = schema.Clip(frames=frames, stride=stride, size=16)
     return rspnet.build(schema.RSPNet(**{**params, **changes}), margin, clip, encoder)
 

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from support import pretext
-from support.specs import PLAIN
+from support.specs import COLOURS, references
 from videossl.job import UserError
 from videossl.methods import losses, vtdl
 from videossl.models import resnet3d
@@ -27,13 +27,13 @@ def spec(**changes):
         "temperature": 0.07,
         "queue": 64,
         "momentum": 0.9,
-        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+        **references("vtdl"),
     }
     return schema.VTDL(**{**params, **changes})
 
 
 def build(alpha=0.1, apply_to="both", frames=8, stride=1, **changes):
-    model = schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4)
+    model = schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS)
     clip = schema.Clip(frames=frames, stride=stride, size=16)
     tca = schema.TCA(alpha=alpha, apply_to=apply_to)
     return vtdl.build(spec(**changes), tca, clip, resnet3d.build(model))

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
+from support.specs import COLOURS
 from videossl.models import c3d
 from videossl.study import schema
 
 
 def build(width):
-    return c3d.build(schema.C3D(name="c3d", width=width))
+    return c3d.build(schema.C3D(name="c3d", width=width, **COLOURS))
 
 
 @pytest.fixture(autouse=True)

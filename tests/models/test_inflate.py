@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import save_file
 
 from support.backbones import assert_contract, assert_every_parameter_learns, shapes
+from support.specs import COLOURS
 from videossl.job import UserError
 from videossl.models import inflate
 from videossl.study import schema
@@ -14,7 +15,7 @@ TESTED = ["resnet18", "resnet50", "seresnext50_32x4d", "resnet26d", "regnety_002
 def build(name, weights="none", output_stride=32):
     return inflate.build(
         schema.Inflated(
-            name="inflated", timm=name, weights=str(weights), output_stride=output_stride
+            name="inflated", timm=name, weights=str(weights), output_stride=output_stride, **COLOURS
         )
     )
 

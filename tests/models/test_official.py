@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
+from support.specs import COLOURS
 from videossl.job import UserError
 from videossl.models import official, rspnet_nets
 from videossl.models.s3dg import INCEPTION
@@ -159,8 +160,8 @@ def slow50(net, x, width):
 def model(name, width, blocks=(2, 2, 2, 2)):
     """As ``schema`` gives it, for names that it does not list too."""
     if name == "slow":
-        return schema.Slow(name="slow", depth=50, width=width)
-    return schema.Model.model_construct(name=name, width=width, blocks=list(blocks))
+        return schema.Slow(name="slow", depth=50, width=width, **COLOURS)
+    return schema.Model.model_construct(name=name, width=width, blocks=list(blocks), **COLOURS)
 
 
 RSPNET = {
@@ -256,7 +257,9 @@ def test_other_layouts_and_backbones_are_refused(tmp_path):
         {"arch": "tsm", "model": {}}, path, model("slow", 8), r"arch = 'tsm': must be one of c3d"
     )
     message = r"holds RSPNet's s3dg, which is the backbone s3dg_rspnet; model\.name is s3dg$"
-    refused({"arch": "s3dg", "model": {}}, path, schema.S3DG(name="s3dg", width=64), message)
+    refused(
+        {"arch": "s3dg", "model": {}}, path, schema.S3DG(name="s3dg", width=64, **COLOURS), message
+    )
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path):

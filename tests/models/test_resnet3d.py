@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from support.backbones import assert_contract, shapes
+from support.specs import COLOURS
 from videossl.models import resnet3d
 from videossl.study import schema
 
@@ -12,7 +13,7 @@ def _seed():
 
 
 def model(name, width=4, blocks=(1, 1, 1, 1)):
-    return schema.Model(name=name, blocks=list(blocks), width=width)
+    return schema.Model(name=name, blocks=list(blocks), width=width, **COLOURS)
 
 
 def parameters(net):

@@ -2,12 +2,13 @@ import pytest
 import torch
 
 from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
+from support.specs import COLOURS
 from videossl.models import s3dg
 from videossl.study import schema
 
 
 def build(width):
-    return s3dg.build(schema.S3DG(name="s3dg", width=width))
+    return s3dg.build(schema.S3DG(name="s3dg", width=width, **COLOURS))
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
+from support.specs import COLOURS
 from videossl.models import slow
 from videossl.study import schema
 
 
 def build(depth, width):
-    return slow.build(schema.Slow(name="slow", depth=depth, width=width))
+    return slow.build(schema.Slow(name="slow", depth=depth, width=width, **COLOURS))
 
 
 @pytest.fixture(autouse=True)

@@ -6,19 +6,20 @@ import torch
 from safetensors.torch import save_file
 
 import videossl
+from support.specs import COLOURS
 from videossl.job import Job, UserError
 from videossl.models import weights
 from videossl.study import schema
-from videossl.study.params import InitializeParams
+from videossl.study.reads import InitializeParams
 from videossl.train import initialize
 
 MODELS = [
-    schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4),
-    schema.Model(name="r2plus1d", blocks=[1, 1, 2, 1], width=8),
-    schema.C3D(name="c3d", width=4),
-    schema.S3DG(name="s3dg", width=8),
-    schema.Slow(name="slow", depth=50, width=4),
-    schema.Inflated(name="inflated", timm="resnet10t", weights="none", output_stride=16),
+    schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS),
+    schema.Model(name="r2plus1d", blocks=[1, 1, 2, 1], width=8, **COLOURS),
+    schema.C3D(name="c3d", width=4, **COLOURS),
+    schema.S3DG(name="s3dg", width=8, **COLOURS),
+    schema.Slow(name="slow", depth=50, width=4, **COLOURS),
+    schema.Inflated(name="inflated", timm="resnet10t", weights="none", output_stride=16, **COLOURS),
 ]
 IDS = [m.name for m in MODELS]
 
@@ -83,20 +84,20 @@ def initialized(tmp_path, model, source):
     out.mkdir(exist_ok=True)
     job = Job(
         stage="initialize",
-        who={"baseline": "row"},
+        key={"row": "row", "seed": "3"},
         inputs={},
         out=out,
         scratch=tmp_path,
         threads=1,
         modules={"backbone": weights},  # whose build takes any model
     )
-    baseline = schema.Baseline(weights=str(source))
-    initialize.run(job, InitializeParams(seed=3, model=model, baseline=baseline))
+    baseline = schema.Baseline(weights=str(source), backbone="small")
+    initialize.run(job, InitializeParams(backbone=model, baseline=baseline))
     return videossl.load_encoder(out / "encoder.safetensors").state_dict()
 
 
 def test_a_baseline_is_random_ours_or_official(tmp_path):
-    model = schema.C3D(name="c3d", width=4)
+    model = schema.C3D(name="c3d", width=4, **COLOURS)
     net = trained(model)
     torch.manual_seed(3)
     expected = weights.build(model).state_dict()
@@ -119,9 +120,11 @@ def test_a_baseline_is_random_ours_or_official(tmp_path):
 
 
 def test_a_baseline_of_another_size_is_refused(tmp_path):
-    model = schema.C3D(name="c3d", width=4)
+    model = schema.C3D(name="c3d", width=4, **COLOURS)
     weights.save(trained(model), model, tmp_path / "ours.safetensors")
     with pytest.raises(
         UserError, match=r"ours\.safetensors: stage1\.0\.0\.weight: \(4, 3, 3, 3, 3\)"
     ):
-        initialized(tmp_path, schema.C3D(name="c3d", width=8), tmp_path / "ours.safetensors")
+        initialized(
+            tmp_path, schema.C3D(name="c3d", width=8, **COLOURS), tmp_path / "ours.safetensors"
+        )

@@ -11,6 +11,7 @@ import pytest
 from support.study import ROOT
 from videossl.job import UserError
 from videossl.study import code_digest, graph, params
+from videossl.study.graph import Graph
 
 GRAPH = graph.load(ROOT / "params.yaml")
 
@@ -30,8 +31,8 @@ def test_fingerprints_differ():
 
 
 def test_an_unknown_instance_is_named():
-    with pytest.raises(UserError, match="no pretrain/byol; it has: pretrain/rspnet"):
-        GRAPH.find("pretrain", {"method": "byol"})
+    with pytest.raises(UserError, match="no pretrain/byol/seed-0; it has: pretrain/rspnet/seed-0"):
+        GRAPH.find("pretrain", {"row": "byol", "seed": "0"})
 
 
 def readers_of(module: str) -> set[str]:
@@ -39,14 +40,15 @@ def readers_of(module: str) -> set[str]:
 
 
 def test_a_methods_file_is_the_code_of_its_own_pretrain_only():
-    assert readers_of("videossl.methods.rspnet") == {"pretrain/rspnet"}
-    assert readers_of("videossl.methods.rho_moco") == {"pretrain/rho_moco"}
+    assert readers_of("videossl.methods.rspnet") == {"pretrain/rspnet/seed-0"}
+    assert readers_of("videossl.methods.rho_moco") == {"pretrain/rho_moco/seed-0"}
 
 
 def test_shared_files_are_the_code_of_who_imports_them():
-    assert {"pretrain/rspnet", "pretrain/rho_moco"} <= readers_of("videossl.methods.losses")
-    assert all(name.startswith("pretrain/") for name in readers_of("videossl.methods.losses"))
-    assert "finetune/rspnet/synthetic" in readers_of("videossl.train.loop")
+    losses = readers_of("videossl.methods.losses")
+    assert {"pretrain/rspnet/seed-0", "pretrain/rho_moco/seed-0"} <= losses
+    assert all(name.startswith("pretrain/") for name in losses)
+    assert "finetune/rspnet/synthetic/seed-0/split-1" in readers_of("videossl.train.loop")
     assert "prepare/synthetic" not in readers_of("videossl.train.loop")
 
 
@@ -73,7 +75,9 @@ def test_comments_change_no_fingerprint(tmp_path, text, changes):
     changed = {name for name in before if before[name] != after[name]}
     assert bool(changed) == changes
     if changes:
-        assert {name for name in changed if name.startswith("pretrain")} == {"pretrain/rspnet"}
+        assert {name for name in changed if name.startswith("pretrain")} == {
+            "pretrain/rspnet/seed-0"
+        }
 
 
 def fingerprints(folder, text: str) -> dict[str, str]:
@@ -88,48 +92,50 @@ def fingerprints(folder, text: str) -> dict[str, str]:
     return {name: value for value, name in (line.split() for line in out.splitlines())}
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """An empty folder in the place of the package's."""
-    cached = (code_digest.digest, code_digest.imports, code_digest._file)
-    monkeypatch.setattr(code_digest, "ROOT", tmp_path)
-    for function in cached:
-        function.cache_clear()
-    yield tmp_path
-    for function in cached:
-        function.cache_clear()
-
-
-def test_docstrings_do_not_count(package):
-    (package / "a.py").write_text('"""One."""\n\n\ndef f():\n    """Two."""\n    return 1\n')
-    (package / "b.py").write_text("def f():\n    # a comment\n    return 1\n")
-    (package / "c.py").write_text("def f():\n    return 2\n")
-    a, b, c = (code_digest.digest(f"videossl.{name}") for name in "abc")
-    assert a == b != c
-
-
-def test_imports_are_found_wherever_they_stand(package):
-    (package / "sub").mkdir()
-    (package / "sub/__init__.py").write_text("")
-    (package / "sub/one.py").write_text("from . import two\nfrom ..top import x\n")
-    (package / "sub/two.py").write_text("def f():\n    import videossl.late\n")
-    (package / "top.py").write_text("import numpy\n")
-    (package / "late.py").write_text("")
-    found = set(code_digest.closure({"videossl.sub.one"}))
-    assert found == {f"videossl.{n}" for n in ("sub", "sub.one", "sub.two", "top", "late")}
-
-
-def test_a_packages_data_files_count(package):
-    (package / "page").mkdir()
-    (package / "page/__init__.py").write_text("")
-    (package / "page/one.py").write_text("")
-    (package / "page/style.css").write_text("a")
-    before = code_digest.closure({"videossl.page.one"})
-    (package / "page/style.css").write_text("b")
-    code_digest.digest.cache_clear()
-    assert code_digest.closure({"videossl.page.one"}) != before
-
-
 def test_leaves_cover_every_key_someone_reads():
     read = {leaf for node in GRAPH.instances for leaf in GRAPH.leaves(node)}
     assert read == set(params.leaves(params.read(ROOT / "params.yaml")))
+
+
+def test_a_seed_and_a_split_are_no_ones_but_their_own():
+    """Adding one changes no fingerprint but the report's."""
+    raw = params.read(ROOT / "params.yaml")
+    raw["seeds"] = [0, 2]
+    raw["finetune"]["synthetic"]["splits"] = [1, 2]
+    more = Graph(params.validate(raw, "params.yaml"), raw)
+    assert set(GRAPH.instances) < set(more.instances)
+    for node in GRAPH.instances:
+        if node.stage != "aggregate":
+            assert more.fingerprint(node) == GRAPH.fingerprint(node)
+    new = set(more.instances) - set(GRAPH.instances)
+    assert all("seed-2" in str(node) or "split-2" in str(node) for node in new)
+
+
+def test_an_overridden_key_of_its_method_is_not_a_variants():
+    raw = params.read(ROOT / "params.yaml")
+    base = raw["methods"]["rspnet"]
+    names = ("task", "data", "motion", "backbone", "optimizer", "pretrain")
+    raw["methods"]["short_queue"] = {
+        "method": "rspnet",
+        "queue": 64,
+        **{name: base[name] for name in names},
+    }
+    graph = Graph(params.validate(raw, "params.yaml"), raw)
+    leaves = graph.leaves(graph.find("pretrain", {"row": "short_queue", "seed": "0"}))
+    assert leaves["methods.short_queue.queue"] == 64
+    assert leaves["methods.rspnet.temperature"] == base["temperature"]
+    assert "methods.rspnet.queue" not in leaves
+    assert "methods.rspnet.task" not in leaves
+
+
+def test_the_content_of_a_weights_file_is_in_the_fingerprint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    raw = params.read(ROOT / "params.yaml")
+    weights = tmp_path / "w.safetensors"
+    raw["baselines"]["scratch"]["weights"] = str(weights)
+    prints = []
+    for content in (b"one", b"two", b"one"):
+        weights.write_bytes(content)
+        graph = Graph(params.validate(raw, "params.yaml"), raw)
+        prints.append(graph.fingerprint(graph.find("initialize", {"row": "scratch", "seed": "0"})))
+    assert prints[0] == prints[2] != prints[1]

@@ -10,18 +10,12 @@ import pytest
 
 from support.study import ROOT
 from videossl.job import UserError
-from videossl.study import params, registry, schema
+from videossl.study import json_schema, params, registry, schema
+from videossl.study.graph import Graph
 
 RAW = params.read(ROOT / "params.yaml")
-MOTION = {
-    "algorithm": "dis",
-    "content": "flow",
-    "step": 1,
-    "bound": 20.0,
-    "codec": "jpeg",
-    "quality": 95,
-    "shard_megabytes": 1,
-}
+MOTION = RAW["motion"]["flow"]
+ROW = RAW["methods"]["rspnet"]
 
 
 def put(key: str, value: Any) -> dict[str, Any]:
@@ -38,18 +32,37 @@ def put(key: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("key", "value", "line"),
     [
-        ("task.margin", -1, "task.margin = -1: must be greater than or equal to 0"),
+        ("task.margin", -1, "task.margin = -1: must be greater than or equal to 0 (methods.rspnet"),
         ("task.margin", "high", "task.margin = 'high': must be a valid number"),
-        ("task.marginn", 1, "task.marginn: no such key; allowed here: margin, rho"),
-        ("seed", True, "seed = True: must be a valid integer"),
-        ("split", 4, "split = 4: must be less than or equal to 3"),
         (
-            "methods.byol",
-            {"task": "rho"},
-            "methods.byol: no such key; allowed here: rspnet, vtdl, rho_moco",
+            "task.tca.alpha",
+            2.0,
+            "task.tca.alpha = 2.0: must be less than or equal to 1",
         ),
+        ("task.tca.beta", 2.0, "task.tca.beta: no such key; allowed here: alpha, apply_to"),
+        ("taks", {}, "taks: no such key; allowed here: seeds, data, decode"),
+        ("seeds", [True], "seeds.0 = True: must be a valid integer"),
+        ("seeds", [1, 1], "seeds = [1, 1]: must differ from one another"),
+        (
+            "finetune.synthetic.splits",
+            [4],
+            "finetune.synthetic.splits = [4]: the built-in dataset has the splits 1 to 3",
+        ),
+        ("probe.synthetic.splits", [1, 1], "splits = [1, 1]: must differ from one another"),
+        ("methods.byol", {**ROW, "method": "byol"}, "methods.byol.method = 'byol': must be 'rsp"),
+        ("methods.byol", {"task": "rho"}, "methods.byol.method: missing"),
         ("methods.rspnet", None, "methods.rspnet: has no value; give one or remove the key"),
-        ("methods.rspnet.task", "rho", "methods.rspnet.task = 'rho': must be 'margin'"),
+        ("methods.rspnet.task", "x", "methods.rspnet.task = 'x': must be an entry of task: marg"),
+        (
+            "methods.rspnet.task",
+            "tca",
+            "task.tca: must be a valid number (methods.rspnet reads it)",
+        ),
+        (
+            "methods.rspnet.optimizer",
+            "sgd",
+            "methods.rspnet.optimizer = 'sgd': must be an entry of optimizer: adamw, adamw_higher",
+        ),
         (
             "methods.rspnet.speeds",
             [1, 99],
@@ -57,9 +70,26 @@ def put(key: str, value: Any) -> dict[str, Any]:
         ),
         ("methods.rspnet.speeds", [2, 2], "speeds = [2, 2]: must differ from one another"),
         ("methods.rho_moco.queue", 4, "methods.rho_moco.queue = 4: must hold at least one batch"),
-        ("clip.stride", 64, "clip.stride = 64: 8 frames then span 449, longer than every video"),
-        ("pretrain.dataset", "k400", "pretrain.dataset = 'k400': must be an entry of data: synth"),
-        ("pretrain.augment.crop_area", [1.0, 0.5], "crop_area = [1.0, 0.5]: must be [low, high]"),
+        (
+            "pretrain.short.clip.stride",
+            64,
+            "must be pretrain.short.clip.stride = 64, or the flow is not between the frames",
+        ),
+        (
+            "finetune.synthetic.clip.stride",
+            64,
+            "finetune.synthetic.clip.stride = 64: 8 frames then span 449, longer than every video",
+        ),
+        (
+            "methods.rspnet.data",
+            "k400",
+            "methods.rspnet.data = 'k400': must be an entry of data: s",
+        ),
+        (
+            "pretrain.short.augment.crop_area",
+            [1.0, 0.5],
+            "crop_area = [1.0, 0.5]: must be [low, high]",
+        ),
         ("data.synthetic.framez", 3, "data.synthetic.framez: no such key; allowed here: format"),
         ("data.synthetic.frames", "a", "data.synthetic.frames = 'a': must be a valid integer"),
         ("data.ucf", {"format": "avi", "root": "x"}, "data.ucf.format = 'avi': must be 'synth"),
@@ -68,16 +98,30 @@ def put(key: str, value: Any) -> dict[str, Any]:
             {"format": "ucf101", "missing": 0.0, "revision": 1},
             "data.ucf.root: missing",
         ),
-        ("evaluate.datasets", ["x"], "evaluate.datasets = ['x']: 'x' must be an entry of data: sy"),
-        ("evaluate.datasets", ["synthetic"] * 2, "must differ from one another"),
+        ("finetune.synthetic.data", "x", "finetune.synthetic.data = 'x': must be an entry of data"),
+        (
+            "probe.synthetic.labels",
+            "boxes",
+            "probe.synthetic.labels = 'boxes': must be labels of data.synthetic (format synthetic)",
+        ),
+        ("probe.synthetic.svm", {"c": 1}, "probe.synthetic.svm: no such key; allowed here: data"),
         ("motion.none", MOTION, "motion.none: the name is taken"),
         (
             "motion.far",
             {**MOTION, "step": 8},
             "motion.far.step = 8: must be less than decode.min_frames = 8",
         ),
-        ("baselines.rspnet", {"weights": "random"}, "baselines.rspnet: also an entry of methods"),
-        ("report.baseline", "none", "report.baseline = 'none': must be a row: scratch, rspnet"),
+        ("methods.sts.motion", "edges", "must be an entry of motion with content flow; it has edg"),
+        (
+            "baselines.rspnet",
+            {"weights": "random", "backbone": "small"},
+            "baselines.rspnet: also an entry of methods",
+        ),
+        (
+            "baselines.big",
+            {"weights": "random", "backbone": "big"},
+            "baselines.big.backbone = 'big': must be an entry of backbone: small",
+        ),
     ],
 )
 def test_a_fault_is_one_line(key, value, line):
@@ -91,8 +135,8 @@ def test_a_fault_is_one_line(key, value, line):
 
 def test_a_missing_key_is_named():
     raw = copy.deepcopy(RAW)
-    del raw["finetune"]["optimizer"]["lr"]
-    with pytest.raises(UserError, match=r"^params.yaml: finetune.optimizer.lr: missing$"):
+    del raw["optimizer"]["adamw"]["lr"]
+    with pytest.raises(UserError, match=r"^params.yaml: optimizer.adamw.lr: missing$"):
         params.validate(raw, "params.yaml")
 
 
@@ -112,36 +156,85 @@ def test_typing_changes_no_value():
     assert params.leaves(params.dump(params.load(ROOT / "params.yaml"))) == params.leaves(RAW)
 
 
+def test_a_variant_takes_the_rest_from_the_entry_of_its_method():
+    raw = copy.deepcopy(RAW)
+    raw["task"]["no_margin"] = 0.0
+    references = ("data", "motion", "backbone", "optimizer", "pretrain")
+    raw["methods"]["still"] = {
+        "method": "rspnet",
+        "task": "no_margin",
+        "queue": 512,
+        **{key: ROW[key] for key in references},
+    }
+    study = params.validate(raw, "params.yaml")
+    assert study.methods["still"] == study.methods["rspnet"].model_copy(
+        update={"task": "no_margin", "queue": 512}
+    )
+    assert study.task["no_margin"] == 0.0
+    del raw["methods"]["rspnet"]
+    with pytest.raises(UserError, match=r"methods\.still\.speeds: missing"):
+        params.validate(raw, "params.yaml")
+
+
+def test_tasks_that_no_row_names_may_be_anything():
+    study = params.validate(put("task.later", {"what": "ever"}), "params.yaml")
+    assert study.task["later"] == {"what": "ever"}
+
+
 def test_schema_holds_fields_and_checks_only():
-    """Nothing in schema/ computes: see code.ENGINE."""
-    files = (ROOT / "src/videossl/schema").glob("*.py")
+    """Nothing in schema/ computes a value: see ``code_digest.ENGINE``."""
+    files = (ROOT / "src/videossl/study/schema").glob("*.py")
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     assert len(nodes) > 1000
     for node in nodes:
-        if isinstance(node, ast.FunctionDef):
-            (decorator,) = node.decorator_list
-            assert ast.unparse(decorator) == "model_validator(mode='after')"
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        (decorator,) = node.decorator_list
+        if ast.unparse(decorator) == "model_validator(mode='after')":
             returns = [n for n in ast.walk(node) if isinstance(n, ast.Return)]
             assert [ast.unparse(n) for n in returns] == ["return self"]
-            attributes = [n for n in ast.walk(node) if isinstance(n, ast.Attribute)]
-            assert all(isinstance(n.ctx, ast.Load) for n in attributes)
+        else:  # what only the engine and the checks ask for
+            assert node.name in ("run", "reach")
+        attributes = [n for n in ast.walk(node) if isinstance(n, ast.Attribute)]
+        assert all(isinstance(n.ctx, ast.Load) for n in attributes)
 
 
 def test_every_name_has_code():
-    assert set(schema.Methods.model_fields) == set(registry.METHODS)
-    evaluations = {*schema.Finetuned.model_fields, *schema.Frozen.model_fields}
-    assert evaluations == set(registry.TASKS)
-    kinds = get_args(get_args(schema.Backbone)[0])
-    names = {name for kind in kinds for name in get_args(kind.model_fields["name"].annotation)}
+    methods = {name for row in schema.ROWS for name in get_args(field(row, "method"))}
+    assert methods == set(registry.METHODS)
+    assert set(schema.Probe.protocols) == set(registry.PROTOCOLS)
+    assert set(schema.Probe.protocols) <= set(schema.Probe.model_fields)
+    backbones = get_args(get_args(schema.Backbone)[0])
+    names = {name for kind in backbones for name in get_args(field(kind, "name"))}
     assert names == set(registry.BACKBONES)
+    data = get_args(get_args(schema.Dataset)[0])
+    formats = {name for kind in data for name in get_args(field(kind, "format"))}
+    assert formats == set(registry.DATASETS) == set(registry.LABELS)
+
+
+def field(block: Any, name: str) -> Any:
+    return block.model_fields[name].annotation
 
 
 def test_a_stage_sees_what_it_declares_and_nothing_else():
-    whole = params.load(ROOT / "params.yaml")
-    given = params.subset(whole, params.PretrainParams, method="rspnet", task="margin")
+    graph = Graph(params.load(ROOT / "params.yaml"), RAW)
+    given: Any = graph.subset(graph.find("pretrain", {"row": "rspnet", "seed": "0"}))
     assert given.task == 0.15
     assert given.method.speeds == [1, 2]
-    with pytest.raises(AttributeError, match="finetune"):
-        given.finetune  # noqa: B018
-    with pytest.raises(AttributeError, match="methods"):
-        given.methods  # noqa: B018
+    for other in ("finetune", "methods", "seeds"):
+        with pytest.raises(AttributeError, match=other):
+            getattr(given, other)
+    key = {"row": "rspnet", "test": "synthetic", "seed": "0", "split": "1"}
+    given = graph.subset(graph.find("finetune", key))
+    assert given.finetune.share == 0.2
+    for other in ("test", "splits"):
+        with pytest.raises(AttributeError, match=other):
+            getattr(given.finetune, other)
+
+
+def test_the_schema_for_editors_is_the_one_in_docs():
+    assert (ROOT / "docs/params.schema.json").read_text() == json_schema.text()
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(json_schema.build())
+    assert not list(validator.iter_errors(RAW))
+    assert list(validator.iter_errors(put("seeds", ["a"])))
+    assert list(validator.iter_errors(put("methods.rspnet.speed", 1)))

@@ -1,4 +1,4 @@
-"""What each engine plans, in the words of ``graph.py``."""
+"""What each engine plans, in the words of ``study/graph.py``."""
 
 from __future__ import annotations
 
@@ -10,123 +10,50 @@ from typing import NamedTuple
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
-from videossl.study import graph, params, stored_runs
+from videossl.study import graph as stages
+from videossl.study import grouped, params
 from videossl.study.graph import Graph
+from videossl.study.stages import Group
 
 
 class Node(NamedTuple):
-    """One stage instance as an engine sees it."""
+    """A stage as an engine sees it."""
 
     leaves: frozenset[str]
     needs: frozenset[str]
-    code: str
+
+
+# ------------------------------------------------------------------ instances: Snakemake
 
 
 def declared(graph: Graph) -> dict[str, Node]:
-    """The truth: path -> what it reads, needs, and where its code digest is."""
+    """The truth for Snakemake: instance -> what it reads and needs."""
     return {
         str(node): Node(
             frozenset(graph.leaves(node)),
             frozenset(str(n) for nodes in graph.needs(node).values() for n in nodes),
-            graph.code_name(node),
         )
         for node in graph.instances
     }
 
 
-def from_dvc(root: Path, graph: Graph) -> dict[str, Node]:
-    """What ``dvc.yaml`` declares."""
-    names = {
-        f"results/{stored_runs.dvc_path(node).as_posix()}": str(node) for node in graph.instances
-    }
-    found = {}
-    with Repo(str(root)) as repo:
-        for stage in repo.index.stages:
-            (out,) = (o.def_path for o in stage.outs)
-            if out in ("results/plan", "results/motion/none"):
-                continue
-            keys: list[str] = []
-            needs: set[str] = set()
-            code = ""
-            for dep in stage.deps:
-                path = dep.def_path
-                if isinstance(dep, ParamsDependency):
-                    keys += dep.params
-                elif path.startswith("results/plan/"):
-                    code = path.removeprefix("results/plan/")
-                elif (
-                    path != "results/motion/none/manifest.json"
-                ):  # an output, a file in one, or the folder that holds several
-                    hits = {
-                        name
-                        for made, name in names.items()
-                        if path == made
-                        or made.startswith(f"{path}/")
-                        or path.startswith(f"{made}/")
-                    }
-                    assert hits, f"{stage.name}: nothing makes {path}"
-                    needs |= hits
-            leaves = {
-                leaf
-                for leaf in graph.raw
-                if any(leaf == key or leaf.startswith(f"{key}.") for key in keys)
-            }
-            found[names[out]] = Node(frozenset(leaves), frozenset(needs), code)
-    return found
-
-
-def from_snakemake(jobs: str) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
-    """What Snakemake plans, from the output of ``planned_jobs.py``: path -> (leaves, needs)."""
+def from_snakemake(jobs: str) -> dict[str, Node]:
+    """What Snakemake plans, from the output of ``planned_jobs.py``."""
 
     def name(path: str) -> str:
         return path.removeprefix("runs/").rpartition("/")[0]
 
     return {
-        name(job["output"][0]): (
-            frozenset(job["reads"]),
-            frozenset(name(path) for path in job["input"]),
+        name(job["output"][0]): Node(
+            frozenset(job["reads"]), frozenset(name(path) for path in job["input"])
         )
         for job in json.loads(jobs)
     }
 
 
 def would_run_snakemake(text: str) -> set[str]:
-    """The instances that a dry run lists."""
+    """The instances that a dry run, or a run, lists."""
     return set(re.findall(r"^    output: runs/(\S+)/[0-9a-f]{12}$", text, re.M))
-
-
-def changed_dvc(status: str, graph: Graph) -> set[str]:
-    """The instances that ``dvc status --json`` says have changed parameters or code."""
-    names = dvc_names(graph)
-    return {names[name] for name in json.loads(status) if name in names}
-
-
-def changed_keys_dvc(status: str, graph: Graph) -> dict[str, set[str]]:
-    """Instance -> the keys of ``params.yaml`` that ``dvc status --json`` says have changed."""
-    names = dvc_names(graph)
-    return {
-        names[stage]: {
-            key
-            for change in changes
-            if isinstance(change, dict)
-            for key in change.get("changed deps", {}).get("params.yaml", {})
-        }
-        for stage, changes in json.loads(status).items()
-        if stage in names
-    }
-
-
-def dvc_names(graph: Graph) -> dict[str, str]:
-    names = {}
-    for node in graph.instances:
-        who = "-".join(value for _, value in node.who)
-        stage = node.stage
-        if stage == "evaluate":
-            stage = "frozen" if dict(node.who)["protocol"] in graph.frozen else "finetuned"
-        if dict(node.who).get("encoder") in graph.params.baselines:
-            stage += "-baseline"
-        names[f"{stage}@{who}" if who else stage] = str(node)
-    return names
 
 
 def readers(graph: Graph, leaf: str) -> set[str]:
@@ -144,6 +71,125 @@ def affected(graph: Graph, leaf: str) -> set[str]:
     return hit
 
 
+# ------------------------------------------------------------------ groups: DVC
+
+
+def declared_groups(graph: Graph) -> dict[str, Node]:
+    """The truth for DVC: group -> what its instances read and need."""
+    return {
+        str(group): Node(
+            frozenset(graph.group_leaves(group)),
+            frozenset(
+                str(n.group) for node in nodes for ns in graph.needs(node).values() for n in ns
+            ),
+        )
+        for group, nodes in graph.groups.items()
+    }
+
+
+def from_dvc(root: Path, graph: Graph) -> dict[str, Node]:
+    """What ``dvc.yaml`` declares, with what ``plan`` adds of keys that it cannot name.
+
+    The shards reach stages after ``select`` through the digest in its output.
+    """
+    names = {f"results/{group.path.as_posix()}": str(group) for group in graph.groups}
+    idle = {f"results/{group.path.as_posix()}" for group in grouped.unneeded(graph)}
+    hidden = {str(group): set(graph.hidden_leaves(group)) for group in graph.groups}
+    found = {}
+    with Repo(str(root)) as repo:
+        for stage in repo.index.stages:
+            out = stage.outs[0].def_path
+            if out == "results/plan" or out in idle:
+                continue
+            name = names[out]
+            keys: list[str] = []
+            needs: set[str] = set()
+            plans = []
+            for dep in stage.deps:
+                path = dep.def_path
+                if isinstance(dep, ParamsDependency):
+                    keys += dep.params
+                elif path.startswith("results/plan/"):
+                    plans.append(path.removeprefix("results/plan/"))
+                elif "/none/" not in path:
+                    # an output's digests, or the folder that holds several outputs
+                    made = path.removesuffix("/contents.json")
+                    hits = {n for o, n in names.items() if o == made or o.startswith(f"{made}/")}
+                    # where a stage has no instance, `plan` makes its folder
+                    empty = made in idle or made in {f"results/{s}" for s in grouped.STOOD_FOR}
+                    assert hits or empty, f"{stage.name}: nothing makes {path}"
+                    needs |= hits
+            assert plans == [name], f"{stage.name}: its code is in {plans}"
+            leaves = {
+                leaf
+                for leaf in graph.raw
+                if any(leaf == key or leaf.startswith(f"{key}.") for key in keys)
+            }
+            if any(need.startswith("select/") for need in needs):
+                needs |= {n for n in declared_groups(graph)[name].needs if n.startswith("decode/")}
+            found[name] = Node(frozenset(leaves | hidden[name]), frozenset(needs))
+    return found
+
+
+def group_readers(graph: Graph, leaf: str) -> set[str]:
+    """The groups that declare a leaf."""
+    return {str(group) for group in graph.groups if leaf in graph.group_leaves(group)}
+
+
+def group_affected(graph: Graph, leaf: str) -> set[str]:
+    """The groups that declare a leaf, and all that need them."""
+    hit: set[str] = set()
+    for name, node in declared_groups(graph).items():
+        if leaf in node.leaves or node.needs & hit:
+            hit.add(name)
+    return hit
+
+
+def dvc_names(graph: Graph) -> dict[str, str]:
+    """DVC's name of a stage -> the group."""
+    return {dvc_name(graph, group): str(group) for group in graph.groups}
+
+
+def dvc_name(graph: Graph, group: Group) -> str:
+    """``finetune-baseline@scratch-synthetic``."""
+    key = dict(group.key)
+    stage = group.stage
+    if stage == "select":
+        stage += f"-{key.pop('form')}"
+    if key.get("row") in graph.params.baselines and stage != "initialize":
+        stage += "-baseline"
+    who = "-".join(key.values())
+    return f"{stage}@{who}" if who else stage
+
+
+def changed_dvc(status: str, graph: Graph) -> set[str]:
+    """The groups that ``dvc status --json`` says have changed parameters or code."""
+    names = dvc_names(graph)
+    return {names[name] for name in json.loads(status) if name in names}
+
+
+def changed_keys_dvc(status: str, graph: Graph) -> dict[str, set[str]]:
+    """Group -> the keys of ``params.yaml`` that ``dvc status --json`` says have changed."""
+    names = dvc_names(graph)
+    return {
+        names[stage]: {
+            key
+            for change in changes
+            if isinstance(change, dict)
+            for key in change.get("changed deps", {}).get("params.yaml", {})
+        }
+        for stage, changes in json.loads(status).items()
+        if stage in names
+    }
+
+
+def ran_dvc(output: str, graph: Graph) -> set[str]:
+    """The groups that DVC ran; ``plan`` always runs."""
+    names = dvc_names(graph)
+    lines = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+    return {names[line] for line in lines if line != "plan"}
+
+
 def load(root: Path) -> Graph:
     """The graph of a study."""
-    return graph.load(root / params.DEFAULT)
+    return stages.load(root / params.DEFAULT)

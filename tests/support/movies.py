@@ -83,7 +83,7 @@ def decode_dataset(
     prepare.write(index, index.root, prepared)
     job = Job(
         stage="decode",
-        who={"dataset": "toy"},
+        key={"dataset": "toy"},
         inputs={"videos": (prepared,)},
         out=out,
         scratch=out.with_name(f"{out.name}-scratch"),

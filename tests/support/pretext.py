@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from support.specs import AUGMENT, PLAIN
+from support.specs import AUGMENT, COLOURS, PLAIN
 from support.study import ROOT
 from videossl.data.loading.loader import TrainBatches
 from videossl.data.motion import store
@@ -23,6 +23,7 @@ VIDEOS, FRAMES, SIDE = 16, 24, 24
 NO_TARGET = torch.empty(16, 0)
 CLIP = schema.Clip(frames=4, stride=2, size=16)
 SGD = schema.Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4, **PLAIN)
+WARM = SGD.model_copy(update={"warmup_epochs": 1})
 SMALL = {"dim": 8, "hidden": 8, "queue": 24, "code_queue": 24, "layers": 2}
 
 
@@ -69,11 +70,12 @@ def build(name: str, seed: int = 0, changes: Mapping[str, Any] | None = None) ->
     block = raw["methods"][name]
     block |= {key: value for key, value in SMALL.items() if key in block}
     block |= changes or {}
-    study = params.validate(raw | {"pretrain": raw["pretrain"] | {"batch_size": 8}}, "params.yaml")
-    spec = getattr(study.methods, name)
+    raw["pretrain"][block["pretrain"]]["batch_size"] = 8
+    study = params.validate(raw, "params.yaml")
+    spec = study.methods[name]
     torch.manual_seed(seed)
-    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
-    task = getattr(study.task, spec.task)
+    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS))
+    task = study.task[spec.task]
     return import_module(METHODS[name]).build(spec, task, CLIP, encoder)
 
 

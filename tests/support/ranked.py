@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -24,23 +26,44 @@ class Double(pretrain.Pretraining):
         return super().prepare([clip.double() for clip in clips], batch)
 
 
-def main(name: str, out: Path, accumulate: int, sync_bn: bool) -> None:
-    """Write this rank's final state and curve."""
+def leave_out_norms(module: nn.Module) -> None:
+    """Each row of a batch then goes its own way, whatever other rows a rank has."""
+    for name, child in module.named_children():
+        if isinstance(child, _BatchNorm):
+            setattr(module, name, nn.Identity())
+        else:
+            leave_out_norms(child)
+
+
+def main(name: str, out: Path, accumulate: int, norms: str, clip_norm: float) -> None:
+    """Write this rank's final state and curve.
+
+    Args:
+        name: of the method.
+        out: the folder for them.
+        accumulate: parts of a batch.
+        norms: ``sync``, over all ranks; ``apart``, per rank; ``shuffle``, so and with shuffled
+            keys; ``none``, no batch norm but shuffled keys.
+        clip_norm: limit of the gradient.
+    """
     torch.set_num_threads(1)
     with distributed.joined():
         method = pretext.build(name).double()
-        if distributed.active() and sync_bn:
+        if distributed.active() and norms == "sync":
             synchronise(method, torch.device("cpu"))
-        if not sync_bn:
+        if norms == "none":
+            leave_out_norms(method)
+        if norms in ("shuffle", "none"):
             for module in method.modules():
                 if hasattr(module, "shuffle"):
                     module.shuffle = True
-        job = Job("pretrain", {"method": name}, {}, out, out / "scratch", 1, {})
-        recipe = loop.Recipe(pretext.SGD, 2, 0, 16, "float32", 0, accumulate)
+        job = Job("pretrain", {"row": name, "seed": "0"}, {}, out, out / "scratch", 1, {})
+        spec = pretext.SGD.model_copy(update={"clip_norm": clip_norm})
+        recipe = loop.Recipe(spec, 2, 16, "float32", 0, accumulate)
         curve = loop.fit(job, Double(method), pretext.batches(method), recipe)
         state = {"state": method.state_dict(), "curve": curve}
         torch.save(state, out / f"rank{distributed.rank()}of{distributed.world()}.pt")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "sync")
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4], float(sys.argv[5]))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from videossl.study import schema
 from videossl.study.schema import Augment, Blur, Jitter
 
 AUGMENT = Augment(
@@ -14,4 +15,34 @@ AUGMENT = Augment(
 )
 
 # what an optimiser does not do
-PLAIN: dict[str, Any] = {"decay_norms": False, "clip_norm": 0.0, "lr_base_size": "none"}
+PLAIN: dict[str, Any] = {
+    "nesterov": False,
+    "decay_norms": False,
+    "clip_norm": 0.0,
+    "lr_base_size": "none",
+    "warmup_epochs": 0,
+    "schedule": "cosine",
+    "milestones": [],
+    "factor": 0.1,
+    "lowest": 0.0,
+}
+
+# the colours of a backbone
+COLOURS: dict[str, Any] = {"mean": [0.45] * 3, "std": [0.225] * 3}
+
+
+def model(width: int = 4, name: str = "r3d", blocks: tuple[int, ...] = (1, 1, 1, 1)) -> Any:
+    """A small residual network."""
+    return schema.Model(name=name, blocks=list(blocks), width=width, **COLOURS)
+
+
+def references(method: str) -> dict[str, Any]:
+    """The keys of a row that point elsewhere, and what no test of a method looks at."""
+    return {
+        "method": method,
+        "data": "videos",
+        "backbone": "small",
+        "optimizer": "sgd",
+        "pretrain": "short",
+        "bn_group": "all",
+    }

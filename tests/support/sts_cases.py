@@ -2,7 +2,7 @@
 
 import torch
 
-from support.specs import PLAIN
+from support.specs import COLOURS, references
 from videossl.methods import sts
 from videossl.methods import sts_labels as labels
 from videossl.methods.sts_labels import NAMES, Patterns
@@ -21,15 +21,21 @@ TASK = {
 MIRROR = [4 * row + 3 - column for row in range(4) for column in range(4)]
 MIRRORS = {1: MIRROR, 2: [0, 1, 2, 3], 3: [3, 2, 1, 0, 7, 6, 5, 4]}
 FLOW = schema.Motion(
-    algorithm="dis", content="flow", step=1, bound=20.0, codec="raw", quality=95, shard_megabytes=1
+    data="videos",
+    algorithm="dis",
+    content="flow",
+    step=1,
+    bound=20.0,
+    codec="raw",
+    quality=95,
+    shard_megabytes=1,
 )
 
 
 def build(frames=T, stride=1, size=SIZE, **changes):
-    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4))
+    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS))
     clip = schema.Clip(frames=frames, stride=stride, size=size)
-    optimizer = schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN)
-    method = schema.STS(task="statistics", motion="flow", optimizer=optimizer)
+    method = schema.STS(task="statistics", motion="flow", **references("sts"))
     return sts.build(method, schema.Statistics(**{**TASK, **changes}), clip, encoder)
 
 

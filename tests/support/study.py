@@ -28,8 +28,6 @@ class Study:
         self.env = {
             **os.environ,
             "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-            # one thread per stage under both engines: sums in the same order, so the same bits
-            "OMP_NUM_THREADS": "1",
             "DVC_NO_ANALYTICS": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             **{

@@ -4,13 +4,12 @@ import math
 
 import torch
 
-from support.specs import PLAIN
+from support.specs import COLOURS, references
 from videossl.methods import losses, rho_swav
 from videossl.models import resnet3d
 from videossl.study import schema
 
 MODES = ["sequential", "parallel"]
-SGD = schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN)
 
 
 def params(**changes):
@@ -28,13 +27,13 @@ def params(**changes):
         "sinkhorn_iterations": 3,
         "code_queue": 0,
         "mode": "parallel",
-        "optimizer": SGD,
+        **references("rho_swav"),
     }
     return schema.RhoSwAV(**{**values, **changes})
 
 
 def build(rho=2, frames=8, stride=1, name="r3d", **changes):
-    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4))
+    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4, **COLOURS))
     clip = schema.Clip(frames=frames, stride=stride, size=16)
     return rho_swav.build(params(**changes), rho, clip, encoder)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from support.specs import PLAIN
+from support.specs import COLOURS, references
 from videossl.methods import v3s
 from videossl.models import resnet3d
 from videossl.study import schema
@@ -32,9 +32,9 @@ def build(frames=8, size=16, width=4, task=None, **changes):
         "projection_weight": 1.0,
         "rate_weight": 1.0,
         "acceleration_weight": 1.0,
-        "optimizer": schema.Optimizer(name="sgd", lr=0.1, momentum=0.9, weight_decay=0.0, **PLAIN),
+        **references("v3s"),
     }
-    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=width))
+    encoder = resnet3d.build(schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=width, **COLOURS))
     sampling = schema.Sampling(**{**SAMPLING, **(task or {})})
     clip = schema.Clip(frames=frames, stride=4, size=size)
     return v3s.build(schema.V3S(**{**params, **changes}), sampling, clip, encoder)

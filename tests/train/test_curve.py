@@ -15,7 +15,7 @@ ROWS = [
 
 
 def job(folder):
-    return Job("pretrain", {"method": "rspnet"}, {}, folder, folder, 1, {})
+    return Job("pretrain", {"row": "rspnet", "seed": "0"}, {}, folder, folder, 1, {})
 
 
 def test_what_is_absent_is_empty(tmp_path):
@@ -37,7 +37,7 @@ def test_rows_reach_tensorboard_and_a_run_that_goes_on_adds_to_them(tmp_path, mo
         board = curve.Board(job(tmp_path), done)
         board.add(ROWS[done])
         board.close()
-    events = accumulator.EventAccumulator(str(tmp_path / "pretrain" / "rspnet"))
+    events = accumulator.EventAccumulator(str(tmp_path / "pretrain" / "rspnet" / "seed-0"))
     events.Reload()
     assert [e.step for e in events.Scalars("loss")] == [1, 2]
     assert events.Scalars("loss")[0].value == pytest.approx(0.123456789)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from support import pretext
+from support.specs import COLOURS
 from videossl.job import Job, Stopped
 from videossl.models import weights
 from videossl.study import schema
@@ -21,15 +22,15 @@ from videossl.train import loop, pretrain
 
 KILLS, TERMS = 3, 1  # per method; eleven are there
 AGAIN, FAILED = 75, 1
-MODEL = schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4)
+MODEL = schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS)
 
 
 def train(name: str, folder: Path) -> None:
     """What the stage does, on videos in memory."""
     torch.set_num_threads(1)
     method = pretext.build(name)
-    job = Job("pretrain", {"method": name}, {}, folder, folder / "scratch", 1, {})
-    recipe = loop.Recipe(pretext.SGD, 6, 1, 16, "float32", 0)
+    job = Job("pretrain", {"row": name, "seed": "0"}, {}, folder, folder / "scratch", 1, {})
+    recipe = loop.Recipe(pretext.WARM, 6, 16, "float32", 0)
     loop.fit(job, pretrain.Pretraining(method), pretext.batches(method), recipe)
     weights.save(method.encoder, MODEL, folder / "encoder.safetensors")
     torch.save(method.state_dict(), folder / "method.pt")

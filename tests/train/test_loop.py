@@ -3,96 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional as F
 
-from support.specs import AUGMENT, PLAIN
-from videossl.data.loading.loader import TrainBatches
-from videossl.data.loading.sampling import ClipRequest, window
-from videossl.job import Job, Stopped, UserError
-from videossl.study.schema import Optimizer
-from videossl.train import checkpoint, loop
+from support.toy import Toy, fit
+from videossl.job import Stopped, UserError
+from videossl.train import loop, step
 
 
-class Video:
-    frames, height, width, splits = 12, 20, 24, {"1": "train"}
-
-    def __init__(self, label: int) -> None:
-        self.label = label
-
-
-class Store:
-    """Eight videos of noise, in memory."""
-
-    channels, planes = 3, 1
-
-    def __init__(self) -> None:
-        self.videos = [Video(k % 2) for k in range(8)]
-        self.pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 20, 24, 3), np.uint8)
-
-    def clip(self, video, frames, out=None):
-        found = self.pixels[video][frames]
-        if out is not None:
-            out[:] = found
-        return found
-
-
-def requests(rng, num_frames):
-    return [ClipRequest(window(num_frames, int(rng.integers(num_frames)), 2, 1), 0)]
-
-
-class Toy(loop.Task):
-    """A small network with all that makes resuming hard: dropout, BN, momentum."""
-
-    def __init__(self, stop_at: int = -1, scale: float = 1.0) -> None:
-        torch.manual_seed(0)
-        self.module = nn.Sequential(
-            nn.Conv3d(3, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.AdaptiveAvgPool3d(1)
-        )
-        self.module.extend([nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2)])
-        self.stop_at, self.scale, self.steps = stop_at, scale, 0
-        self.best = {"score": [-1.0], "state": {}}  # what fine-tuning keeps beside the module
-
-    def step(self, clips, batch, backward):
-        loss = F.cross_entropy(self.module(clips[0]), batch.label) * self.scale
-        backward(loss)
-        self.steps += 1
-        return {"loss": loss.detach()}
-
-    def after_epoch(self, epoch):
-        weights = {name: value.clone() for name, value in self.module.state_dict().items()}
-        score = [float(weights["6.weight"].abs().sum())]
-        if score > self.best["score"]:
-            self.best = {"score": score, "state": weights}
-        return {"score": score[0]}
-
-    def extra(self):
-        return self.best
-
-    def restore(self, extra):
-        self.best = extra
-
-    def after_step(self, progress):
-        if self.steps == self.stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-def fit(tmp_path: Path, task: loop.Task, lr: float = 0.1, precision: str = "float32"):
-    job = Job("pretrain", {"method": "toy"}, {}, tmp_path, tmp_path / "scratch", 1, {})
-    batches = TrainBatches(Store(), range(8), requests, AUGMENT, 4, 0)
-    spec = Optimizer(name="sgd", lr=lr, momentum=0.9, weight_decay=1e-4, **PLAIN)
-    return loop.fit(job, task, batches, loop.Recipe(spec, 5, 1, 16, precision, 0))
-
-
-def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
+def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):
     torch.set_num_threads(1)
     whole = Toy()
     curve = fit(tmp_path / "whole", whole)
@@ -113,7 +34,7 @@ def test_batches_made_ahead_are_those_made_in_turn(tmp_path, monkeypatch):
     torch.set_num_threads(1)
     ahead, in_turn = Toy(), Toy()
     fit(tmp_path / "ahead", ahead)
-    monkeypatch.setattr(loop, "ahead", lambda items, work: (work(item) for item in items))
+    monkeypatch.setattr(step, "prefetch", lambda items, work: (work(item) for item in items))
     fit(tmp_path / "turn", in_turn)
     for name, value in ahead.module.state_dict().items():
         assert torch.equal(in_turn.module.state_dict()[name], value), name
@@ -139,7 +60,7 @@ def test_speed_has_a_row_per_epoch_also_after_a_stop(tmp_path):
 
 @pytest.mark.parametrize("scale", [math.inf, math.nan])
 def test_a_loss_that_is_not_finite_is_one_line(tmp_path, scale):
-    with pytest.raises(UserError, match=r"pretrain/toy: the loss is (inf|nan) in epoch 1"):
+    with pytest.raises(UserError, match=r"pretrain/toy/seed-0: the loss is (inf|nan) in epoch 1"):
         fit(tmp_path, Toy(scale=scale))
 
 
@@ -155,8 +76,10 @@ def test_the_last_good_epoch_is_kept(tmp_path, monkeypatch):
     task.after_epoch = refuse
     with pytest.raises(UserError, match=r"not in order; the state of the last good epoch is kept"):
         fit(tmp_path, task)
-    kept = torch.load(tmp_path / "scratch" / "checkpoint.pt")
-    assert (kept["step"], len(kept["curve"])) == (4, 2)
+    assert not (tmp_path / "scratch" / "checkpoint.pt").exists()
+    again = Toy()
+    fit(tmp_path, again)
+    assert again.steps == 10 - 4
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="bfloat16 is allowed on a GPU")
@@ -165,17 +88,33 @@ def test_bfloat16_is_refused_on_the_cpu(tmp_path):
         fit(tmp_path, Toy(), precision="bfloat16")
 
 
-def test_a_checkpoint_is_whole_or_as_it_was(tmp_path, monkeypatch):
-    path = tmp_path / "checkpoint.pt"
-    checkpoint.save({"step": 1}, path)
+def test_weights_that_are_not_finite_are_refused_though_the_loss_was(tmp_path):
+    task = Toy()
 
-    def fail(state, file):
-        file.write(b"half")
-        raise OSError("disk full")
+    def spoil(progress):
+        if task.steps == 4:  # after the last step of epoch 2
+            with torch.no_grad():
+                task.module[0].bias[1] = math.nan
 
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        checkpoint.save({"step": 2}, path)
-    monkeypatch.undo()
-    assert checkpoint.load(path, torch.device("cpu")) == {"step": 1}
-    assert checkpoint.load(tmp_path / "none.pt", torch.device("cpu")) is None
+    task.after_step = spoil
+    with pytest.raises(UserError, match=r"a weight is not finite in epoch 2;.*epoch is kept"):
+        fit(tmp_path, task)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "nan", "-1"])
+def test_seconds_between_checkpoints_are_a_number(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("VIDEOSSL_CHECKPOINT_SECONDS", text)
+    with pytest.raises(UserError, match=f"CHECKPOINT_SECONDS = '{text}': allowed are seconds"):
+        fit(tmp_path, Toy())
+
+
+def test_a_warm_up_fits_into_the_training(tmp_path):
+    fit(tmp_path / "whole", Toy(), warmup_epochs=5)
+    with pytest.raises(UserError, match="warmup_epochs = 6: the training has only 5 epochs"):
+        fit(tmp_path / "longer", Toy(), warmup_epochs=6)
+
+
+def test_ranks_that_read_different_checkpoints_do_not_train(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.distributed, "gather", lambda x: torch.tensor([4, 6]))
+    with pytest.raises(UserError, match=r"ranks read checkpoints of steps \[4, 6\]"):
+        fit(tmp_path, Toy())

@@ -62,3 +62,10 @@ def test_neighbours_are_other_training_videos():
     measure = monitor.neighbour_accuracy(store, range(pretext.VIDEOS), pretext.CLIP, 8, 1)
     assert measure(method.encoder) == measure(method.encoder) >= 0.75
     assert method.encoder.training
+
+
+def test_there_is_no_monitor_without_classes():
+    store = pretext.Store()
+    for video in store.videos:
+        video.label = -1
+    assert monitor.neighbour_accuracy(store, range(pretext.VIDEOS), pretext.CLIP, 8, 1) is None

@@ -1,4 +1,4 @@
-"""Optimisers and schedule."""
+"""Optimisers; ``test_recorded_loop`` follows them step by step."""
 
 from __future__ import annotations
 
@@ -6,30 +6,11 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from support.specs import PLAIN
 from videossl.study.schema import Optimizer
 from videossl.train import optim
-
-
-@given(st.integers(1, 1000), st.data())
-def test_the_schedule_warms_up_and_then_falls_to_zero(total, data):
-    warmup = data.draw(st.integers(0, total))
-    rates = [optim.learning_rate(0.5, step, total, warmup) for step in range(total)]
-    assert all(0 < rate <= 0.5 for rate in rates)
-    assert rates[:warmup] == sorted(rates[:warmup])
-    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
-    if warmup:
-        assert rates[warmup - 1] == 0.5
-    if warmup < total:
-        assert rates[warmup] == 0.5
-        middle = warmup + (total - warmup) / 2
-        if middle == int(middle):
-            assert rates[int(middle)] == pytest.approx(0.25)
-    assert optim.learning_rate(0.5, total, total, 0) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize(

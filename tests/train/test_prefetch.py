@@ -8,12 +8,12 @@ from contextlib import closing
 
 import pytest
 
-from videossl.train.prefetch import ahead
+from videossl.train.prefetch import prefetch
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_results_come_in_order_and_end(count):
-    assert list(ahead(iter(range(1, count + 1)), lambda x: x * x)) == [
+    assert list(prefetch(iter(range(1, count + 1)), lambda x: x * x)) == [
         x * x for x in range(1, count + 1)
     ]
 
@@ -25,7 +25,7 @@ def test_the_next_item_is_worked_on_while_the_caller_has_this_one():
         begun[x].set()
         return x, threading.current_thread().name
 
-    results = ahead(iter(range(3)), work)
+    results = prefetch(iter(range(3)), work)
     assert next(results) == (0, threading.current_thread().name)
     assert begun[1].wait(10)
     assert not begun[2].wait(0.2)  # one ahead, no more
@@ -34,8 +34,8 @@ def test_the_next_item_is_worked_on_while_the_caller_has_this_one():
     assert thread != threading.current_thread().name
 
 
-def test_the_thread_that_works_ahead_steps_back_and_the_caller_does_not():
-    mine, *ahead_of_me = ahead(iter(range(4)), lambda _: os.nice(0))
+def test_the_thread_that_works_ahead_has_a_lower_priority_and_the_caller_has_not():
+    mine, *ahead_of_me = prefetch(iter(range(4)), lambda _: os.nice(0))
     assert mine == os.nice(0)
     assert all(value > mine or value == 19 for value in ahead_of_me)
 
@@ -46,7 +46,7 @@ def test_an_error_comes_where_its_result_would():
             raise ValueError("two")
         return x
 
-    results = ahead(iter([1, 2, 3]), work)
+    results = prefetch(iter([1, 2, 3]), work)
     assert next(results) == 1
     with pytest.raises(ValueError, match="two"):
         next(results)
@@ -63,7 +63,7 @@ def test_closing_waits_for_the_thread():
         yield 2
 
     stream = items()
-    with closing(stream), closing(ahead(stream, lambda x: x)) as results:
+    with closing(stream), closing(prefetch(stream, lambda x: x)) as results:
         assert next(results) == 1
         assert begun.wait(10)
     assert ended.is_set()

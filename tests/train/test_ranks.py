@@ -12,24 +12,36 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from support import pretext
 from support.study import ROOT
 from videossl import distributed
+from videossl.methods.base import MomentumEncoder
 from videossl.models.batchnorm import GlobalBatchNorm, synchronise
+from videossl.study import params
 from videossl.study.registry import METHODS
+from videossl.train import pretrain
 
 SCRIPT = ROOT / "tests/support/ranked.py"
 
 
-def train(name: str, out: Path, world: int, accumulate: int = 1, bn: str = "sync") -> list[Any]:
+def train(
+    name: str,
+    out: Path,
+    world: int,
+    accumulate: int = 1,
+    norms: str = "sync",
+    clip_norm: float = 0.0,
+) -> list[Any]:
     """Final states of all ranks."""
-    folder = out / f"{world}-{accumulate}-{bn}"
+    folder = out / f"{world}-{accumulate}-{norms}"
     folder.mkdir(parents=True)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--log-dir", str(out)]
     command = [
         sys.executable,
         *([*launcher, "--nproc-per-node", str(world)] if world > 1 else []),
-        *(str(SCRIPT), name, str(folder), str(accumulate), bn),
+        *(str(SCRIPT), name, str(folder), str(accumulate), norms, str(clip_norm)),
     ]
     done = subprocess.run(
         command,
@@ -78,7 +90,7 @@ def test_parts_of_a_step_are_spread_over_ranks_too(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_shuffled_keys_agree_on_all_ranks(tmp_path: Path) -> None:
-    first, second = train("rho_moco", tmp_path, 2, bn="shuffle")
+    first, second = train("rho_moco", tmp_path, 2, norms="shuffle")
     assert int(first["state"]["target.calls"]) == 8  # 2 clips x 4 steps
     learnt = {
         key: value
@@ -86,6 +98,46 @@ def test_shuffled_keys_agree_on_all_ranks(tmp_path: Path) -> None:
         if "running" not in key and "tracked" not in key
     }
     assert_close(learnt, {key: second["state"][key] for key in learnt})
+
+
+@pytest.mark.slow
+def test_shuffled_keys_come_back_to_their_queries(tmp_path: Path) -> None:
+    (one,) = train("rho_moco", tmp_path, 1, norms="none")
+    for rank in train("rho_moco", tmp_path, 2, norms="none"):
+        assert int(rank["state"].pop("target.calls")) == 8
+        assert_close({k: v for k, v in one["state"].items() if k != "target.calls"}, rank["state"])
+
+
+@pytest.mark.slow
+def test_shuffled_keys_have_the_statistics_of_other_rows(tmp_path: Path) -> None:
+    apart, shuffled = (train("rho_moco", tmp_path, 2, norms=n)[0] for n in ("apart", "shuffle"))
+    key = next(k for k in apart["state"] if k.startswith("target.") and "running_mean" in k)
+    assert not torch.allclose(apart["state"][key], shuffled["state"][key], rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_gradient_of_all_ranks_is_clipped(tmp_path: Path) -> None:
+    (free,) = train("rspnet", tmp_path / "free", 1)
+    (one,) = train("rspnet", tmp_path, 1, clip_norm=0.2)
+    weight = next(key for key in one["state"] if key.endswith("weight"))
+    assert not torch.allclose(free["state"][weight], one["state"][weight], rtol=1e-3)
+    for rank in train("rspnet", tmp_path, 2, clip_norm=0.2):
+        assert_close(one["state"], rank["state"])
+
+
+@pytest.mark.parametrize("sync_bn", [True, False])
+def test_a_run_on_several_ranks_switches_on_what_its_batch_norm_needs(
+    sync_bn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "active", lambda: True)
+    method = pretext.build("rho_moco")
+    spec = params.load(ROOT / "params.yaml").pretrain.model_copy(update={"sync_bn": sync_bn})
+    pretrain._spread(method, spec)
+    layers = [m for m in method.modules() if isinstance(m, _BatchNorm)]
+    kinds = (GlobalBatchNorm, torch.nn.SyncBatchNorm)
+    assert len(layers) >= 10  # the online encoder and the one of the keys
+    assert all(isinstance(m, kinds) == sync_bn for m in layers)
+    assert all(m.shuffle != sync_bn for m in method.modules() if isinstance(m, MomentumEncoder))
 
 
 @given(parts=st.integers(1, 5), per=st.integers(1, 6), world=st.integers(1, 5))

@@ -32,7 +32,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.iterdir())
-        if path.name not in ("stage.json", ".snakemake_timestamp")
+        if path.name not in ("stage.json", "contents.json", ".snakemake_timestamp")
     }
 
 
@@ -152,7 +152,7 @@ def test_motion_runs_in_both_engines_and_agrees(toy):
 
 def test_the_verbs_that_look_at_data(toy):
     said = toy.run("videossl", "check", "toy").stdout
-    assert "toy: format folder, kind recognition, root toy" in said
+    assert "toy: format folder, kind class, root toy" in said
     assert "split 1: 12 train, 12 test" in said
     done = toy.run("videossl", "check", "nothing", check=False)
     assert "data.nothing: not in params.yaml; it has: synthetic, toy" in done.stderr

@@ -20,13 +20,14 @@ def test_the_study_holds_every_method():
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_removing_a_method_removes_its_stages(name):
-    whole = Graph(params.validate(RAW, "params.yaml"))
+    whole = Graph(params.validate(RAW, "params.yaml"), RAW)
     raw = copy.deepcopy(RAW)
     del raw["methods"][name]
-    left = Graph(params.validate(raw, "params.yaml"))
+    left = Graph(params.validate(raw, "params.yaml"), raw)
     gone = set(whole.instances) - set(left.instances)
     assert gone
-    assert all(name in dict(node.who).values() for node in gone)
+    motion = RAW["methods"][name]["motion"]
+    assert all({name, motion} & set(dict(node.key).values()) for node in gone)
     assert not set(left.instances) - set(whole.instances)
     for node in left.instances:
         if node.stage != "aggregate":
@@ -40,9 +41,9 @@ def test_every_method_learns_the_same_weights_in_both_engines(study):
     study.run("snakemake", "--cores", "2", "--until", "pretrain")
     study.run("dvc", "repro", *(f"pretrain@{name}" for name in METHODS))
     for name in METHODS:
-        (made,) = (study.root / "runs/pretrain" / name).iterdir()
+        (made,) = (study.root / "runs/pretrain" / name / "seed-0").iterdir()
         files = [
             folder / "encoder.safetensors"
-            for folder in (made, study.root / "results/pretrain" / name)
+            for folder in (made, study.root / "results/pretrain" / name / "seed-0")
         ]
         assert files[0].read_bytes() == files[1].read_bytes(), name

@@ -15,42 +15,59 @@ from videossl.study.graph import Graph
 
 RAW = params.read(ROOT / "params.yaml")
 STUDY = params.load(ROOT / "params.yaml")
-GRAPH = Graph(STUDY)
+GRAPH = Graph(STUDY, RAW)
 LEAVES = sorted(params.leaves(RAW))
 # values that no rule of thumb gives
 OTHER = {
+    "seeds": [1],
+    "backbone.small.blocks": [1, 1, 1, 2],
+    "backbone.small.mean": [0.5, 0.5, 0.5],
+    "backbone.small.name": "r2plus1d",
+    "backbone.small.std": [0.5, 0.5, 0.5],
     "baselines.scratch.weights": "other.safetensors",
-    "clip.frames": 3,
-    "clip.size": 24,
-    "clip.stride": 1,
     "data.synthetic.size": 48,
     "decode.fps": 12.5,
     "decode.short_side": 16,
-    "evaluate.finetuned.recognition.topk": [1],
-    "evaluate.frozen.retrieval.topk": [1, 2],
-    "finetune.augment.crop_area": [0.3, 0.9],
-    "finetune.augment.crop_aspect": [0.9, 1.1],
-    "methods.rspnet.speeds": [2, 1],
+    "finetune.synthetic.augment.crop_area": [0.3, 0.9],
+    "finetune.synthetic.augment.crop_aspect": [0.9, 1.1],
+    "finetune.synthetic.splits": [2],
+    "finetune.synthetic.test.topk": [1],
     "methods.rho_swav.code_queue": 64,
+    "methods.rspnet.speeds": [2, 1],
     "methods.vtdl.least_gap": -1,
-    "model.blocks": [1, 1, 1, 2],
-    "model.name": "r2plus1d",
-    "pretrain.augment.crop_area": [0.3, 0.9],
-    "pretrain.augment.crop_aspect": [0.9, 1.1],
-    "report.baseline": "rspnet",
+    "pretrain.short.augment.crop_area": [0.3, 0.9],
+    "pretrain.short.augment.crop_aspect": [0.9, 1.1],
+    "pretrain.short.clip.frames": 3,
+    "pretrain.short.clip.size": 24,
+    "probe.synthetic.retrieval.topk": [1, 2],
+    "probe.synthetic.splits": [2],
     "report.title": "Another title",
     "task.hierarchy.spatial": [0.25, 0.75, 1.0],
     "task.hierarchy.temporal": [0.25, 0.75, 1.0],
+    **{f"optimizer.{name}.milestones": [0.5] for name in RAW["optimizer"]},
+    **{
+        f"{form}.synthetic.clip.{key}": value
+        for form in ("finetune", "probe")
+        for key, value in (("frames", 3), ("size", 24), ("stride", 1))
+    },
 }
 # one value is possible here, for reasons beyond the type
-TIED = {"evaluate.datasets", "motion.edges.content", "motion.flow.content", "pretrain.dataset"}
+TIED = {
+    "motion.edges.content",
+    "motion.flow.content",
+    "motion.flow.step",
+    "pretrain.short.clip.stride",
+}
+# keys that hold the name of an entry
+REFERENCES = (*("task", "data", "motion", "backbone", "optimizer", "pretrain", "method", "labels"),)
+STRUCTURE = ("seeds", ".splits")  # lists that DVC's stages loop over: another list, other instances
 
 
 def options(leaf: str) -> list[Any]:
     """The alternatives of a leaf's type."""
     *parents, last = leaf.split(".")
     holder = params.pick(STUDY, ".".join(parents)) if parents else STUDY
-    field = type(holder).model_fields.get(last)
+    field = getattr(type(holder), "model_fields", {}).get(last)
     return params._members(field.annotation) if field else []
 
 
@@ -61,12 +78,14 @@ def allowed(leaf: str) -> list[Any]:
 
 def fixed(leaf: str) -> bool:
     """Whether another value is an error."""
-    names_an_entry = leaf.startswith("methods.") and leaf.endswith((".task", ".motion"))
+    names_an_entry = leaf.startswith(("methods.", "baselines.", "motion.", "finetune.", "probe."))
+    names_an_entry &= leaf.rpartition(".")[2] in REFERENCES
     return leaf in TIED or names_an_entry or len(allowed(leaf)) == len(options(leaf)) == 1
 
 
 FIXED = {leaf for leaf in LEAVES if fixed(leaf)}
 CHANGEABLE = sorted(set(LEAVES) - FIXED)
+SHAPE = [leaf for leaf in CHANGEABLE if leaf.endswith(STRUCTURE)]
 
 
 def other(leaf: str, value: Any) -> Any:
@@ -111,13 +130,14 @@ def restored(tiny):
     before = path.read_text()
     yield tiny
     path.write_text(before)
+    tiny.run("videossl", "plan", "--tree", "results")
 
 
-@pytest.mark.parametrize("leaf", CHANGEABLE)
+@pytest.mark.parametrize("leaf", [leaf for leaf in CHANGEABLE if leaf not in SHAPE])
 def test_a_leaf_touches_what_declares_it(leaf):
     raw = copy.deepcopy(RAW)
     put(raw, leaf, other(leaf, params.leaves(raw)[leaf]))
-    changed = Graph(params.validate(raw, "params.yaml"))
+    changed = Graph(params.validate(raw, "params.yaml"), raw)
     touched = {
         str(node)
         for node in changed.instances
@@ -125,6 +145,18 @@ def test_a_leaf_touches_what_declares_it(leaf):
     }
     assert touched == engines.affected(GRAPH, leaf)
     assert engines.readers(GRAPH, leaf), f"nothing reads {leaf}"
+
+
+@pytest.mark.parametrize("leaf", SHAPE)
+def test_other_seeds_and_splits_are_other_instances(leaf):
+    raw = copy.deepcopy(RAW)
+    put(raw, leaf, other(leaf, params.leaves(raw)[leaf]))
+    changed = Graph(params.validate(raw, "params.yaml"), raw)
+    assert set(changed.groups) == set(GRAPH.groups)
+    for group in GRAPH.groups:
+        others = changed.groups[group] != GRAPH.groups[group]
+        declared = leaf in GRAPH.group_leaves(group)
+        assert others == (declared and group.stage != "aggregate"), group
 
 
 @pytest.mark.slow
@@ -136,37 +168,42 @@ def test_dvc_sees_every_leaf_where_it_is_declared(restored):
     for leaf in leaves:
         mutate(restored, leaf)
     seen = engines.changed_keys_dvc(restored.run("dvc", "status", "--json").stdout, graph)
-    for node in graph.instances:
-        # a key whose leaves all have one possible value is never seen to change
+    for group in graph.groups:
+        hidden = graph.hidden_leaves(group)
         expected = {
-            key
-            for key in graph.keys(node)
-            if any(f"{leaf}.".startswith(f"{key}.") for leaf in leaves)
+            leaf for leaf in leaves if leaf in graph.group_leaves(group) and leaf not in hidden
         }
-        assert seen.get(str(node), set()) == expected, node
+        found = seen.get(str(group), set())
+        for leaf in expected:  # a key whose leaves all have one possible value is never seen
+            assert any(leaf == key or leaf.startswith(f"{key}.") for key in found), (group, leaf)
+        for key in found:
+            assert any(leaf == key or leaf.startswith(f"{key}.") for leaf in expected), (group, key)
 
 
 def one_of_each() -> list[str]:
     """A leaf for each set of stages that read it, in the tiny study."""
-    few = RAW | {"methods": {name: RAW["methods"][name] for name in FEW}}
-    graph = Graph(params.validate(few, "params.yaml"))
+    few = {**RAW, "methods": {name: RAW["methods"][name] for name in FEW}}
+    graph = Graph(params.validate(few, "params.yaml"), few)
     found: dict[frozenset[str], str] = {}
     for leaf in CHANGEABLE:
+        if leaf in SHAPE or leaf not in graph.raw:
+            continue
         if stages := frozenset(name.split("/")[0] for name in engines.readers(graph, leaf)):
             found.setdefault(stages, leaf)
     return sorted(found.values())
 
 
-@pytest.mark.parametrize("leaf", one_of_each())
 @pytest.mark.slow
+@pytest.mark.parametrize("leaf", one_of_each())
 def test_both_engines_would_rerun_what_declares_a_leaf(restored, leaf):
     graph = engines.load(restored.root)
     mutate(restored, leaf)
     planned = restored.run("snakemake", "-n", "--cores", "2").stdout
     assert engines.would_run_snakemake(planned) == engines.affected(graph, leaf)
 
+    restored.run("videossl", "plan", "--tree", "results")  # what repro does first
     status = restored.run("dvc", "status", "--json").stdout
-    assert engines.changed_dvc(status, graph) == engines.readers(graph, leaf)
+    assert engines.changed_dvc(status, graph) == engines.group_readers(graph, leaf)
 
 
 @pytest.mark.parametrize("leaf", sorted(FIXED))

@@ -1,36 +1,73 @@
-"""Both engines plan what ``stages.py`` declares, and only that."""
+"""Both engines plan what ``study/graph.py`` declares, and only that, whatever the study."""
 
 from __future__ import annotations
 
 import sys
 
+import pytest
+
 from support import engines
 from support.study import ROOT, Study
 
+# what a study may lose, gain or change in its shape
+SHAPES = {
+    "as it is": "",
+    "a row less": "methods:\n  rspnet: null\n",
+    "a variant": """
+task:
+  no_margin: 0.0
+methods:
+  rspnet_no_margin:
+    method: rspnet
+    task: no_margin
+    data: synthetic
+    motion: none
+    backbone: small
+    optimizer: adamw
+    pretrain: short
+""",
+    "no motion is needed": "methods:\n  sts: null\n  modist: null\n",
+    "seeds and splits": """
+seeds: [0, 1]
+finetune: {synthetic: {splits: [1, 2]}}
+probe: {synthetic: {splits: [2, 3]}}
+""",
+    "a protocol less": "probe:\n  synthetic:\n    knn: null\n",
+    "no protocol": "probe:\n  synthetic:\n    linear: null\n    knn: null\n    retrieval: null\n",
+    "no probe": "probe:\n  synthetic: null\n",
+    "no fine-tuning": "finetune:\n  synthetic: null\n",
+    "no test": "finetune:\n  synthetic: null\nprobe:\n  synthetic: null\n",
+    "no baseline": "baselines:\n  scratch: null\n",
+    "two backbones": """
+backbone:
+  other: {name: c3d, width: 8, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
+baselines:
+  other_scratch: {weights: random, backbone: other}
+methods:
+  hdc: {backbone: other}
+""",
+}
 
-def planned(study: Study) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+
+def planned(study: Study) -> dict[str, engines.Node]:
     script = str(ROOT / "tests" / "support" / "planned_jobs.py")
     return engines.from_snakemake(study.run(sys.executable, script).stdout)
 
 
-def test_dvc_declares_the_graph(study):
+@pytest.mark.parametrize("shape", SHAPES)
+def test_both_engines_plan_the_graph(study, shape):
+    if SHAPES[shape]:
+        study.overlay(SHAPES[shape])
     graph = engines.load(study.root)
-    assert engines.from_dvc(study.root, graph) == engines.declared(graph)
+    assert engines.from_dvc(study.root, graph) == engines.declared_groups(graph)
+    assert planned(study) == engines.declared(graph)
 
 
-def test_snakemake_plans_the_graph(study):
+def test_only_baselines_are_a_study(study):
+    study.shrink([])
     graph = engines.load(study.root)
-    assert planned(study) == {
-        name: (node.leaves, node.needs) for name, node in engines.declared(graph).items()
-    }
-
-
-def test_removing_a_method_removes_its_stages_in_both_engines(study):
-    study.overlay("methods:\n  rspnet: null\n")
-    graph = engines.load(study.root)
-    assert not [node for node in graph.instances if "rspnet" in str(node)]
-    assert engines.from_dvc(study.root, graph) == engines.declared(graph)
-    assert set(planned(study)) == set(engines.declared(graph))
+    assert engines.from_dvc(study.root, graph) == engines.declared_groups(graph)
+    assert planned(study) == engines.declared(graph)
 
 
 def test_the_cluster_profile_is_found_and_parses(study):

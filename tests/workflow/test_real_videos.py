@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.study import ROOT
+from videossl.study import params
 
 CLIPS = {
     "SoccerJuggling": ("v_SoccerJuggling_g23_c01.avi", 240),
@@ -28,21 +29,48 @@ data:
     revision: 1
 decode:
   short_side: 32
+optimizer:
+  adamw:
+    warmup_epochs: 0
+  adamw_finetune:
+    warmup_epochs: 0
+motion:
+  flow: null
+  edges: null
 pretrain:
-  dataset: ucf101
-  epochs: 1
-  batch_size: 3
-  warmup_epochs: 0
+  short:
+    epochs: 1
+    batch_size: 3
 methods:
   rspnet:
+    data: ucf101
     queue: 6
-evaluate:
-  datasets:
-  - ucf101
 finetune:
-  labels: 1.0
-  epochs: 1
-  batch_size: 3
+  synthetic: null
+  ucf101:
+    data: ucf101
+    labels: action
+    splits: [1]
+    share: 1.0
+    validation: 0.0
+    clip: {{frames: 4, stride: 2, size: 32}}
+    epochs: 1
+    batch_size: 3
+    precision: float32
+    dropout: 0.0
+    optimizer: adamw_finetune
+    augment: {augment}
+    test: {{clips: 2, batch_size: 8, topk: [1]}}
+probe:
+  synthetic: null
+  ucf101:
+    data: ucf101
+    labels: action
+    splits: [1]
+    clip: {{frames: 4, stride: 2, size: 32}}
+    features: {{clips: 2, pool: mean, batch_size: 8}}
+    knn: {{neighbours: 1, temperature: 0.07}}
+    retrieval: {{topk: [1]}}
 """
 
 
@@ -71,7 +99,8 @@ def test_real_videos_run_through_the_pipeline(study, tmp_path):
     root = tmp_path / "dataset"
     build_tree(root, FOLDER)
     study.shrink(["rspnet"])
-    study.overlay(OVERLAY.format(root=root))
+    augment = params.read(ROOT / "params.yaml")["finetune"]["synthetic"]["augment"]
+    study.overlay(OVERLAY.format(root=root, augment=json.dumps(augment)))
     study.run("snakemake", "--cores", "2")
 
     (manifest,) = study.root.glob("runs/decode/ucf101/*/manifest.json")
@@ -82,7 +111,7 @@ def test_real_videos_run_through_the_pipeline(study, tmp_path):
     metrics = json.loads((study.root / "runs/report/metrics.json").read_text())
     for row in ("scratch", "rspnet"):
         # the test copies are the training copies, so the nearest video is of the same class
-        assert metrics[row]["ucf101"]["retrieval"]["R@1"] == 1.0
+        assert metrics[row]["probe/ucf101"]["retrieval"]["R@1"] == 1.0
 
 
 @pytest.mark.parametrize("overlay", sorted(p.name for p in (ROOT / "configs").glob("*.yaml")))

@@ -14,12 +14,19 @@ import pytest
 from support import engines
 from support.study import Study
 
+AT = "rspnet/synthetic"
 RSPNET = {
     "aggregate",
-    "embed/rspnet/synthetic",
-    "finetune/rspnet/synthetic",
+    f"embed/{AT}/seed-0",
+    f"finetune/{AT}/seed-0/split-1",
+    "pretrain/rspnet/seed-0",
+    f"test/{AT}/seed-0/split-1",
+    *(f"evaluate/{AT}/{p}/seed-0/split-1" for p in ("linear", "knn", "retrieval")),
+}
+RSPNET_GROUPS = {
+    "aggregate",
     "pretrain/rspnet",
-    *(f"evaluate/rspnet/synthetic/{p}" for p in ("recognition", "linear", "knn", "retrieval")),
+    *(f"{stage}/{AT}" for stage in ("embed", "finetune", "test", "evaluate")),
 }
 
 
@@ -43,16 +50,42 @@ def snakemake(study: Study) -> set[str]:
     return engines.would_run_snakemake(done.stdout + done.stderr)
 
 
-PROTOCOLS = {"finetuned": {"recognition"}, "frozen": {"linear", "knn", "retrieval"}}
+# what may go, and what is left of a row's results
+GONE = {
+    "the protocols": (
+        "probe:\n  synthetic:\n    linear: null\n    knn: null\n    retrieval: null\n",
+        {"finetune/synthetic": {"recognition"}},
+    ),
+    "the probe": ("probe:\n  synthetic: null\n", {"finetune/synthetic": {"recognition"}}),
+    "fine-tuning": (
+        "finetune:\n  synthetic: null\n",
+        {"probe/synthetic": {"linear", "knn", "retrieval"}},
+    ),
+    "every test": ("finetune:\n  synthetic: null\nprobe:\n  synthetic: null\n", {}),
+}
 
 
-@pytest.mark.parametrize("kind", PROTOCOLS)
-def test_a_study_may_do_without_a_kind_of_protocol(ran, kind):
-    nothing = "".join(f"    {name}: null\n" for name in PROTOCOLS[kind])
-    ran.overlay(f"evaluate:\n  {kind}:\n{nothing}")
+@pytest.mark.parametrize("what", GONE)
+def test_a_study_may_do_without(ran, what):
+    overlay, left = GONE[what]
+    ran.overlay(overlay)
     assert snakemake(ran) == {"aggregate"}
-    (found,) = json.loads((ran.root / "runs/report/metrics.json").read_text())["rspnet"].values()
-    assert set(found) == set.union(*PROTOCOLS.values()) - PROTOCOLS[kind]
+    found = json.loads((ran.root / "runs/report/metrics.json").read_text()).get("rspnet", {})
+    assert {test: set(protocols) for test, protocols in found.items()} == left
+
+
+@pytest.mark.slow
+def test_dvc_too(tiny, tmp_path):
+    study = clone(tiny, tmp_path / "clone")
+    shutil.copytree(tiny.root / "runs", study.root / "runs", symlinks=True, copy_function=os.link)
+    study.run("videossl", "adopt")
+    study.run("dvc", "commit", "-f", "-q")
+    for overlay, left in GONE.values():
+        study.run("git", "checkout", "-q", "params.yaml")
+        study.overlay(overlay)
+        study.run("dvc", "repro")
+        found = json.loads((study.root / "results/aggregate/metrics.json").read_text())
+        assert set(found.get("rspnet", {})) == set(left)
 
 
 def test_nothing_runs_twice(ran):
@@ -70,7 +103,9 @@ def test_margin_reruns_rspnet_only_and_setting_it_back_nothing(ran):
     assert (ran.root / "runs/report").readlink() == first
 
 
-@pytest.mark.parametrize("lost", ["decode/synthetic", "pretrain/rspnet", "embed/scratch/synthetic"])
+@pytest.mark.parametrize(
+    "lost", ["decode/synthetic", "pretrain/rspnet/seed-0", "embed/scratch/synthetic/seed-0"]
+)
 def test_a_lost_output_is_made_again_and_nothing_else(ran, lost):
     shutil.rmtree(ran.root / "runs" / lost)
     assert snakemake(ran) == {lost}
@@ -79,12 +114,22 @@ def test_a_lost_output_is_made_again_and_nothing_else(ran, lost):
 
 def test_a_killed_stage_leaves_no_output_and_goes_on(ran):
     graph = engines.load(ran.root)
-    node = graph.find("pretrain", {"method": "rho_moco"})
+    node = graph.find("pretrain", {"row": "rho_moco", "seed": "0"})
     path = ran.root / "runs" / graph.path(node)
     whole = (path / "encoder.safetensors").read_bytes()
     shutil.rmtree(path)
     shards = f"runs/{graph.path(graph.find('decode', {'dataset': 'synthetic'}))}"
-    command = ["videossl", "pretrain", "rho_moco", "--shards", shards, "--out", str(path)]
+    command = [
+        "videossl",
+        "pretrain",
+        "rho_moco",
+        "--seed",
+        "0",
+        "--shards",
+        shards,
+        "--out",
+        str(path),
+    ]
     env = {**ran.env, "VIDEOSSL_CHECKPOINT_SECONDS": "0"}
     checkpoint = ran.root / "scratch" / graph.path(node) / "checkpoint.pt"
     process = subprocess.Popen(command, cwd=ran.root, env=env, stdout=subprocess.DEVNULL)
@@ -96,7 +141,7 @@ def test_a_killed_stage_leaves_no_output_and_goes_on(ran):
     assert checkpoint.exists()
     assert not path.exists()
 
-    assert snakemake(ran) == {"pretrain/rho_moco"}
+    assert snakemake(ran) == {"pretrain/rho_moco/seed-0"}
     assert (path / "encoder.safetensors").read_bytes() == whole
     assert not checkpoint.exists()
 
@@ -111,26 +156,24 @@ def test_dvc_reruns_rspnet_only_and_setting_it_back_nothing(tiny, tmp_path):
     first = (study.root / "dvc.lock").read_bytes()
 
     done = study.run("dvc", "exp", "run", "--temp", "-S", "task.margin=0.2").stdout
-    assert dvc_ran(done, study) == RSPNET
+    assert dvc_ran(done, study) == RSPNET_GROUPS
     done = study.run("dvc", "exp", "run", "-S", "task.margin=0.25").stdout
-    assert dvc_ran(done, study) == RSPNET
+    assert dvc_ran(done, study) == RSPNET_GROUPS
     done = study.run("dvc", "exp", "run", "-S", "task.margin=0.15").stdout
-    assert "Running stage" not in done
+    assert dvc_ran(done, study) == set()
     assert (study.root / "dvc.lock").read_bytes() == first
 
 
 def dvc_ran(output: str, study: Study) -> set[str]:
-    """The instances that DVC ran."""
-    names = engines.dvc_names(engines.load(study.root))
-    lines = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-    return {names[line] for line in lines if line != "plan"}
+    """The groups that DVC ran."""
+    return engines.ran_dvc(output, engines.load(study.root))
 
 
 def test_the_engines_agree(tiny):
     by_snakemake = (tiny.root / "runs/report/results.csv").read_text()
     by_dvc = (tiny.root / "results/aggregate/results.csv").read_text()
     assert by_snakemake == by_dvc
-    assert by_snakemake.startswith("method,dataset,protocol,split,metric,value,n,seed\n")
+    assert len(by_snakemake.splitlines()) > 3 * 4
 
 
 def test_dvc_shows_metrics_and_plots(tiny):
@@ -169,7 +212,7 @@ def test_results_of_snakemake_become_dvcs(ran):
 def test_runs_lists_and_prune_removes(ran):
     ran.edit("margin: 0.15", "margin: 0.25")
     listed = ran.run("videossl", "runs").stdout.splitlines()
-    (line,) = (x for x in listed if x.startswith("pretrain/rspnet "))
+    (line,) = (x for x in listed if x.startswith("pretrain/rspnet/seed-0 "))
     assert "task.margin 0.15" in line
     ran.run("videossl", "prune", "--yes")
     left = {x.split()[0] for x in ran.run("videossl", "runs").stdout.splitlines()[1:]}

@@ -1,4 +1,4 @@
-"""``pretrain.gpus`` starts its ranks itself; asked to stop, they save and go on."""
+"""``pretrain.<budget>.gpus`` starts its ranks itself; asked to stop, they save and go on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from videossl.cli import EXIT_AGAIN
 
-OVERLAY = "pretrain:\n  gpus: 2\n  epochs: 30\n"
+OVERLAY = "pretrain:\n  short:\n    gpus: 2\n    epochs: 30\n"
 
 
 @pytest.mark.slow
@@ -22,7 +22,7 @@ def test_two_ranks_from_the_command_line_stop_and_go_on(study):
     study.run("videossl", "decode", "synthetic", "--videos", "made", "--out", "stored")
 
     def command(out: str) -> list[str]:
-        return ["videossl", "pretrain", "rspnet", "--shards", "stored", "--out", out]
+        return ["videossl", "pretrain", "rspnet", "--seed", "0", "--shards", "stored", "--out", out]
 
     study.run(*command("whole"))
     with subprocess.Popen(
@@ -38,7 +38,7 @@ def test_two_ranks_from_the_command_line_stop_and_go_on(study):
     assert run.returncode == EXIT_AGAIN
     assert not (study.root / "cut").exists()
     said = study.run(*command("cut")).stdout
-    assert "going on from step" in said
+    assert "resumes at step" in said
     encoders = [(study.root / out / "encoder.safetensors").read_bytes() for out in ("whole", "cut")]
     assert encoders[0] == encoders[1]
 
@@ -46,11 +46,14 @@ def test_two_ranks_from_the_command_line_stop_and_go_on(study):
 @pytest.mark.slow
 def test_an_error_in_a_rank_is_shown_and_ends_the_stage(study):
     study.shrink(["rspnet"])
-    study.overlay("pretrain:\n  gpus: 2\n  batch_size: 64\nmethods:\n  rspnet:\n    queue: 64\n")
+    study.overlay(
+        "pretrain:\n  short:\n    gpus: 2\n    batch_size: 64\nmethods:\n  rspnet:\n    queue: 64\n"
+    )
     study.run("videossl", "prepare", "synthetic", "--out", "made")
     study.run("videossl", "decode", "synthetic", "--videos", "made", "--out", "stored")
     done = study.run(
-        *("videossl", "pretrain", "rspnet", "--shards", "stored", "--out", "x"), check=False
+        *("videossl", "pretrain", "rspnet", "--seed", "0", "--shards", "stored", "--out", "x"),
+        check=False,
     )
     assert done.returncode == 2
     assert "has only 48 training videos in split 1" in done.stderr

@@ -1,4 +1,4 @@
-# What the rules share: the graph of params.yaml, and outputs at runs/<stage>/<who>/<fingerprint>/.
+# What the rules share: the graph of params.yaml, and outputs at runs/<stage>/<key>/<fingerprint>/.
 # Other parameters or other code are another path, so an output that is there is right and done:
 # mtimes, .snakemake/ and rerun triggers decide nothing, and inputs are `ancient`.
 SOURCE = str(Path(workflow.basedir, "src"))
@@ -67,6 +67,11 @@ def reads(stage):
     return leaves
 
 
+def roles(wildcards, input):
+    """Params function: the inputs as options, ``--weights runs/... --shards runs/...``."""
+    return " ".join(f"--{role} {path}" for role, path in input.items())
+
+
 def publish():
     """Point runs/report at the report of the current params.yaml, if it is there."""
     latest = Path(output_of(graph.instance("aggregate")))
@@ -89,7 +94,9 @@ wildcard_constraints:
     fp="[0-9a-f]{12}",
     dataset="[a-z0-9_]+",
     motion="[a-z0-9_]+",
-    method="[a-z0-9_]+",
-    baseline="[a-z0-9_]+",
-    encoder="[a-z0-9_]+",
+    form="finetune|probe",
+    test="[a-z0-9_]+",
+    row="[a-z0-9_]+",
     protocol="[a-z0-9_]+",
+    seed="[0-9]+",
+    split="[0-9]+",

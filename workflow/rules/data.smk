@@ -1,4 +1,4 @@
-# Videos -> shards.
+# Videos -> shards, and the examples of tests.
 
 
 rule prepare:
@@ -11,6 +11,24 @@ rule prepare:
         reads=reads("prepare"),
     shell:
         "videossl prepare {wildcards.dataset} --out {output}"
+        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+
+
+rule decode:
+    input:
+        unpack(needs("decode")),
+    output:
+        directory("runs/decode/{dataset}/{fp}"),
+    log:
+        "logs/decode/{dataset}/{fp}.log",
+    threads: 2
+    resources:
+        mem_mb=4000,
+    params:
+        reads=reads("decode"),
+        inputs=roles,
+    shell:
+        "videossl decode {wildcards.dataset} {params.inputs} --out {output}"
         " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
 
 
@@ -27,23 +45,22 @@ rule motion:
         mem_mb=4000,
     params:
         reads=reads("motion"),
+        inputs=roles,
     shell:
-        "videossl motion {wildcards.motion} --shards {input.shards} --out {output}"
+        "videossl motion {wildcards.motion} {params.inputs} --out {output}"
         " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
 
 
-rule decode:
+rule select:
     input:
-        unpack(needs("decode")),
+        unpack(needs("select")),
     output:
-        directory("runs/decode/{dataset}/{fp}"),
+        directory("runs/select/{form}/{test}/{fp}"),
     log:
-        "logs/decode/{dataset}/{fp}.log",
-    threads: 2
-    resources:
-        mem_mb=4000,
+        "logs/select/{form}/{test}/{fp}.log",
     params:
-        reads=reads("decode"),
+        reads=reads("select"),
+        inputs=roles,
     shell:
-        "videossl decode {wildcards.dataset} --videos {input.videos} --out {output}"
+        "videossl select {wildcards.form} {wildcards.test} {params.inputs} --out {output}"
         " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"

@@ -1,37 +1,39 @@
 # Encoders: pretrained, and those of the baseline rows.
 
 
+def gpus_of(wildcards):
+    return GRAPH.gpus(node_of("pretrain", wildcards))
+
+
 rule pretrain:
     input:
         unpack(needs("pretrain")),
     output:
-        directory("runs/pretrain/{method}/{fp}"),
+        directory("runs/pretrain/{row}/seed-{seed}/{fp}"),
     log:
-        "logs/pretrain/{method}/{fp}.log",
+        "logs/pretrain/{row}/seed-{seed}/{fp}.log",
     priority: 10  # the longest way to the report: first where cores are few
     retries: 2
-    threads: machine.training_threads(GRAPH.params.pretrain.gpus)
+    threads: lambda wildcards: machine.training_threads(gpus_of(wildcards))
     resources:
-        gpu=GRAPH.params.pretrain.gpus,
+        gpu=gpus_of,
         mem_mb=8000,
         runtime=2880,
     params:
         reads=reads("pretrain"),
-        inputs=lambda wildcards, input: " ".join(
-            f"--{role} {path}" for role, path in input.items()
-        ),
+        inputs=roles,
     shell:
-        "videossl pretrain {wildcards.method} {params.inputs} --out {output}"
-        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+        "videossl pretrain {wildcards.row} --seed {wildcards.seed} {params.inputs}"
+        " --out {output} --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
 
 
 rule initialize:
     output:
-        directory("runs/initialize/{baseline}/{fp}"),
+        directory("runs/initialize/{row}/seed-{seed}/{fp}"),
     log:
-        "logs/initialize/{baseline}/{fp}.log",
+        "logs/initialize/{row}/seed-{seed}/{fp}.log",
     params:
         reads=reads("initialize"),
     shell:
-        "videossl initialize {wildcards.baseline} --out {output}"
+        "videossl initialize {wildcards.row} --seed {wildcards.seed} --out {output}"
         " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"

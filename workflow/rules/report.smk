@@ -16,11 +16,7 @@ rule aggregate:
         "logs/aggregate/{fp}.log",
     params:
         reads=reads("aggregate"),
-        inputs=lambda wildcards, input: " ".join(
-            f"--{role} {' '.join(paths)}"
-            for role in ("data", "pretrainings", "finetunings", "evaluations")
-            if (paths := input.get(role))
-        ),
+    # a large study has more inputs than a command line holds
     shell:
-        "videossl aggregate {params.inputs} --out {output}"
+        "videossl aggregate --runs runs --out {output}"
         " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"

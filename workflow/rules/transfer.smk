@@ -1,13 +1,13 @@
-# Downstream: fine-tuning, features, protocols.
+# Downstream: fine-tuning and testing, features and protocols.
 
 
 rule finetune:
     input:
         unpack(needs("finetune")),
     output:
-        directory("runs/finetune/{encoder}/{dataset}/{fp}"),
+        directory("runs/finetune/{row}/{test}/seed-{seed}/split-{split}/{fp}"),
     log:
-        "logs/finetune/{encoder}/{dataset}/{fp}.log",
+        "logs/finetune/{row}/{test}/seed-{seed}/split-{split}/{fp}.log",
     retries: 2
     threads: machine.training_threads(1)
     resources:
@@ -16,9 +16,30 @@ rule finetune:
         runtime=1440,
     params:
         reads=reads("finetune"),
+        inputs=roles,
     shell:
-        "videossl finetune {wildcards.encoder} {wildcards.dataset} --weights {input.weights}"
-        " --shards {input.shards} --out {output}"
+        "videossl finetune {wildcards.row} {wildcards.test} --seed {wildcards.seed}"
+        " --split {wildcards.split} {params.inputs} --out {output}"
+        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+
+
+rule test:
+    input:
+        unpack(needs("test")),
+    output:
+        directory("runs/test/{row}/{test}/seed-{seed}/split-{split}/{fp}"),
+    log:
+        "logs/test/{row}/{test}/seed-{seed}/split-{split}/{fp}.log",
+    threads: machine.training_threads(1)
+    resources:
+        gpu=1,
+        mem_mb=8000,
+    params:
+        reads=reads("test"),
+        inputs=roles,
+    shell:
+        "videossl test {wildcards.row} {wildcards.test} --seed {wildcards.seed}"
+        " --split {wildcards.split} {params.inputs} --out {output}"
         " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
 
 
@@ -26,18 +47,19 @@ rule embed:
     input:
         unpack(needs("embed")),
     output:
-        directory("runs/embed/{encoder}/{dataset}/{fp}"),
+        directory("runs/embed/{row}/{test}/seed-{seed}/{fp}"),
     log:
-        "logs/embed/{encoder}/{dataset}/{fp}.log",
+        "logs/embed/{row}/{test}/seed-{seed}/{fp}.log",
     threads: machine.training_threads(1)
     resources:
         gpu=1,
         mem_mb=8000,
     params:
         reads=reads("embed"),
+        inputs=roles,
     shell:
-        "videossl embed {wildcards.encoder} {wildcards.dataset} --weights {input.weights}"
-        " --shards {input.shards} --out {output}"
+        "videossl embed {wildcards.row} {wildcards.test} --seed {wildcards.seed}"
+        " {params.inputs} --out {output}"
         " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
 
 
@@ -45,17 +67,15 @@ rule evaluate:
     input:
         unpack(needs("evaluate")),
     output:
-        directory("runs/evaluate/{encoder}/{dataset}/{protocol}/{fp}"),
+        directory("runs/evaluate/{row}/{test}/{protocol}/seed-{seed}/split-{split}/{fp}"),
     log:
-        "logs/evaluate/{encoder}/{dataset}/{protocol}/{fp}.log",
+        "logs/evaluate/{row}/{test}/{protocol}/seed-{seed}/split-{split}/{fp}.log",
     resources:
         mem_mb=8000,
     params:
         reads=reads("evaluate"),
-        inputs=lambda wildcards, input: " ".join(
-            f"--{role} {path}" for role, path in input.items()
-        ),
+        inputs=roles,
     shell:
-        "videossl evaluate {wildcards.encoder} {wildcards.dataset} {wildcards.protocol}"
-        " {params.inputs} --out {output}"
+        "videossl evaluate {wildcards.row} {wildcards.test} {wildcards.protocol}"
+        " --seed {wildcards.seed} --split {wildcards.split} {params.inputs} --out {output}"
         " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"

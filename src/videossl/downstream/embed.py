@@ -1,22 +1,20 @@
-"""Stage ``embed``: one feature per video from a frozen encoder, for all frozen protocols."""
+"""Stage ``embed``: one feature per example from a frozen encoder, for all its protocols."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from videossl.data.shards.store import ClipStore
-from videossl.downstream import features
+from videossl.downstream import examples, features
 from videossl.job import Job, write_json
 from videossl.models import weights
-from videossl.train.device import device, place
+from videossl.train.device import pick_device, place
 from videossl.train.inference import per_clip
 
 if TYPE_CHECKING:
-    from videossl.study.params import EmbedParams
+    from videossl.study.reads import EmbedParams
 
 
 class MaxPooled(nn.Module):
@@ -33,25 +31,23 @@ class MaxPooled(nn.Module):
 
 
 def run(job: Job, params: EmbedParams) -> None:
-    """Write ``features.safetensors``: mean over evenly spread clips of each video's features."""
-    torch.set_num_threads(job.threads)
-    spec = params.embed
+    """Write ``features.safetensors``: mean over evenly spread clips of each example's features.
+
+    Raises:
+        UserError: a feature is not finite.
+    """
+    spec = params.features
+    found = examples.read(job.input("examples"))
     store = ClipStore(job.input("shards"))
-    encoder = job.modules["backbone"].build(params.model)
-    weights.load(encoder, job.input("weights") / "encoder.safetensors")
-    where = device()
+    encoder = weights.load_encoder(job.input("weights") / "encoder.safetensors")
+    device = pick_device()
     pooled = encoder if spec.pool == "mean" else MaxPooled(encoder)
-    place(pooled, where)
-
-    def part(name: str) -> features.Part:
-        videos = store.members(params.split, name)
-        clips = per_clip(
-            pooled, store, videos, params.clip, spec.clips, spec.batch_size, where, job.threads
-        )
-        labels = np.array([store.videos[v].label for v in videos], dtype=np.int64)
-        return features.Part(clips.mean(axis=1), labels)
-
-    train, test = part("train"), part("test")
-    features.save(train, test, job.out / "features.safetensors")
-    counts = {"train": len(train.labels), "test": len(test.labels)}
-    write_json(job.out / "metrics.json", {**counts, "dimensions": train.features.shape[1]})
+    place(pooled, device)
+    videos = found.stored(store, range(len(found.videos)))
+    clips = per_clip(
+        pooled, store, videos, params.clip, spec.clips, spec.batch_size, device, job.threads
+    )
+    embedded = clips.mean(axis=1)
+    features.save(embedded, found, job.out)
+    counts = {"examples": len(embedded), "dimensions": embedded.shape[1]}
+    write_json(job.out / "metrics.json", counts)

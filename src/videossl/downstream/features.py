@@ -1,37 +1,64 @@
-"""Features of a dataset's videos on disk, and the two parts of its split."""
+"""Features of a test's examples on disk."""
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from videossl.downstream.examples import Examples, Numbers
+from videossl.job import UserError
+
+FILE, ROWS = "features.safetensors", "features.csv"
+
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a split: (N, D) features and (N,) labels of its videos."""
+    """One part of a split: numbers (N,), features (N, D) and labels (N,) of its examples."""
 
+    examples: Numbers
     features: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: Numbers
 
 
-def save(train: Part, test: Part, path: Path) -> None:
-    """Write both parts to one safetensors file."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, part in (("train", train), ("test", test)):
-        arrays[f"{name}.features"], arrays[f"{name}.labels"] = part.features, part.labels
-    save_file(arrays, path)
+def save(features: NDArray[np.float32], examples: Examples, folder: Path) -> None:
+    """Write the features (N, D) of all examples, and whose each row is.
+
+    Raises:
+        UserError: a feature is not finite.
+    """
+    if not np.isfinite(features).all():
+        bad = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+        raise UserError(
+            f"the features of {examples.videos[bad]} are not finite: the encoder's weights are "
+            "damaged, or it diverged"
+        )
+    save_file({"features": features}, folder / FILE)
+    with (folder / ROWS).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["example", "video"])
+        table.writerows(enumerate(examples.videos))
 
 
-def load(path: Path) -> tuple[Part, Part]:
-    """The train and test part of a file that ``save`` wrote."""
-    arrays = load_file(path)
+def load(folder: Path, examples: Examples, split: int) -> tuple[Part, Part]:
+    """The training and the test part of a split.
+
+    Raises:
+        UserError: the features are of other examples, or a part is empty.
+    """
+    features = load_file(folder / FILE)["features"]
+    if len(features) != len(examples.videos):
+        raise UserError(
+            f"{folder / FILE}: {len(features)} features, but the test has "
+            f"{len(examples.videos)} examples; remove {folder} and run again"
+        )
     train, test = (
-        Part(arrays[f"{name}.features"], arrays[f"{name}.labels"]) for name in ("train", "test")
+        Part(numbers, features[numbers], examples.targets[numbers])
+        for numbers in (examples.part(split, "train"), examples.part(split, "test"))
     )
     return train, test
 

@@ -2,54 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from videossl.job import Job, write_json
+from videossl.job import Job, UserError, write_json
+
+Values = dict[str, NDArray[np.float32]]  # metric -> its value for each example
 
 
-def topk(
-    scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], ks: Sequence[int]
-) -> dict[str, float]:
-    """Share of rows whose label is among the k best scores; equal scores count as worse.
+def topk(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], ks: Sequence[int]) -> Values:
+    """1 where an example's label is among the k best scores, else 0; equal scores count as worse.
 
     Args:
         scores: (N, classes).
         labels: (N,).
+
+    Raises:
+        UserError: a score is not a number, or there are fewer than k classes.
     """
+    if np.isnan(scores).any():
+        raise UserError("scores: some are not a number; the network or its features are damaged")
+    if max(ks) > scores.shape[1]:
+        raise UserError(f"topk = {list(ks)}: must be at most the {scores.shape[1]} classes")
     own = scores[np.arange(len(labels)), labels][:, None]
     ahead = (scores >= own).sum(axis=1) - 1  # the label's own column counted once
-    return {f"top{k}": float((ahead < k).mean()) for k in ks}
+    return {f"top{k}": (ahead < k).astype(np.float32) for k in ks}
 
 
-def recall(
-    neighbours: NDArray[np.int64], labels: NDArray[np.int64], ks: Sequence[int]
-) -> dict[str, float]:
-    """R@k: share of queries with a neighbour of their label among the k nearest.
+def recall(neighbours: NDArray[np.int64], labels: NDArray[np.int64], ks: Sequence[int]) -> Values:
+    """R@k: 1 where a neighbour of the query's label is among the k nearest, else 0.
 
     Args:
-        neighbours: (N, at least max(ks) or all) labels of the gallery, nearest first.
+        neighbours: (N, at least max(ks)) labels of the gallery, nearest first.
         labels: (N,) labels of the queries.
+
+    Raises:
+        UserError: the gallery has fewer than k entries.
     """
+    if max(ks) > neighbours.shape[1]:
+        raise UserError(f"topk = {list(ks)}: must be at most the {neighbours.shape[1]} neighbours")
     hit = neighbours == labels[:, None]
-    return {f"R@{k}": float(hit[:, :k].any(axis=1).mean()) for k in ks}
+    return {f"R@{k}": hit[:, :k].any(axis=1).astype(np.float32) for k in ks}
 
 
 def write(
-    job: Job, split: int, seed: int, metrics: dict[str, float], **predictions: NDArray[Any]
+    job: Job,
+    protocol: str,
+    examples: NDArray[np.int64],
+    values: Mapping[str, NDArray[np.floating[Any]]],
+    **predictions: NDArray[Any],
 ) -> None:
-    """Write ``predictions.npz``, then ``metrics.json`` (shares, 0 to 1)."""
-    np.savez(job.out / "predictions.npz", **predictions)  # type: ignore[arg-type]
+    """Write ``predictions.npz``, then ``metrics.json`` (shares, 0 to 1).
+
+    Args:
+        job: of the stage ``test`` or ``evaluate``.
+        protocol: what the results are called.
+        examples: (N,) numbers of the test examples.
+        values: metric -> its value for each of them; the metric is their mean.
+        predictions: what the values were computed from, a row for each.
+
+    Raises:
+        UserError: a value is not finite.
+    """
+    found = {name: float(value.mean(dtype=np.float64)) for name, value in values.items()}
+    for name, value in found.items():
+        if not np.isfinite(value):
+            raise UserError(f"{job.name}: {name} = {value}: must be finite")
+    kept = {f"value.{name}": value for name, value in values.items()}
+    arrays: dict[str, Any] = {"examples": examples, **predictions, **kept}
+    np.savez(job.out / "predictions.npz", **arrays)
     record = {
-        "method": job.who["encoder"],
-        "dataset": job.who["dataset"],
-        "protocol": job.who["protocol"],
-        "split": split,
-        "seed": seed,
-        "n": len(next(iter(predictions.values()))),
-        "metrics": metrics,
+        "row": job.key["row"],
+        "test": job.key["test"],
+        "form": "finetune" if job.stage == "test" else "probe",
+        "protocol": protocol,
+        "split": job.split,
+        "seed": job.seed,
+        "n": len(examples),
+        "metrics": found,
     }
     write_json(job.out / "metrics.json", record)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -83,7 +83,38 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
         if have is None or want is None or have.shape != want.shape:
             shown = ["absent" if x is None else str(tuple(x.shape)) for x in (have, want)]
             raise UserError(f"{path}: {name}: {shown[0]} in the file, {shown[1]} in the model")
+        if want.is_floating_point() and not torch.isfinite(have).all():
+            raise UserError(f"{path}: {name}: holds values that are not finite; it is damaged")
     module.load_state_dict(state)
+
+
+def backbone_of(path: Path) -> schema.Backbone:
+    """The backbone that a file written by ``save`` says it has.
+
+    Raises:
+        UserError: the file is absent or was not written by ``save``.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights")
+    header: dict[str, str] | None = None
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata()
+        except SafetensorError as error:
+            raise UserError(f"{path}: not a safetensors file: {error}") from None
+    if not header or "model" not in header:
+        raise UserError(
+            f"{path}: no header that says which model it is; expected encoder.safetensors"
+        )
+    adapter: TypeAdapter[schema.Backbone] = TypeAdapter(schema.Backbone)
+    try:
+        model = adapter.validate_json(header["model"])
+    except ValidationError as error:
+        raise UserError(f"{path}: its header is of no model known here: {error}") from None
+    if isinstance(model, schema.Inflated):  # its 2D weights are inside by now
+        model = model.model_copy(update={"weights": "none"})
+    return model
 
 
 def load_encoder(path: str | Path) -> nn.Module:
@@ -93,19 +124,6 @@ def load_encoder(path: str | Path) -> nn.Module:
         UserError: the file is absent, was not written by ``save`` or does not fit its own header.
     """
     path = Path(path)
-    state = read(path)
-    header: dict[str, str] | None = None
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata()
-    if not header or "model" not in header:
-        raise UserError(
-            f"{path}: no header that says which model it is; expected encoder.safetensors"
-        )
-    adapter: TypeAdapter[schema.Backbone] = TypeAdapter(schema.Backbone)
-    model = adapter.validate_json(header["model"])
-    if isinstance(model, schema.Inflated):  # its 2D weights are inside by now
-        model = model.model_copy(update={"weights": "none"})
-    net = build(model)
-    fill(net, state, path)
+    net = build(backbone_of(path))
+    fill(net, read(path), path)
     return net.eval()

@@ -1,21 +1,29 @@
 """Which source files a stage depends on, found from the package's own imports.
 
 A module counts with its syntax tree, without docstrings: a comment, a docstring or a reformat
-changes nothing. A package counts with its data files too (the report's page and style). Modules
-that only decide what runs do not count (``ENGINE``): what they decide is in the fingerprint
-already, as parameters, as the names of modules and as needed instances.
+changes nothing. A package counts with its data files too (the report's page and style), those of
+the kinds in ``DATA``: what an editor leaves beside them changes nothing. Modules that only decide
+what runs do not count (``ENGINE``): what they decide is in the fingerprint already, as parameters,
+as the names of modules and as needed instances.
+
+The same source has the same digest on every supported Python. This file needs the standard library
+only, so that any interpreter can show it.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import os
 from functools import cache
 from pathlib import Path
 
 PACKAGE = "videossl"
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE = frozenset(f"{PACKAGE}.{name}" for name in ("cli", "machine", "study", "__main__"))
+DATA = frozenset({".css", ".csv", ".html", ".jinja", ".js", ".svg"})
+# fields that a Python version has and another has not, and that change nothing a stage computes
+UNCOUNTED = frozenset({"kind", "type_comment", "type_ignores"})
 
 
 def closure(modules: set[str]) -> dict[str, str]:
@@ -38,25 +46,81 @@ def _engine(module: str) -> bool:
 @cache
 def digest(module: str) -> str:
     """Digest of a module's syntax tree, docstrings apart, and of a package's data files."""
-    tree = _tree(module)
     data = hashlib.sha256()
     for file in _data_files(module):
-        data.update(file.name.encode() + file.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:]
-    data.update(ast.dump(tree).encode())
+        content = file.read_bytes()
+        data.update(b"%s\0%d\0" % (os.fsencode(file.name), len(content)))
+        data.update(content)
+    data.update(dump(_tree(module)).encode())
     return data.hexdigest()[:16]
 
 
+def dump(node: ast.AST) -> str:
+    """A syntax tree as ASCII text that is equal on every Python version.
+
+    Versions differ in which fields a node has (``type_params`` came with 3.12), and in how many
+    pieces the text of an f-string has. So a field that is empty, None or 0 is left out, and so are
+    docstrings; the text between two values of an f-string is one piece. ``ascii`` and not ``repr``:
+    what is printable depends on the version's Unicode tables.
+    """
+    if isinstance(node, ast.Constant):  # its value always counts: None and 0 are values here
+        return f"Constant({node.value!a})"
+    fields = []
+    for name in sorted(node._fields):
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            if name == "body":
+                value = _without_docstring(node, value)
+            elif isinstance(node, ast.JoinedStr):
+                value = _joined(value)
+        empty = value is None or value == [] or (type(value) is int and value == 0)
+        if name not in UNCOUNTED and not empty:
+            fields.append(f"{name}={_dump_value(value)}")
+    return f"{type(node).__name__}({','.join(fields)})"
+
+
+def _dump_value(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_dump_value, value))}]"
+    return dump(value) if isinstance(value, ast.AST) else ascii(value)
+
+
+def _without_docstring(node: ast.AST, body: list[ast.stmt]) -> list[ast.stmt]:
+    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return body
+    first = body[0] if body else None
+    documented = (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
+    return body[1:] if documented else body
+
+
+def _joined(pieces: list[ast.expr]) -> list[ast.expr]:
+    """An f-string's pieces with neighbouring texts made one, and without empty ones."""
+    joined: list[ast.expr] = []
+    for piece in pieces:
+        if isinstance(piece, ast.Constant):
+            text = str(piece.value)
+            last = joined[-1] if joined else None
+            if isinstance(last, ast.Constant):
+                text = str(last.value) + text
+                joined.pop()
+            if not text:
+                continue
+            piece = ast.Constant(text)
+        joined.append(piece)
+    return joined
+
+
 def _data_files(module: str) -> list[Path]:
-    """Files beside a package's ``__init__.py`` that are not Python."""
+    """Files beside a package's ``__init__.py`` that a stage may read: see ``DATA``."""
     file = _file(module)
     if file is None or file.name != "__init__.py" or module == PACKAGE:
         return []
-    return sorted(f for f in file.parent.iterdir() if f.is_file() and f.suffix != ".py")
+    beside = (f for f in file.parent.iterdir() if f.suffix in DATA and not f.name.startswith("."))
+    return sorted(f for f in beside if f.is_file())
 
 
 @cache

@@ -208,6 +208,8 @@ class Graph:
             names.add("seeds")
         if "split" in stage.key:
             names.add(f"{stage.form}.{key['test']}.splits")
+        if "protocol" in stage.key:  # a template cannot name those that are there
+            names.add(f"probe.{key['test']}")
         return self._leaves(sorted(names))
 
     def hidden_leaves(self, group: Group) -> dict[str, Any]:
@@ -259,6 +261,10 @@ class Graph:
             found["backbone"] = registry.BACKBONES[backbone.name]
         if node.stage == "pretrain":
             found["method"] = registry.METHODS[params.methods[key["row"]].method]
+        if node.stage == "select":
+            test = getattr(params, key["form"])[key["test"]]
+            kind = registry.LABELS[params.data[test.data].format][test.labels]
+            found["kind"] = registry.KINDS[kind]
         if node.stage in ("finetune", "test"):
             test = params.finetune[key["test"]]
             kind = registry.LABELS[params.data[test.data].format][test.labels]

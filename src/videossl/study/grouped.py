@@ -84,7 +84,7 @@ def write_plan(graph: Graph, tree: Path) -> None:
     """
     out = tree / "plan"
     part = publication.begin(out)
-    for group in _declared(graph):
+    for group in [*graph.groups, *unneeded(graph)]:
         nodes = graph.groups.get(group, [])
         code = {module: d for node in nodes for module, d in graph.code(node).items()}
         lines = [f"needed  {'yes' if nodes else 'no'}"]
@@ -109,12 +109,12 @@ def write_nothing(out: Path) -> None:
     publication.publish(part, out)
 
 
-def _declared(graph: Graph) -> list[Group]:
-    """All stages that ``dvc.yaml`` makes of ``params.yaml``: needed ones and others."""
+def unneeded(graph: Graph) -> list[Group]:
+    """Stages that ``dvc.yaml`` makes of ``params.yaml`` and that nothing needs."""
     params = graph.params
-    others = [group_of("motion", [name]) for name in params.motion]
-    others += [group_of("select", ["probe", test]) for test in params.probe]
+    groups = [group_of("motion", [name]) for name in params.motion]
+    groups += [group_of("select", ["probe", test]) for test in params.probe]
     for test in params.probe:
         for row in graph.rows:
-            others += [group_of("embed", [row, test]), group_of("evaluate", [row, test])]
-    return list(dict.fromkeys([*graph.groups, *others]))
+            groups += [group_of("embed", [row, test]), group_of("evaluate", [row, test])]
+    return [group for group in groups if group not in graph.groups]

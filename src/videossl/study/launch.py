@@ -15,7 +15,7 @@ from videossl.job import Stopped, UserError
 
 
 def launched() -> bool:
-    """Whether ``torchrun`` started this process: by ``launch_ranks``, or by a user on several nodes."""
+    """Whether ``torchrun`` started this process: ``launch_ranks`` did, or a user."""
     return "WORLD_SIZE" in os.environ
 
 

@@ -138,7 +138,8 @@ def _explain(fault: Any, prefix: str = "", root: Any = schema.Params) -> str:
         return f"{key}.{tag}: missing"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if isinstance(found, Mapping):
-        return f"{key}: {message}"
+        must = "must be " if fault["msg"].startswith("Input should be ") else ""
+        return f"{key}: {must}{message}"
     return f"{key} = {found!r}: must be {message}"
 
 

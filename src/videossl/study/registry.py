@@ -70,6 +70,11 @@ LABELS = {
     "gaze": {"gaze": "gaze"},
 }
 
+# What an example of a kind is.
+KINDS = {
+    "class": "videossl.downstream.kinds.video_class",
+}
+
 # What fine-tuning learns of a kind of labels.
 OBJECTIVES = {
     "class": "videossl.downstream.objectives.classification",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -11,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from videossl.job import UserError
-from videossl.study import execution, params, schema
+from videossl.job import UserError, write_json
+from videossl.study import grouped, params, publication, records
 from videossl.study import overlay as overlays
-from videossl.study.graph import STAGES, Graph, Instance
+from videossl.study.graph import Graph
+from videossl.study.stages import Instance
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        """``<stage>/<who>``."""
-        stage, who = self.record["stage"], self.record["who"]
-        return "/".join((stage, *(who[key] for key in STAGES[stage].who)))
+        """``<stage>/<key>``."""
+        key = tuple((str(name), str(value)) for name, value in self.record["key"].items())
+        return str(Instance(self.record["stage"], key))
 
     @property
     def bytes(self) -> int:
@@ -51,8 +51,7 @@ def stored(root: Path) -> list[Run]:
         )
         if "stage.json" in files:
             names.clear()
-            record = json.loads(Path(folder, "stage.json").read_text())
-            found.append(Run(Path(folder), record))
+            found.append(Run(Path(folder), records.read(Path(folder))))
     return found
 
 
@@ -100,7 +99,7 @@ def prune(graph: Graph, root: Path, keep: Sequence[Path], yes: bool) -> str:
     for overlay in keep:
         _, text = overlays.overlaid(overlay)
         raw = params.parse(text, str(overlay))
-        graphs.append(Graph(params.validate(raw, str(overlay))))
+        graphs.append(Graph(params.validate(raw, str(overlay)), raw))
     needed = {root / g.path(node) for g in graphs for node in g.instances}
     surplus = [run for run in stored(root) if run.path not in needed]
     size = sum(run.bytes for run in surplus)
@@ -131,36 +130,33 @@ def adopt(graph: Graph, runs: Path, results: Path) -> str:
     Raises:
         UserError: none fits.
     """
-    fitting = [node for node in graph.instances if (runs / graph.path(node)).is_dir()]
-    if not fitting:
+    whole = {
+        group: nodes
+        for group, nodes in graph.groups.items()
+        if all((runs / graph.path(node)).is_dir() for node in nodes)
+    }
+    if not whole:
         raise UserError(f"{runs}: holds no output of the current params.yaml and code")
-    for node in fitting:
-        source, target = runs / graph.path(node), results / dvc_path(node)
-        part = target.with_name(f".{target.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(source, part, copy_function=_link, ignore=_snakemake_marks)
-        shutil.rmtree(target, ignore_errors=True)
-        part.rename(target)
-    execution.write_plan(graph, results / "plan")
-    none = (
-        results / "motion" / schema.NO_MOTION / "manifest.json"
-    )  # as dvc.yaml's stage no-motion writes it
-    none.parent.mkdir(parents=True, exist_ok=True)
-    none.write_text("{}\n")
-    absent = len(graph.instances) - len(fitting)
-    return f"adopted {len(fitting)} outputs, {absent} not there; now: dvc commit -f"
-
-
-def dvc_path(node: Instance) -> Path:
-    """Where DVC keeps an output, below ``results/``: baselines lie beside pretrained encoders."""
-    return Path("pretrain", *node.path.parts[1:]) if node.stage == "initialize" else node.path
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
+    for group, nodes in whole.items():
+        out = results / group.path
+        part = publication.begin(out)
+        for node in nodes:
+            source = runs / graph.path(node)
+            records.check(source)
+            shutil.copytree(
+                source,
+                part / node.part,
+                copy_function=grouped.link,
+                ignore=_snakemake_marks,
+                dirs_exist_ok=True,
+            )
+        write_json(part / publication.CONTENTS, records.digests(part))
+        publication.publish(part, out)
+    grouped.write_plan(graph, results)
+    for group in grouped.unneeded(graph):
+        grouped.write_nothing(results / group.path)
+    absent = len(graph.groups) - len(whole)
+    return f"adopted {len(whole)} stages, {absent} not there; now: dvc commit -f"
 
 
 def _snakemake_marks(_: str, names: Sequence[str]) -> Iterator[str]:

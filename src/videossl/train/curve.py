@@ -30,7 +30,7 @@ def _text(value: float) -> str:
 class Board:
     """Events for TensorBoard below the folder that the environment names; else nothing.
 
-    Each run has its own folder there, and a run that goes on adds to it.
+    Each run has its own folder there; a run that resumes adds to it.
 
     Raises:
         UserError: the package is not installed.
@@ -47,8 +47,8 @@ class Board:
             raise UserError(
                 f"{FOLDER} = {folder!r}: TensorBoard is not installed; pip install tensorboard"
             ) from None
-        where = Path(folder).joinpath(job.stage, *job.key.values())
-        self.writer = SummaryWriter(str(where), purge_step=done + 1)
+        events = Path(folder, job.name)
+        self.writer = SummaryWriter(str(events), purge_step=done + 1)
 
     def add(self, row: Row) -> None:
         """Show one epoch's row."""

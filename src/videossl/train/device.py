@@ -10,19 +10,19 @@ from torch import nn
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
-def device() -> torch.device:
+def pick_device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def place(module: nn.Module, where: torch.device) -> None:
-    """Move a module to ``where`` in place, in the layout that 3D convolutions are fastest in."""
-    module.to(where).to(memory_format=torch.channels_last_3d)
+def place(module: nn.Module, device: torch.device) -> None:
+    """Move a module to ``device`` in place, in the layout that 3D convolutions are fastest in."""
+    module.to(device).to(memory_format=torch.channels_last_3d)
 
 
-def readers(where: torch.device, threads: int) -> int:
+def readers(device: torch.device, threads: int) -> int:
     """Processes that read clips: the threads beyond the first beside a GPU, one without."""
-    return max(1, threads - 1) if where.type == "cuda" else 1
+    return max(1, threads - 1) if device.type == "cuda" else 1
 
 
 def keep_freed_memory() -> None:

@@ -11,7 +11,7 @@ from videossl.job import Job, write_json
 from videossl.models import official, weights
 
 if TYPE_CHECKING:
-    from videossl.study.params import InitializeParams
+    from videossl.study.reads import InitializeParams
 
 
 def run(job: Job, params: InitializeParams) -> None:
@@ -23,15 +23,15 @@ def run(job: Job, params: InitializeParams) -> None:
     Raises:
         UserError: the file cannot be read or holds another network.
     """
-    torch.manual_seed(params.seed)
+    torch.manual_seed(job.seed)
     source = params.baseline.weights
     if source == "random":
-        encoder = job.modules["backbone"].build(params.model)
+        encoder = job.modules["backbone"].build(params.backbone)
     elif source.endswith(".safetensors"):
-        encoder = job.modules["backbone"].build(params.model)
+        encoder = job.modules["backbone"].build(params.backbone)
         weights.load(encoder, Path(source))
     else:
-        encoder = official.import_checkpoint(Path(source), params.model)
-    weights.save(encoder, params.model, job.out / "encoder.safetensors")
+        encoder = official.import_checkpoint(Path(source), params.backbone)
+    weights.save(encoder, params.backbone, job.out / "encoder.safetensors")
     count = sum(p.numel() for p in encoder.parameters())
     write_json(job.out / "metrics.json", {"parameters": count})

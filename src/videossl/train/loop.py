@@ -1,8 +1,8 @@
 """The training loop, for pretraining and fine-tuning alike.
 
 A run is a pure function of its parameters and its data: batch and random numbers of step ``s``
-depend on (seed, s) only. So a run that was killed goes on from its last checkpoint and ends, on
-the CPU, with the same bits as one that was not.
+depend on (seed, s) only. So a run that was killed resumes at its last checkpoint and ends, on the
+CPU, with the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -11,61 +11,27 @@ import os
 import signal
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from videossl import distributed
-from videossl.data.loading.device_clips import views
-from videossl.data.loading.loader import Batch, TrainBatches, batches
+from videossl.data.loading.loader import TrainBatches, batches
 from videossl.job import Job, Stopped, UserError
 from videossl.study.schema import Optimizer
-from videossl.train import checkpoint, curve, optim, speed
-from videossl.train.device import device, keep_freed_memory, place, readers
-from videossl.train.prefetch import ahead
+from videossl.train import checkpoint, curve, speed
+from videossl.train.device import readers
+from videossl.train.step import TrainingStep
+from videossl.train.task import Task
 
 STOP_EVERY = 8  # steps after which ranks agree on stopping: it waits for the device
+SECONDS = "VIDEOSSL_CHECKPOINT_SECONDS"  # not a parameter: it changes no result
 CHECKPOINT_SECONDS = 30.0  # at most this much work is lost to a kill
-Part = tuple[list[Tensor], Batch]  # what ``Task.prepare`` made of a batch, or of a part of it
-
-
-class Task(ABC):
-    """What is trained, for the loop."""
-
-    module: nn.Module  # parameters and buffers are all the state of the task, but for `extra`
-
-    def prepare(self, clips: list[Tensor], batch: Batch) -> list[Tensor]:
-        """What ``step`` gets of a batch's views; on the CPU it runs ahead, beside other steps."""
-        return clips
-
-    @abstractmethod
-    def step(
-        self, clips: list[Tensor], batch: Batch, backward: Callable[[Tensor], None]
-    ) -> dict[str, Tensor]:
-        """Add the gradients of one batch; returns detached scalars, ``loss`` among them."""
-
-    def after_step(self, progress: float) -> None:
-        """Runs after each optimiser step."""
-        return
-
-    def after_epoch(self, epoch: int) -> dict[str, float]:
-        """Runs after each epoch; returns more columns of the curve."""
-        return {}
-
-    def extra(self) -> dict[str, Any]:
-        """State beside the module's, for the checkpoint."""
-        return {}
-
-    def restore(self, extra: dict[str, Any]) -> None:
-        """Take back what ``extra`` gave."""
-        return
 
 
 @dataclass(frozen=True)
@@ -74,7 +40,6 @@ class Recipe:
 
     optimizer: Optimizer
     epochs: int
-    warmup_epochs: int
     size: int  # of the clips, in pixels
     precision: str
     seed: int
@@ -85,8 +50,10 @@ def fit(job: Job, task: Task, batches: TrainBatches, recipe: Recipe) -> list[dic
     """Train ``task``; returns the curve, one row per epoch, and writes ``speed.tsv`` likewise.
 
     Raises:
-        Stopped: asked to end by a signal; the state is saved.
-        UserError: the loss is no longer finite, or the precision does not work on this device.
+        Stopped: a signal asked to end; the state is saved.
+        UserError: the loss or a weight is no longer finite, the precision does not work on this
+            device, the warm-up is longer than the training, or the seconds between checkpoints are
+            no number.
     """
     return _Run(job, task, batches, recipe).to_the_end()
 
@@ -94,104 +61,133 @@ def fit(job: Job, task: Task, batches: TrainBatches, recipe: Recipe) -> list[dic
 class _Run:
     def __init__(self, job: Job, task: Task, batches: TrainBatches, recipe: Recipe) -> None:
         self.job, self.task, self.batches, self.recipe = job, task, batches, recipe
-        self.device = device()
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        self.autocast = recipe.precision == "bfloat16"
-        if self.autocast and self.device.type == "cpu":
-            # torch 2.14: oneDNN's bfloat16 weight gradients of 3x3x3 convolutions on maps of two
-            # frames are garbage (1e34 or nan)
-            raise UserError(
-                "precision = 'bfloat16': wrong gradients on the CPU; use float32, or a GPU"
-            )
+        self.name = job.name
+        self.every = _seconds_between_checkpoints()
         self.per_epoch = batches.steps_per_epoch
         self.total = recipe.epochs * self.per_epoch
-        self.warmup = recipe.warmup_epochs * self.per_epoch
-        place(task.module, self.device)
-        task.module.train()
-        self.optimizer = optim.build(task.module, recipe.optimizer)
+        self.step = TrainingStep(
+            task,
+            recipe.optimizer,
+            batch_size=batches.batch_size,
+            total=self.total,
+            per_epoch=self.per_epoch,
+            precision=recipe.precision,
+            size=recipe.size,
+            accumulate=recipe.accumulate,
+            seed=recipe.seed,
+        )
         self.file = job.scratch / "checkpoint.pt"
         self.good = job.scratch / "good.pt"  # of the last epoch whose end was in order
-        self.step = 0
+        self.identity = checkpoint.identity(task.module, self._facts())
         self.curve: list[dict[str, float]] = []
         self.sums: dict[str, Tensor] = {}  # of this epoch so far
         self.meter = speed.Meter()
         self.asked_to_stop = False
         self.board: curve.Board | None = None
 
+    def _facts(self) -> dict[str, Any]:
+        """What decides what this run computes, beside its data and its initial weights."""
+        recipe = self.recipe
+        return {
+            "name": self.name,
+            "optimizer": recipe.optimizer.model_dump(),
+            "steps": [self.total, self.per_epoch, self.batches.batch_size, recipe.accumulate],
+            "size": recipe.size,
+            "precision": recipe.precision,
+            "seed": recipe.seed,
+        }
+
     # ------------------------------------------------------------------ state
 
-    def save(self) -> None:
+    def _save(self) -> None:
         if distributed.rank():
             return  # one file serves all: ranks differ in batch statistics at most
         state = {
-            "step": self.step,
+            "step": self.step.number,
             "module": self.task.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.step.optimizer.state_dict(),
             "curve": self.curve,
             "sums": self.sums,
             "speed": self.meter.rows,
             "extra": self.task.extra(),
         }
-        checkpoint.save(state, self.file)
+        checkpoint.save(state, self.file, self.identity)
 
-    def resume(self) -> None:
-        state = checkpoint.load(self.file, self.device)
-        if state is None:
+    def _resume(self) -> None:
+        """Take the newest checkpoint that is in order; say in one line what was found."""
+        state, refused = None, []
+        for path in (self.file, self.good):
+            try:
+                state = checkpoint.load(path, self.step.device, self.identity)
+            except checkpoint.Unusable as error:
+                refused.append(f"{path} is not used ({error})")
+            if state is not None:
+                self._take(state)
+                break
+        self._agree()
+        if state is not None:
+            found = f"resumes at step {self.step.number} of {self.total}"
+        elif refused:
+            found = "starts anew"
+        else:
             return
+        if not distributed.rank():
+            print("; ".join([*refused, found]), flush=True)
+
+    def _take(self, state: dict[str, Any]) -> None:
         self.task.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.step.optimizer.load_state_dict(state["optimizer"])
         self.task.restore(state["extra"])
-        self.step, self.curve, self.sums = state["step"], state["curve"], state["sums"]
+        self.step.number, self.curve, self.sums = state["step"], state["curve"], state["sums"]
         self.meter.rows = state["speed"]
-        print(f"going on from step {self.step} of {self.total}", flush=True)
+
+    def _agree(self) -> None:
+        """Refuse to train where ranks do not see the same checkpoint: they would wait for ever."""
+        mine = torch.tensor([self.step.number], device=self.step.device)
+        steps = sorted(set(distributed.gather(mine).tolist()))
+        if len(steps) > 1:
+            raise UserError(
+                f"{self.file.parent}: ranks read checkpoints of steps {steps}; "
+                "all machines must see one folder"
+            )
 
     def _fall_back(self) -> str:
-        """Put the last good checkpoint in the place of the newest."""
+        """Leave the last good checkpoint as the only one."""
         if distributed.rank():
             return ""
+        self.file.unlink(missing_ok=True)
         if not self.good.exists():
-            self.file.unlink(missing_ok=True)
             return ""
-        checkpoint.keep(self.good, self.file)
-        return f"; the state of the last good epoch is kept in {self.file}"
-
-    @staticmethod
-    def _refuse_infinite(loss: float, epoch: int) -> None:
-        if not loss < float("inf"):  # false for nan too
-            raise UserError(
-                f"the loss is {loss} in epoch {epoch}; "
-                "a lower optimizer.lr or a longer warmup_epochs may help"
-            )
+        return f"; the state of the last good epoch is kept in {self.good}"
 
     # ------------------------------------------------------------------ running
 
     def to_the_end(self) -> list[dict[str, float]]:
-        self.resume()
-        every = float(os.environ.get("VIDEOSSL_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS))
+        self._resume()
         old = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGUSR1)}
-        workers = readers(self.device, self.job.threads)
+        device = self.step.device
+        workers = readers(device, self.job.threads)
         rows = distributed.rows(self.batches.batch_size, self.recipe.accumulate)
-        source = self.batches.between(self.step, self.total, rows)
+        source = self.batches.between(self.step.number, self.total, rows)
         saved = time.monotonic()
         if not distributed.rank():
             self.board = curve.Board(self.job, len(self.curve))
         try:
             with (
-                closing(batches(source, workers, pin=self.device.type == "cuda")) as stream,
-                closing(self._prepared(stream)) as prepared,
-                _progress(self.total, self.step, self.job) as bar,
+                closing(batches(source, workers, pin=device.type == "cuda")) as stream,
+                closing(self.step.prepared(stream)) as prepared,
+                self._progress() as bar,
             ):
                 for parts in self.meter.timed(prepared):
-                    self._one_step(parts)
+                    self._add(self.step(parts))
                     bar.update()
-                    if self.step % self.per_epoch == 0:
+                    if self.step.number % self.per_epoch == 0:
                         self._end_epoch(bar)
                     if self._must_stop():
-                        self.save()
-                        raise Stopped(f"{self.job.stage}: saved at step {self.step}")
-                    if time.monotonic() - saved >= every:
-                        self.save()
+                        self._save()
+                        raise Stopped(f"{self.job.stage}: saved at step {self.step.number}")
+                    if time.monotonic() - saved >= self.every:
+                        self._save()
                         saved = time.monotonic()
         finally:
             for number, handler in old.items():
@@ -204,80 +200,67 @@ class _Run:
 
     def _must_stop(self) -> bool:
         """Whether any rank was asked to, at a step that all ranks agree on."""
-        if distributed.active() and self.step % STOP_EVERY:
+        if distributed.active() and self.step.number % STOP_EVERY:
             return False
-        return distributed.any_of(self.asked_to_stop, self.device)
+        return distributed.any_of(self.asked_to_stop, self.step.device)
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self.asked_to_stop = True
 
-    def _prepared(self, stream: Iterator[Batch]) -> Generator[Iterable[Part]]:
-        """The parts of each batch: ahead on the CPU; on a GPU, which runs behind, in the step."""
-        if self.device.type == "cpu":
-            return ahead(stream, lambda batch: list(self._parts(batch)))
-        return (self._parts(batch) for batch in stream)
-
-    @torch.no_grad()
-    def _parts(self, batch: Batch) -> Iterator[Part]:
-        for part in batch.to(self.device).split(self.recipe.accumulate):
-            yield self.task.prepare(views(part, self.recipe.size), part), part
-
-    def _one_step(self, prepared: Iterable[Part]) -> None:
-        # dropout and the like: numbers of this step, whatever ran before it
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        spec = self.recipe.optimizer
-        base = optim.peak(spec, self.batches.batch_size)
-        for group in self.optimizer.param_groups:
-            group["lr"] = optim.learning_rate(base, self.step, self.total, self.warmup)
-        self.optimizer.zero_grad(set_to_none=True)
-        for clips, batch in prepared:
-            self._add_gradients(clips, batch)
-        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        distributed.average(p.grad for p in trained if p.grad is not None)
-        if spec.clip_norm:
-            torch.nn.utils.clip_grad_norm_(trained, spec.clip_norm)
-        self.optimizer.step()
-        self.step += 1
-        self.task.after_step(self.step / self.total)
-
-    def _add_gradients(self, clips: list[Tensor], batch: Batch) -> None:
-        parts = self.recipe.accumulate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            found = self.task.step(clips, batch, lambda loss: _backward(loss / parts))
-        # over ranks at every step, so that any rank's checkpoint holds the sums of all
-        for name, value in distributed.averaged(found).items():
-            sums = self.sums.get(name, torch.zeros_like(value))
-            self.sums[name] = sums + value / parts
+    def _add(self, scalars: dict[str, Tensor]) -> None:
+        for name, value in scalars.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def _end_epoch(self, bar: Any) -> None:
-        epoch = self.step // self.per_epoch
+        epoch = self.step.number // self.per_epoch
         means = {name: float(value) / self.per_epoch for name, value in self.sums.items()}
         self.sums = {}
-        lr = self.optimizer.param_groups[0]["lr"]
-        row = {"step": self.step, "epoch": epoch, **means, "lr": lr}
+        lr = self.step.optimizer.param_groups[0]["lr"]
+        row = {"step": self.step.number, "epoch": epoch, **means, "lr": lr}
         try:
             self._refuse_infinite(means["loss"], epoch)
             row |= self.task.after_epoch(epoch)
         except UserError as error:
-            name = self.job.name
-            raise UserError(f"{name}: {error}{self._fall_back()}") from None
+            raise UserError(f"{self.name}: {error}{self._fall_back()}") from None
         self.curve.append(row)
         if self.board is not None:
             self.board.add(row)
         self.meter.end_epoch(epoch, self.batches.batch_size)
         if not distributed.rank():
-            self.save()
+            self._save()
             checkpoint.keep(self.file, self.good)
         bar.set_postfix(loss=f"{means['loss']:.3f}")
         if bar.disable:  # a log file: a line per epoch instead of a bar
             shown = " ".join(f"{k} {v:.4g}" for k, v in self.curve[-1].items() if k != "step")
-            print(f"step {self.step}/{self.total} {shown}", flush=True)
+            print(f"step {self.step.number}/{self.total} {shown}", flush=True)
+
+    def _refuse_infinite(self, loss: float, epoch: int) -> None:
+        wrong = ""
+        if not loss < float("inf"):  # false for nan too
+            wrong = f"the loss is {loss}"
+        # the last step's weights are in no loss yet
+        elif not all(torch.stack([p.isfinite().all() for p in self.step.trained]).tolist()):
+            wrong = "a weight is not finite"
+        if wrong:
+            raise UserError(
+                f"{wrong} in epoch {epoch}; "
+                "a lower optimizer.lr or a longer optimizer.warmup_epochs may help"
+            )
+
+    def _progress(self) -> Any:
+        quiet = not sys.stderr.isatty()
+        done = self.step.number
+        return tqdm(total=self.total, initial=done, desc=self.name, unit="step", disable=quiet)
 
 
-def _backward(loss: Tensor) -> None:
-    loss.backward()  # type: ignore[no-untyped-call]
-
-
-def _progress(total: int, done: int, job: Job) -> Any:
-    name = job.name
-    return tqdm(total=total, initial=done, desc=name, unit="step", disable=not sys.stderr.isatty())
+def _seconds_between_checkpoints() -> float:
+    text = os.environ.get(SECONDS)
+    if text is None:
+        return CHECKPOINT_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:  # false for nan too
+        raise UserError(f"{SECONDS} = {text!r}: allowed are seconds, 0 or more")
+    return seconds

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videossl import distributed
+from videossl.data.datasets.index import UNLABELLED
 from videossl.data.shards.store import ClipStore
 from videossl.study.schema import Clip
-from videossl.train.device import device
+from videossl.train.device import pick_device
 from videossl.train.inference import per_clip
 
 COLLAPSED = 1e-3  # of feature_std; a network at its random start is two orders above
@@ -44,19 +45,24 @@ class Features:
 
 def neighbour_accuracy(
     store: ClipStore, videos: Sequence[int], clip: Clip, batch_size: int, threads: int
-) -> Callable[[nn.Module], float]:
+) -> Callable[[nn.Module], float] | None:
     """A monitor: how often a training video's nearest neighbour has its class.
+
+    None where the videos have no classes.
 
     Both are training videos, so that watching never looks at the test part; labels decide nothing
     in training. Deterministic: one central clip per video, cosine similarity.
     """
-    asking = [video for place, video in enumerate(videos) if place % HELD_OUT == 0]
-    others = [video for place, video in enumerate(videos) if place % HELD_OUT]
+    labelled = [video for video in videos if store.videos[video].label != UNLABELLED]
+    asking = [video for place, video in enumerate(labelled) if place % HELD_OUT == 0]
+    others = [video for place, video in enumerate(labelled) if place % HELD_OUT]
+    if not others:
+        return None
 
     def features(encoder: nn.Module, chosen: Sequence[int]) -> Tensor:
-        where = device()
-        found = per_clip(encoder, store, chosen, clip, 1, batch_size, where, threads)[:, 0]
-        return F.normalize(torch.from_numpy(found), dim=1)
+        device = pick_device()
+        outputs = per_clip(encoder, store, chosen, clip, 1, batch_size, device, threads)[:, 0]
+        return F.normalize(torch.from_numpy(outputs), dim=1)
 
     def measure(encoder: nn.Module) -> float:
         nearest = (features(encoder, asking) @ features(encoder, others).T).argmax(dim=1).tolist()

@@ -1,14 +1,16 @@
-"""Optimisers and the learning-rate schedule."""
+"""Optimisers, with one rule for all on what decays and what is adapted to the norm of a tensor."""
 
 from __future__ import annotations
 
-import math
 import sys
+from typing import Any
 
 import torch
 from torch import nn
 
 from videossl.study.schema import Optimizer
+
+DECAY = "decay_apart"  # key of a parameter group: weight decay that the optimiser knows nothing of
 
 
 def build(module: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
@@ -16,30 +18,62 @@ def build(module: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
 
     Unless ``decay_norms``, weight decay leaves out one-dimensional parameters (biases, norms), as
     in the ρ methods' paper (Feichtenhofer et al., CVPR 2021, appendix: BN weight decay 0).
+
+    LARS and LAMB adapt the step to the norm of every tensor of two or more dimensions, whatever
+    decays, and never to that of one-dimensional ones. timm's would adapt just what decays: no
+    tensor at all without weight decay. ``clip_norm`` alone limits gradients: timm's LAMB would
+    limit their norm to 1 as well.
     """
     trained = [p for p in module.parameters() if p.requires_grad]
-    decay = spec.weight_decay
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
-        {
-            "params": [p for p in trained if p.ndim <= 1],
-            "weight_decay": decay if spec.decay_norms else 0.0,
-        },
-    ]
+    of_norms = spec.weight_decay if spec.decay_norms else 0.0
+    wide: dict[str, Any] = {
+        "params": [p for p in trained if p.ndim > 1],
+        "weight_decay": spec.weight_decay,
+    }
+    flat: dict[str, Any] = {"params": [p for p in trained if p.ndim <= 1], "weight_decay": of_norms}
+    groups = [wide, flat]
+    betas = (spec.momentum, 0.999)
     _leave_out_the_compiler()
     if spec.name == "sgd":
         # not fused: torch's fused kernel fails on weights whose first gradient comes later than
         # that of others, like prototypes that are frozen at first
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
+        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov)
     if spec.name == "adamw":
-        return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999), fused=True)
+        return torch.optim.AdamW(groups, lr=spec.lr, betas=betas, fused=True)
     # imported here: it takes seconds, and torch has the other two
     from timm.optim.lamb import Lamb
     from timm.optim.lars import Lars
 
+    wide["always_adapt"] = True
+    flat |= {"always_adapt": False, "weight_decay": 0.0, DECAY: of_norms}
+    optimizer: torch.optim.Optimizer
     if spec.name == "lars":
-        return Lars(groups, lr=spec.lr, momentum=spec.momentum)
-    return Lamb(groups, lr=spec.lr, betas=(spec.momentum, 0.999))
+        optimizer = Lars(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov)
+        optimizer.register_step_pre_hook(_decay_gradients)
+    else:
+        optimizer = Lamb(groups, lr=spec.lr, betas=betas, max_grad_norm=None)
+        optimizer.register_step_pre_hook(_decay_weights)
+    return optimizer
+
+
+@torch.no_grad()
+def _decay_gradients(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Weight decay as SGD has it: a part of the gradient, before momentum."""
+    for group in optimizer.param_groups:
+        if group.get(DECAY):
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.grad.add_(p, alpha=group[DECAY])
+
+
+@torch.no_grad()
+def _decay_weights(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Weight decay as LAMB has it: a part of the step, after the moments; here just before."""
+    for group in optimizer.param_groups:
+        if group.get(DECAY):
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.mul_(1 - group["lr"] * group[DECAY])
 
 
 def _leave_out_the_compiler() -> None:
@@ -54,18 +88,3 @@ def _leave_out_the_compiler() -> None:
     for method in vars(torch.optim.Optimizer).values():
         if (function := getattr(method, "__wrapped__", None)) is not None:
             function.__dynamo_disable = function
-
-
-def peak(spec: Optimizer, batch_size: int) -> float:
-    """The peak learning rate: ``lr``, for ``lr_base_size`` videos, grows with the batch.
-
-    Source: linear scaling, Goyal et al., "Accurate, Large Minibatch SGD", 2017.
-    """
-    return spec.lr if spec.lr_base_size == "none" else spec.lr * batch_size / spec.lr_base_size
-
-
-def learning_rate(base: float, step: int, total: int, warmup: int) -> float:
-    """Linear from base / warmup over the first ``warmup`` steps, then half a cosine to 0."""
-    if step < warmup:
-        return base * (step + 1) / warmup
-    return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))

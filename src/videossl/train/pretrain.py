@@ -13,16 +13,17 @@ from videossl.data.loading.loader import Batch, TrainBatches
 from videossl.data.motion.store import MotionStore
 from videossl.data.shards.store import ClipStore
 from videossl.job import Job, UserError, write_json
-from videossl.methods.base import Method, MomentumEncoder
+from videossl.methods.base import Method
 from videossl.models import weights
 from videossl.models.batchnorm import synchronise
 from videossl.study.schema import NO_MOTION, Pretrain
 from videossl.train import curve, monitor
-from videossl.train.device import device
-from videossl.train.loop import Recipe, Task, fit
+from videossl.train.device import pick_device
+from videossl.train.loop import Recipe, fit
+from videossl.train.task import Task
 
 if TYPE_CHECKING:
-    from videossl.study.params import PretrainParams
+    from videossl.study.reads import PretrainParams
 
 
 class Pretraining(Task):
@@ -77,68 +78,80 @@ def run(job: Job, params: PretrainParams) -> None:
         UserError: the method needs more frames than any training video has, or fewer videos than
             one batch are there.
     """
-    torch.set_num_threads(job.threads)
     with distributed.joined():
         _run(job, params)
 
 
+def training_videos(store: ClipStore, split: int) -> list[int]:
+    """The videos to pretrain on: the training part of a split; all, of a dataset without parts.
+
+    Raises:
+        UserError: the split has other parts only.
+    """
+    parts = {part for video in store.videos for part in video.splits.values()}
+    if parts <= {"all"}:
+        return list(range(len(store.videos)))
+    return store.members(split, "train")
+
+
 def _run(job: Job, params: PretrainParams) -> None:
+    spec, clip = params.pretrain, params.pretrain.clip
     store = ClipStore(job.input("shards"))
-    videos = store.members(params.split, "train")
+    videos = training_videos(store, spec.split)
     # the encoder first: with equal seeds every method and the scratch row start from equal weights
-    torch.manual_seed(params.seed)
-    encoder = job.modules["backbone"].build(params.model)
+    torch.manual_seed(job.seed)
+    encoder = job.modules["backbone"].build(params.backbone)
     pretext = job.modules["method"]
-    name = job.who["method"]
-    needed = pretext.span(params.method, params.task, params.clip)
-    longest = max(store.videos[v].frames for v in videos)
-    if needed > longest:
-        raise UserError(
-            f"methods.{name}: needs {needed} frames of a video, and the longest training video of "
-            f"{params.pretrain.dataset} has {longest}; a lower clip.stride needs fewer"
-        )
-    spec = params.pretrain
-    if len(videos) < spec.batch_size:
-        raise UserError(
-            f"pretrain.batch_size = {spec.batch_size}: {spec.dataset} has only {len(videos)} "
-            f"training videos in split {params.split}"
-        )
-    method = pretext.build(params.method, params.task, params.clip, encoder)
-    _spread(method, spec)
+    row, dataset = job.key["row"], params.method.data
     motion = None
     if params.method.motion != NO_MOTION:
         motion = MotionStore(job.input("motion"))
         motion.check(store)
+        without = motion.missing(store)
+        videos = [video for video in videos if store.videos[video].name not in without]
+        if without:
+            print(f"{job.name}: {len(without)} videos have no motion: left out", flush=True)
+    needed = pretext.span(params.method, params.task, clip)
+    longest = max(store.videos[v].frames for v in videos)
+    if needed > longest:
+        raise UserError(
+            f"methods.{row}: needs {needed} frames of a video, and the longest training video of "
+            f"{dataset} has {longest}; a lower clip.stride needs fewer"
+        )
+    if len(videos) < spec.batch_size:
+        raise UserError(
+            f"pretrain.{params.method.pretrain}.batch_size = {spec.batch_size}: {dataset} has only "
+            f"{len(videos)} training videos in split {spec.split}"
+        )
+    method = pretext.build(params.method, params.task, clip, encoder)
+    _spread(method, spec)
     batches = TrainBatches(
-        store, videos, method.requests, spec.augment, spec.batch_size, params.seed, motion
+        store, videos, method.requests, spec.augment, spec.batch_size, job.seed, motion
     )
     recipe = Recipe(
-        params.method.optimizer,
+        params.optimizer,
         spec.epochs,
-        spec.warmup_epochs,
-        params.clip.size,
+        clip.size,
         spec.precision,
-        params.seed,
+        job.seed,
         spec.accumulate,
     )
-    watch = monitor.neighbour_accuracy(store, videos, params.clip, spec.batch_size, job.threads)
+    watch = monitor.neighbour_accuracy(store, videos, clip, spec.batch_size, job.threads)
+    if watch is None and spec.monitor_epochs:
+        print(f"{job.name}: {dataset} has no classes, so there is no monitor", flush=True)
     task = Pretraining(method, watch, spec.monitor_epochs)
     rows = fit(job, task, batches, recipe)
     if distributed.rank():
         return
-    weights.save(method.encoder, params.model, job.out / "encoder.safetensors")
+    weights.save(method.encoder, params.backbone, job.out / "encoder.safetensors")
     curve.write(rows, job.out / "curve.tsv")
     write_json(job.out / "metrics.json", {"videos": len(videos), **rows[-1]})
 
 
 def _spread(method: Method, spec: Pretrain) -> None:
     """Prepare a method for several ranks, and for the compiler."""
-    if distributed.active() and spec.sync_bn:
-        synchronise(method, device())
-    elif distributed.active():
-        for module in method.modules():
-            if isinstance(module, MomentumEncoder):
-                module.shuffle = True
+    if distributed.active():
+        synchronise(method, pick_device())
     if spec.compile:
         torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
         for module in list(method.modules()):

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 class Meter:
     """A row per epoch: videos a second, share of the time spent waiting, peak memory in MiB.
 
-    Of the epoch in which a killed run went on, the part since then counts.
+    After a resume, the first row covers only the part since the restart.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,14 @@ from videossl.data.loading.sampling import ClipRequest, window
 from videossl.study import schema
 
 FLOW = schema.Motion(
-    algorithm="dis", content="flow", step=1, bound=20.0, codec="raw", quality=95, shard_megabytes=1
+    data="videos",
+    algorithm="dis",
+    content="flow",
+    step=1,
+    bound=20.0,
+    codec="raw",
+    quality=95,
+    shard_megabytes=1,
 )
 EDGES = FLOW.model_copy(update={"content": "edges"})
 

@@ -17,7 +17,7 @@ from videossl.data.datasets.index import Index
 from videossl.job import Job, UserError
 
 if TYPE_CHECKING:
-    from videossl.study.params import PrepareParams
+    from videossl.study.reads import PrepareParams
 
 INDEX, ANNOTATIONS = "index.json", "annotations.json"
 

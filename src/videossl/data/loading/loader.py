@@ -1,8 +1,9 @@
 """Batches of clips. Batch ``step`` is a pure function of (seed, step), whatever reads it.
 
-Draws are counter-based: video ``v`` in epoch ``e`` takes its clips and augmentations from a
-generator seeded with (seed, e, v), so batches do not depend on workers, and a run resumes at any
-step by asking for that step.
+Draws are counter-based: example ``x`` in epoch ``e`` takes its clips and augmentations from a
+generator seeded with (seed, e, x), so batches do not depend on workers, and a run resumes at any
+step by asking for that step. An example is a video, or a moment of one: several of one video draw
+apart.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Batch:
     clips: list[Tensor]  # one per requested clip: (B, T, P, H, W, C) uint8, P planes of a frame
     draws: list[Tensor]  # one per requested clip: (B, FIELDS) float32
     video: Tensor  # (B,) int64, index in the store
-    label: Tensor  # (B,) int64
+    example: Tensor  # (B,) int64, number of the example; that of the video, where it is one
     host: list[Tensor]  # the draws once more, always on the CPU
     target: Tensor  # (B, N) float32, what the requests of a row carry
     kinds: list[Kind]  # one per requested clip
@@ -50,7 +51,7 @@ class Batch:
             [move(x) for x in self.clips],
             [move(x) for x in self.draws],
             move(self.video),
-            move(self.label),
+            move(self.example),
             self.host,
             move(self.target),
             self.kinds,
@@ -62,14 +63,14 @@ class Batch:
         if parts == 1:
             return [self]
         columns = [[x.chunk(parts) for x in xs] for xs in (self.clips, self.draws, self.host)]
-        videos, labels = self.video.chunk(parts), self.label.chunk(parts)
+        videos, examples = self.video.chunk(parts), self.example.chunk(parts)
         targets = self.target.chunk(parts)
         return [
             Batch(
                 [clip[part] for clip in columns[0]],
                 [draws[part] for draws in columns[1]],
                 videos[part],
-                labels[part],
+                examples[part],
                 [draws[part] for draws in columns[2]],
                 targets[part],
                 self.kinds,
@@ -86,7 +87,6 @@ def batches(source: ring.Source, workers: int = 0, pin: bool = False) -> Generat
         CorruptShard: stored bytes are damaged.
         RuntimeError: a worker process died.
     """
-    labels = np.array([video.label for video in source.store.videos], np.int64)
     options = getattr(source.store_of("motion"), "options", None)
     kinds: list[Kind] = []
     for filled in ring.stream(source, workers, pin):
@@ -96,7 +96,7 @@ def batches(source: ring.Source, workers: int = 0, pin: bool = False) -> Generat
             [torch.from_numpy(clip) for clip in filled.clips],
             draws,
             torch.from_numpy(filled.videos),
-            torch.from_numpy(labels[filled.videos]),
+            torch.from_numpy(filled.examples),
             draws,
             torch.from_numpy(filled.targets),
             kinds,
@@ -116,15 +116,18 @@ class TrainBatches:
         batch_size: int,
         seed: int,
         motion: ClipStore | None = None,
+        examples: Sequence[int] | None = None,
     ) -> None:
+        """Batches of ``videos``, which are the examples of those numbers; by default their own."""
         self.store, self.requests, self.augment, self.seed = store, requests, augment, seed
         self.motion = motion
         self.videos = np.asarray(videos, dtype=np.int64)
+        self.examples = self.videos if examples is None else np.asarray(examples, dtype=np.int64)
         self.batch_size = min(batch_size, len(self.videos))
         self.steps_per_epoch = len(self.videos) // self.batch_size
         self.reading = range(0)
         self.rows: Sequence[int] = range(self.batch_size)
-        self._order: tuple[int, NDArray[np.int64]] = (-1, self.videos)
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.arange(len(self.videos)))
 
     def between(self, start: int, stop: int, rows: Sequence[int] | None = None) -> TrainBatches:
         """The same batches, to be read from ``start`` to ``stop - 1``; some of their rows only."""
@@ -143,20 +146,31 @@ class TrainBatches:
 
     def videos_of(self, step: int) -> NDArray[np.int64]:
         """The videos in a step's batch, (B,)."""
+        return self.videos[self._places(step)]
+
+    def examples_of(self, step: int) -> NDArray[np.int64]:
+        """The examples in a step's batch, (B,)."""
+        return self.examples[self._places(step)]
+
+    def _places(self, step: int) -> NDArray[np.int64]:
+        """Which of the examples are in a step's batch, (B,): by their place, not their number."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             rng = np.random.default_rng([self.seed, epoch, ORDER])
-            self._order = (epoch, rng.permutation(self.videos))
+            self._order = (epoch, rng.permutation(len(self.videos)))
         batch = self._order[1][position * self.batch_size :][: self.batch_size]
         return batch[self.rows]
 
     def sample_of(self, step: int, row: int) -> Sample:
         """The clips of one row of a step's batch."""
-        return self.sample(step // self.steps_per_epoch, int(self.videos_of(step)[row]))
+        place = self._places(step)[row]
+        return self.sample(
+            step // self.steps_per_epoch, int(self.videos[place]), int(self.examples[place])
+        )
 
-    def sample(self, epoch: int, video: int) -> Sample:
-        """The clips of one video in one epoch, each with its augmentation."""
-        rng = np.random.default_rng([self.seed, epoch, 1 + video])
+    def sample(self, epoch: int, video: int, example: int) -> Sample:
+        """The clips of one example in one epoch, each with its augmentation."""
+        rng = np.random.default_rng([self.seed, epoch, 1 + example])
         info = self.store.videos[video]
         requests = self.requests(rng, info.frames)
         views = {
@@ -189,6 +203,10 @@ class CentralBatches:
     def videos_of(self, step: int) -> NDArray[np.int64]:
         """The videos in a batch, (B,)."""
         return self.rows[step * self.batch_size :][: self.batch_size]
+
+    def examples_of(self, step: int) -> NDArray[np.int64]:
+        """The videos once more: whoever tests knows which example a row is of."""
+        return self.videos_of(step)
 
     def sample_of(self, step: int, row: int) -> Sample:
         """The one clip of a row."""

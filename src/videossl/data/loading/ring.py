@@ -44,6 +44,9 @@ class Source(Protocol):
     def videos_of(self, step: int) -> NDArray[np.int64]:
         """The videos in the rows of a batch, (B,)."""
 
+    def examples_of(self, step: int) -> NDArray[np.int64]:
+        """The examples in the rows of a batch, (B,)."""
+
     def sample_of(self, step: int, row: int) -> Sample:
         """The clips of one row, each with its augmentation: as many, and as long, in every row."""
 
@@ -59,6 +62,7 @@ class Filled:
     draws: Draws  # (K, B, FIELDS)
     targets: Targets
     videos: NDArray[np.int64]  # (B,)
+    examples: NDArray[np.int64]  # (B,)
 
 
 def shapes(source: Source, step: int) -> list[tuple[int, ...]]:
@@ -210,7 +214,7 @@ class _Ring:
         else:
             draws, targets = self.workers.finish(step)
         clips = views(self.memory[slot], shapes(self.source, step))
-        return Filled(clips, draws, targets, videos)
+        return Filled(clips, draws, targets, videos, self.source.examples_of(step))
 
 
 def _cudart() -> Any:
@@ -308,7 +312,7 @@ def _serve(
         other.close()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(name, signal.SIG_IGN)  # the parent decides when to stop
-    machine.step_back()
+    machine.lower_priority()
     while True:
         try:
             step, slot = pipe.recv()

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from videossl.downstream import features, metrics
+from videossl.downstream import examples, features, metrics
 from videossl.job import Job
 from videossl.study.schema import KNN
 
 if TYPE_CHECKING:
-    from videossl.study.params import FrozenParams
+    from videossl.study.reads import EvaluateParams
 
 
 def vote(
@@ -34,11 +34,12 @@ def vote(
     return votes
 
 
-def run(job: Job, params: FrozenParams) -> None:
+def run(job: Job, params: EvaluateParams) -> None:
     """Write the votes for every test video, and top-1 accuracy."""
     spec = params.protocol
     assert isinstance(spec, KNN)
-    train, test = features.load(job.input("features") / "features.safetensors")
+    found = examples.read(job.input("examples"))
+    train, test = features.load(job.input("features"), found, job.split)
     scores = vote(train, test.features, spec.neighbours, spec.temperature)
-    found = metrics.topk(scores, test.labels, [1])
-    metrics.write(job, params.split, params.seed, found, labels=test.labels, scores=scores)
+    values = metrics.topk(scores, test.labels, [1])
+    metrics.write(job, "knn", test.examples, values, labels=test.labels, scores=scores)

@@ -10,22 +10,23 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from videossl.downstream import features, metrics
+from videossl.downstream import examples, features, metrics
 from videossl.job import Job
 from videossl.study.schema import Linear
 
 if TYPE_CHECKING:
-    from videossl.study.params import FrozenParams
+    from videossl.study.reads import EvaluateParams
 
 
-def run(job: Job, params: FrozenParams) -> None:
+def run(job: Job, params: EvaluateParams) -> None:
     """Fit on the training part, write scores of the test part and top-1 accuracy."""
     spec = params.protocol
     assert isinstance(spec, Linear)
-    train, test = features.load(job.input("features") / "features.safetensors")
+    found = examples.read(job.input("examples"))
+    train, test = features.load(job.input("features"), found, job.split)
     scaler = StandardScaler().fit(train.features)
     model = LogisticRegression(
-        C=spec.regularization, max_iter=spec.iterations, random_state=params.seed
+        C=spec.regularization, max_iter=spec.iterations, random_state=job.seed
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # said in one line below
@@ -39,5 +40,5 @@ def run(job: Job, params: FrozenParams) -> None:
         (len(test.labels), int(max(train.labels.max(), test.labels.max())) + 1), -np.inf
     )
     scores[:, model.classes_] = known
-    found = metrics.topk(scores, test.labels, [1])
-    metrics.write(job, params.split, params.seed, found, labels=test.labels, scores=scores)
+    values = metrics.topk(scores, test.labels, [1])
+    metrics.write(job, "linear", test.examples, values, labels=test.labels, scores=scores)

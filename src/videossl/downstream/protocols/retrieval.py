@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from videossl.downstream import features, metrics
+from videossl.downstream import examples, features, metrics
 from videossl.job import Job
 from videossl.study.schema import Retrieval
 
 if TYPE_CHECKING:
-    from videossl.study.params import FrozenParams
+    from videossl.study.reads import EvaluateParams
 
 
-def run(job: Job, params: FrozenParams) -> None:
+def run(job: Job, params: EvaluateParams) -> None:
     """Write the nearest training videos of every test video, and R@k."""
     spec = params.protocol
     assert isinstance(spec, Retrieval)
-    train, test = features.load(job.input("features") / "features.safetensors")
+    found = examples.read(job.input("examples"))
+    train, test = features.load(job.input("features"), found, job.split)
     similarity = features.unit(test.features) @ features.unit(train.features).T
     depth = min(max(spec.topk), similarity.shape[1])
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :depth]
-    found = metrics.recall(train.labels[nearest], test.labels, spec.topk)
-    metrics.write(job, params.split, params.seed, found, labels=test.labels, neighbours=nearest)
+    values = metrics.recall(train.labels[nearest], test.labels, spec.topk)
+    metrics.write(job, "retrieval", test.examples, values, labels=test.labels, neighbours=nearest)

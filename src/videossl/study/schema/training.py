@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -64,8 +65,11 @@ class Inflated(Network):
 Backbone = Annotated[Model | C3D | S3DG | Slow | Inflated, Field(discriminator="name")]
 
 
+Milestone = Annotated[float, Field(gt=0, lt=1)]
+
+
 class Optimizer(Block):
-    """Optimiser and its peak learning rate."""
+    """Optimiser, its peak learning rate, and how the rate changes."""
 
     name: Literal["sgd", "adamw", "lars", "lamb"]
     lr: Positive
@@ -77,9 +81,21 @@ class Optimizer(Block):
     lr_base_size: Literal["none"] | Count
     warmup_epochs: Annotated[int, Field(ge=0)]
     schedule: Literal["cosine", "cosine_from_start", "steps", "constant"]
-    milestones: list[Annotated[float, Field(gt=0, lt=1)]]
-    factor: Annotated[float, Field(gt=0, lt=1)]
+    milestones: list[Milestone]
+    factor: Annotated[float, Field(gt=0, le=1)]
     lowest: Fraction
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.nesterov and self.name not in ("sgd", "lars"):
+            raise ValueError(f"nesterov = true: {self.name} has none; allowed with sgd and lars")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov = true: momentum is 0; it must be above 0")
+        if any(a >= b for a, b in pairwise(self.milestones)):
+            raise ValueError(f"milestones = {self.milestones}: must increase")
+        if self.schedule == "steps" and not self.milestones:
+            raise ValueError("schedule = 'steps': milestones is empty; name at least one")
+        return self
 
 
 class Jitter(Block):

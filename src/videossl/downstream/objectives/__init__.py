@@ -1,0 +1,1 @@
+"""What fine-tuning learns of a kind of labels, one file each."""
