@@ -5,24 +5,17 @@ from importlib import resources
 from pathlib import Path
 
 import matplotlib as mpl
-import pandas as pd
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from support.fake_study import FakeStudy, run
+from support.fake_study import FakeStudy, method, run
 from support.read_page import Page, html
-from videossl.report import aggregate, figures, sections
+from videossl.report import drawing, wording
 
 
-@given(rows=st.integers(1, 500), limit=st.integers(1, 60))
-def test_thinned_curve_keeps_its_end_and_its_level(rows: int, limit: int) -> None:
-    curve = pd.DataFrame({"step": range(rows), "loss": [2.0] * rows})
-    thinned = aggregate.thin(curve, limit)
-    assert len(thinned) == min(rows, limit)
-    assert thinned["step"].iloc[-1] == rows - 1
-    assert thinned["step"].is_monotonic_increasing
-    assert (thinned["loss"] == 2.0).all()
+def plain(out: Path) -> str:
+    """The page's text with one space where there are several, or a line ends."""
+    return re.sub(r"\s+", " ", Page(html(out)).text)
 
 
 def test_figures_have_no_date_and_unique_ids(finished: Path) -> None:
@@ -34,9 +27,9 @@ def test_figures_have_no_date_and_unique_ids(finished: Path) -> None:
 
 def test_every_colour_of_the_figures_is_in_both_schemes() -> None:
     style = (resources.files("videossl.report") / "style.css").read_text()
-    for name in figures.INKS:
+    for name in drawing.INKS:
         assert style.count(f"--{name}: ") == 3  # light, dark, print
-    assert len(set(figures.INKS.values())) == len(figures.INKS)
+    assert len(set(drawing.INKS.values())) == len(drawing.INKS)
 
 
 def test_drawing_changes_no_global_setting(study: FakeStudy, tmp_path: Path) -> None:
@@ -47,14 +40,37 @@ def test_drawing_changes_no_global_setting(study: FakeStudy, tmp_path: Path) -> 
 
 def test_one_epoch_and_many_rows_are_drawn(empty_study: FakeStudy, tmp_path: Path) -> None:
     names = ["scratch", *(f"row_{i}" for i in range(10))]
-    empty_study.baselines = tuple(names)
+    empty_study.methods = {name: method(name) for name in names[1:]}
     for i, name in enumerate(names):
-        folder = empty_study.finetuning(name, "synthetic", 0.05 * i)
+        folder = empty_study.finetuning(name, 0.05 * i)
         head, first, *_ = (folder / "curve.tsv").read_text().splitlines()
         (folder / "curve.tsv").write_text(f"{head}\n{first}\n")
     out = run(empty_study, tmp_path / "out")
-    svg = (out / "figures" / "finetuning_synthetic_validation_top1.svg").read_text()
+    svg = (out / "figures" / "finetuning-synthetic-score.svg").read_text()
     assert all(name in svg for name in names)
+
+
+def test_a_test_without_validation_has_no_score_to_draw(
+    empty_study: FakeStudy, tmp_path: Path
+) -> None:
+    folder = empty_study.finetuning("scratch", 0.5)
+    (folder / "curve.tsv").write_text("epoch\tloss\tvalidation_top1\n0\t2.0\t\n1\t1.0\t\n")
+    out = run(empty_study, tmp_path / "out")
+    assert [f.name for f in (out / "figures").iterdir()] == ["finetuning-synthetic-loss.svg"]
+
+
+def test_bars_have_the_baseline_of_each_backbone(empty_study: FakeStudy, tmp_path: Path) -> None:
+    empty_study.baselines = {"scratch": "small", "scratch_c3d": "c3d"}
+    empty_study.methods = {"rspnet": method("rspnet"), "rspnet_c3d": method("rspnet", "c3d")}
+    for i, row in enumerate((*empty_study.baselines, *empty_study.methods)):
+        empty_study.evaluation(row, "knn", {"top1": 0.2 + 0.1 * i})
+    svg = (run(empty_study, tmp_path / "out") / "figures/bars-probe-synthetic-knn.svg").read_text()
+    dashed = [
+        line
+        for line in svg.splitlines()
+        if "stroke-dasharray" in line and drawing.INKS["soft"] in line
+    ]
+    assert len(dashed) == 4  # rows of two backbones take turns
 
 
 def test_page_is_well_formed_and_loads_nothing(finished: Path) -> None:
@@ -70,27 +86,60 @@ def test_page_is_well_formed_and_loads_nothing(finished: Path) -> None:
             assert len(attrs["aria-label"] or "") > 40
 
 
-def test_page_says_who_is_best(finished: Path) -> None:
-    text = Page(html(finished)).text
+def test_page_says_who_is_best_and_how_that_is_told(finished: Path) -> None:
+    text = plain(finished)
     assert (
-        "On synthetic, ρMoCo is best in fine-tuned recognition (87.2 %, +29.4 points) and linear "
-        "probe (82.8 %, +48.3 points); RSPNet is best in kNN (71.1 %, +43.9 points); RSPNet and "
-        "ρMoCo are best in retrieval (66.1 %, +40.0 points). Gains are over scratch."
+        "On synthetic, ρMoCo and RSPNet are level in fine-tuned recognition (87.2 %, +29.4 points);"
+        " ρMoCo is best in linear probe (82.8 %, +48.3 points); RSPNet and ρMoCo are level in kNN"
+        " (71.1 %, +43.9 points) and retrieval (66.1 %, +40.0 points). Gains are over scratch."
     ) in text
+    assert text.count("over the same test examples, the mean difference exceeds 1.96") == 2
+
+
+def test_page_says_by_which_rule_of_which_columns(empty_study: FakeStudy, tmp_path: Path) -> None:
+    hits = {"top1": np.arange(180) < 90}
+    for row in ("scratch", "rspnet"):
+        for seed in (0, 1):
+            empty_study.evaluation(row, "knn", {"top1": 0.5}, seed=seed, hits=hits)
+            empty_study.evaluation(row, "linear", {"top1": 0.5}, seed=seed)
+        empty_study.evaluation(row, "retrieval", {"R@1": 0.5})
+    text = plain(run(empty_study, tmp_path / "out"))
+    assert "kNN top-1: Bold is better than every other row beyond noise: over the same" in text
+    assert "Linear probe top-1: Bold is better than every other row beyond noise: the diff" in text
+    assert "Retrieval R@1: Bold is the best number, which may be so by chance" in text
 
 
 def test_tiles_say_what_the_best_is_compared_with(empty_study: FakeStudy, tmp_path: Path) -> None:
-    for row, knn in (("scratch", 0.5), ("rspnet", 0.5)):
-        empty_study.evaluation(row, "synthetic", "knn", {"top1": knn})
-    empty_study.evaluation("scratch", "synthetic", "linear", {"top1": 0.5})
-    empty_study.evaluation("rspnet", "synthetic", "retrieval", {"R@1": 0.5})
+    empty_study.methods["vtdl"] = method("vtdl", "slow")
+    empty_study.evaluation("scratch", "linear", {"top1": 0.5})
+    for row, knn in (("scratch", 0.4), ("rspnet", 0.5)):
+        empty_study.evaluation(row, "knn", {"top1": knn})
+    for row, share in (("rspnet", 0.5), ("vtdl", 0.4)):
+        empty_study.evaluation(row, "retrieval", {"R@1": share})
+    empty_study.evaluation("vtdl", "recognition", {"top1": 0.5})
     text = html(run(empty_study, tmp_path / "out"))
     tiles = re.findall(r'<span class="who gain">(.*?)</span>', text)
-    assert tiles == ["the baseline", "no gain over scratch", "scratch not evaluated"]
+    assert tiles == [
+        "no baseline with its backbone",
+        "the baseline",
+        '<b class="up">+10.0</b> points over scratch',
+        "scratch not evaluated",
+    ]
+
+
+def test_head_says_seeds_splits_and_backbones(finished: Path, tmp_path: Path) -> None:
+    assert "dataset synthetic · 3 rows · backbone small · seed 0 · split 1" in plain(finished)
+    study = FakeStudy(tmp_path / "study", seeds=(0, 1, 5)).fill()
+    out = run(study, tmp_path / "out")
+    assert "· seeds 0, 1, 5 · split 1" in plain(out)
+    assert "± is the standard deviation over seeds." in plain(out)
+    assert re.search(r'<small class="sd">±2\.9</small><small class="up">\+27\.2</small>', html(out))
+    svg = (out / "figures" / "pretraining-rspnet.svg").read_text()
+    assert all(f"seed {seed}" in svg for seed in (0, 1, 5))
 
 
 def test_page_escapes_names(study: FakeStudy, tmp_path: Path) -> None:
-    study.title = "<script>alert('1')</script> & $x"
+    study.title = "<script>alert('1')</script> & {{ x }} $x"
     page = Page(html(run(study, tmp_path / "out")))
     assert [tag for tag, _ in page.tags].count("script") == 1  # its own, for sorting
     assert study.title in page.text
@@ -107,13 +156,20 @@ def test_page_lists_fifty_rejects_and_counts_the_rest(tmp_path: Path) -> None:
     assert "and 23 more" in text
 
 
-def test_page_shows_a_parameter_that_differs_between_stages(
-    study: FakeStudy, tmp_path: Path
-) -> None:
-    study.stage("finetune", {"encoder": "other", "dataset": "synthetic"}, 1.0, seed=3)
-    study.baselines = ("scratch", "other")
-    text = Page(html(run(study, tmp_path / "out"))).text
-    assert "3 (finetune other synthetic)" in text
+def test_a_dataset_without_labels_or_videos(empty_study: FakeStudy, tmp_path: Path) -> None:
+    empty_study.decoding("synthetic", 0, classes=[], videos=[])
+    empty_study.datasets = ("synthetic", "later")
+    text = plain(run(empty_study, tmp_path / "out"))
+    assert "0 videos. No file was rejected." in text
+    assert "later Not decoded yet." in text
+
+
+def test_page_shows_parameters_and_versions_that_differ(study: FakeStudy, tmp_path: Path) -> None:
+    record = study.inputs["classifiers"][0] / "stage.json"
+    record.write_text(record.read_text().replace("3.11.7", "3.13.1"))
+    text = plain(run(study, tmp_path / "out"))
+    assert "3.13.1 (finetune scratch synthetic 0 1)" in text
+    assert "task margin 0.15" in re.sub(r"(?<=task)(?=margin)|(?<=margin)(?=0)", " ", text)
 
 
 @pytest.mark.parametrize(
@@ -130,11 +186,11 @@ def test_page_shows_a_parameter_that_differs_between_stages(
     ],
 )
 def test_durations(seconds: float, shown: str) -> None:
-    assert sections.duration(seconds) == shown
+    assert wording.duration(seconds) == shown
 
 
 def test_durations_add_up(finished: Path) -> None:
     text = html(finished)
     total = 0.4 + 2 * 93.2 + 3 * 41.0 + 12 * 2.4 + 11.8
     foot = text[text.index("<tfoot>") : text.index("</tfoot>")]
-    assert foot.endswith(f"<td>{sections.duration(total)}</td></tr>")
+    assert foot.endswith(f"<td>{wording.duration(total)}</td></tr>")

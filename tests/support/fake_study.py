@@ -32,8 +32,8 @@ DATASET = schema.SyntheticData.model_construct()
 
 
 def method(name: str, backbone: str = "small", **keys: Any) -> schema.MethodBlock:
-    """A row that is pretrained: what ``aggregate`` reads of it, and ``keys``."""
-    return schema.MethodBlock.model_construct(method=name, backbone=backbone, **keys)
+    """A row that is pretrained: what ``aggregate`` reads of it, and ``keys`` of RSPNet's."""
+    return schema.RSPNet.model_construct(method=name, backbone=backbone, **keys)
 
 
 def finetune(data: str = "synthetic", labels: str = "action", **keys: Any) -> schema.Finetune:
@@ -178,7 +178,7 @@ class FakeStudy:
         (folder / "curve.tsv").write_text("\n".join(lines) + "\n")
         return folder
 
-    def decoding(self, dataset: str, rejects: int, **changes: Any) -> Path:
+    def decoding(self, dataset: str, rejected: int = 0, /, **changes: Any) -> Path:
         folder = self.stage("decode", "data", 11.8, {"dataset": dataset}, decode__codec="jpeg")
         videos = [
             {"name": f"v_{i:04d}", "label": i % 4, "splits": {"1": "train"}, "frames": 40 + i % 9}
@@ -186,7 +186,7 @@ class FakeStudy:
         ]
         bad = [
             {"name": f"Odd/v_bad_{i:03d}.avi", "reason": "moov atom not found <truncated>"}
-            for i in range(rejects)
+            for i in range(rejected)
         ]
         manifest = {
             "dataset": dataset,

@@ -110,9 +110,9 @@ def _write_curves(trained: pd.DataFrame, folder: Path) -> None:
 
 
 def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_csv(path, index=False, lineterminator="\n", errors="backslashreplace")
+    frame.to_csv(path, index=False, lineterminator="\n")
 
 
 def _write(text: str, path: Path) -> None:
-    """Write text; what came from a name that is not UTF-8 is written out, never an error."""
+    """Write text; bytes of names that are not UTF-8 are spelled out: ``\\udcff``."""
     path.write_text(text, encoding="utf-8", errors="backslashreplace")

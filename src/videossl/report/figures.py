@@ -69,7 +69,8 @@ def _bars(table: Table, group: Group, column: Column, decimals: int) -> Drawing:
         )
     top = scale * max(0.0, *(high for _, high in reaches), 0.0)
     bottom = scale * min(0.0, *(low for low, _ in reaches), 0.0)
-    room = 0.2 if any(cell is not None and cell.sd is not None for cell in cells) else 0.14
+    several = any(cell is not None and cell.sd is not None for cell in cells)
+    room = 0.3 if several else 0.18  # for the text beside the longest bar
     axes.set_xlim(1.05 * bottom, top + room * (top - bottom) if top > bottom else 1)
     axes.set_ylim(len(cells) - 0.45, -0.55)
     axes.set_yticks(range(len(cells)), [row.title for row in table.rows])

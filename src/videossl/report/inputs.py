@@ -64,11 +64,6 @@ def read(job: Job) -> dict[str, list[Folder]]:
     }
 
 
-def printable(text: object) -> str:
-    """``text`` with every byte that is not UTF-8 written out: ``\\udcff``."""
-    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 # ------------------------------------------------------------------ made with these parameters?
 
 

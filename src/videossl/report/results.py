@@ -57,7 +57,7 @@ class Evaluation:
         if not path.exists():
             return None
         try:
-            with np.load(path) as stored:
+            with path.open("rb") as file, np.load(file) as stored:
                 if not {"examples", f"value.{metric}"} <= set(stored.files):
                     return None
                 examples, values = stored["examples"], stored[f"value.{metric}"]

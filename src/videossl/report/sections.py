@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from videossl.downstream import declarations
-from videossl.report.inputs import Folder, printable
+from videossl.report.inputs import Folder
 from videossl.report.layout import Row
 from videossl.report.wording import DASH, counted, duration
 
@@ -65,7 +65,7 @@ def data(name: str, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
     if manifest is None:
         return {"name": name, "text": None}
     videos, rejects = manifest["videos"], manifest["rejects"]
-    classes = [printable(one) for one in manifest.get("classes") or ()]
+    classes = [str(one) for one in manifest.get("classes") or ()]
     text = counted(len(videos), "video")
     if classes:
         text += f" in {counted(len(classes), 'class')}"
@@ -78,8 +78,7 @@ def data(name: str, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
         "text": f"{text}. {_rejected(len(rejects))}",
         "classes": ", ".join(classes),
         "rejects": [
-            {"name": printable(one["name"]), "reason": printable(one["reason"])}
-            for one in rejects[:REJECTS_SHOWN]
+            {"name": one["name"], "reason": one["reason"]} for one in rejects[:REJECTS_SHOWN]
         ],
         "more": f"{more:,}" if more > 0 else "",
     }
@@ -138,4 +137,4 @@ def _text(value: Any) -> str:
         return ", ".join(map(_text, value))
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: DASH}[value]
-    return printable(value)
+    return str(value)
