@@ -1,11 +1,10 @@
 """Measure the data path beside what others do: reading clips, cold and warm, loading, decoding.
 
-    python benchmarks/datapath.py                       # about six minutes on two cores
-    python benchmarks/datapath.py --videos DIR --seconds 60 --out results.md
+    python benchmarks/datapath.py --videos DIR --seconds 60 --out results.md   # each has a default
 
-Videos are generated; the real ones of ``--videos`` come besides: .avi counts as UCF101's, all else
-as Kinetics'. Everything that is compared is measured in turns within one run, and medians are
-shown. Temporary files go where ``TMPDIR`` says: a disk, or there will be no cold reads.
+Videos are generated; those of ``--videos`` come besides: .avi counts as UCF101's, all else as
+Kinetics'. What is compared is measured in turns within one run, and medians are shown. Temporary
+files go where ``TMPDIR`` says: a disk, or no read is cold.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ def store_videos(
     files: Sequence[Path], out: Path, options: Decode, children: int
 ) -> tuple[ClipStore, float]:
     """Run the stage's parts over ``files``; also frames per second once the children run."""
-    build = builder.Building(out / "building", options.shard_megabytes << 20)
+    build = builder.ShardBuilder(out / "building", options.shard_megabytes << 20)
     results = isolate.ordered(
         partial(decode.store_one, Path("/"), options),
         [path.absolute().relative_to("/").as_posix() for path in files],
@@ -113,7 +112,7 @@ def store_videos(
             begin = time.perf_counter()
     build.close()
     head = {"classes": ["any"], "codec": options.codec, "channels": 3}
-    builder.publish(out, build.portions, [], head)
+    builder.publish(out, build.finished, [], head)
     return ClipStore(out), frames / (time.perf_counter() - begin)
 
 
@@ -204,7 +203,7 @@ def _warm_row(name: str, rates: dict[tuple[str, bool], list[float]]) -> list[str
 
 
 def cold(group: Group, folder: Path, seconds: float) -> str:
-    """Reads that miss the page cache."""
+    """Cold reads: those that miss the page cache."""
     store, _ = store_videos(group.files * 4, folder / "cold", OPTIONS, 2)
     lengths = [video.frames for video in store.videos]
     whole = Group(group.title, group.dataset, group.files * 4, 0)

@@ -43,10 +43,11 @@ from videossl.data.motion.store import MotionStore  # noqa: E402
 from videossl.data.shards.store import ClipStore  # noqa: E402
 from videossl.job import Job  # noqa: E402
 from videossl.methods.base import Method  # noqa: E402
+from videossl.models import weights  # noqa: E402
 from videossl.models.backbone import Backbone  # noqa: E402
 from videossl.study import params, schema  # noqa: E402
-from videossl.study.params import DecodeParams, MotionParams, PrepareParams  # noqa: E402
-from videossl.study.registry import BACKBONES, METHODS  # noqa: E402
+from videossl.study.reads import DecodeParams, MotionParams, PrepareParams  # noqa: E402
+from videossl.study.registry import METHODS  # noqa: E402
 from videossl.train.device import pick_device, readers  # noqa: E402
 from videossl.train.pretrain import Pretraining  # noqa: E402
 from videossl.train.step import TrainingStep  # noqa: E402
@@ -90,42 +91,44 @@ def prepare(folder: Path, study: schema.Params, args: argparse.Namespace) -> Non
     for out in (made, stored):
         out.mkdir()
     modules = {"dataset": ucf101}
-    who = {"dataset": "synthetic"}
-    job = Job("prepare", who, {}, made, folder / "scratch", 2, modules)
+    key = {"dataset": "synthetic"}
+    job = Job("prepare", key, {}, made, folder / "scratch", 2, modules)
     synthetic.run(job, PrepareParams.model_construct(data=data))
     options = study.decode.model_copy(update={"short_side": args.stored})
-    job = Job("decode", who, {"videos": (made,)}, stored, folder / "scratch", 2, {})
+    job = Job("decode", key, {"videos": (made,)}, stored, folder / "scratch", 2, {})
     decode.run(job, DecodeParams.model_construct(decode=options, data=data))
     for name, block in study.motion.items():
         (folder / name).mkdir()
         scratch = folder / f"scratch-{name}"  # its own: stages resume what they find there
         job = Job("motion", {}, {"shards": (stored,)}, folder / name, scratch, 2, {})
-        compute.run(job, MotionParams.model_construct(motion=block, dataset="synthetic"))
+        compute.run(job, MotionParams.model_construct(motion=block))
 
 
 def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
     """A row of the table, without its name."""
     store = ClipStore(args.folder / "stored")
     device = pick_device()
-    spec = getattr(study.methods, name)
+    spec = study.methods[name]
+    budget = study.pretrain[spec.pretrain]
     clip = schema.Clip(frames=args.frames, stride=args.stride, size=args.size)
-    model = schema.Model(name="r3d", blocks=args.blocks, width=args.width)
-    encoder = import_module(BACKBONES["r3d"]).build(model)
-    method: Method = import_module(METHODS[name]).build(
-        spec, getattr(study.task, spec.task), clip, encoder
+    backbone = study.backbone[spec.backbone].model_dump()
+    model = schema.Model(**backbone | {"name": "r3d", "blocks": args.blocks, "width": args.width})
+    encoder = weights.build(model)
+    method: Method = import_module(METHODS[spec.method]).build(
+        spec, study.task[spec.task], clip, encoder
     )
     if args.compile:
         method.encoder.compile()
     source = TrainBatches(
-        *(store, store.members(1, "train"), method.requests, study.pretrain.augment, args.batch, 0),
+        *(store, store.members(1, "train"), method.requests, budget.augment, args.batch, 0),
         motion=None if spec.motion == schema.NO_MOTION else MotionStore(args.folder / spec.motion),
     )
 
     step = TrainingStep(
         Pretraining(method),
-        spec.optimizer,
+        study.optimizer[spec.optimizer],
         batch_size=source.batch_size,
-        total=max(study.pretrain.epochs * source.steps_per_epoch, WARM + args.steps),
+        total=max(budget.epochs * source.steps_per_epoch, WARM + args.steps),
         per_epoch=source.steps_per_epoch,
         precision=args.precision,
         size=args.size,
@@ -227,7 +230,7 @@ def main() -> None:
         print("| method | bare, ms | step, ms | step / bare | wait | clips/s | peak, MiB |")
         print("|---|---:|---:|---:|---:|---:|---:|")
         if not args.costs:
-            for name in args.methods or params.dump(study.methods):
+            for name in args.methods or study.methods:
                 row(name, name, Path(folder))
             return
         for rho in (1, 2, 4, 8):

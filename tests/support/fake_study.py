@@ -3,21 +3,16 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from videossl.job import Job
 from videossl.report import aggregate
 from videossl.study import schema
-from videossl.study.params import AggregateParams
+from videossl.study.reads import AggregateParams
 
-# ``aggregate`` reads which rows and datasets there are, never what their blocks hold.
-RSPNET = schema.RSPNet.model_construct()
-RHO_MOCO = schema.RhoMoCo.model_construct()
-SYNTHETIC = schema.SyntheticData.model_construct()
-FOLDER = schema.FolderData.model_construct()
-
-# Right answers out of 180 test videos: (scratch, rspnet, rho_moco)
+# Right answers out of 180 test examples: (scratch, rspnet, rho_moco)
 CORRECT = {
     "recognition": {"top1": (104, 148, 157), "top5": (160, 176, 178)},
     "linear": {"top1": (62, 135, 149), "top5": (137, 172, 177)},
@@ -31,6 +26,37 @@ CORRECT = {
     },
 }
 N = 180
+ROWS = ("scratch", "rspnet", "rho_moco")
+# ``aggregate`` reads the names of datasets, never what their blocks hold.
+DATASET = schema.SyntheticData.model_construct()
+
+
+def method(name: str, backbone: str = "small", **keys: Any) -> schema.MethodBlock:
+    """A row that is pretrained: what ``aggregate`` reads of it, and ``keys``."""
+    return schema.MethodBlock.model_construct(method=name, backbone=backbone, **keys)
+
+
+def finetune(data: str = "synthetic", labels: str = "action", **keys: Any) -> schema.Finetune:
+    """A test that trains the network."""
+    keys = {"splits": [1], "share": 0.2} | keys
+    return schema.Finetune.model_construct(data=data, labels=labels, **keys)
+
+
+def probe(
+    data: str = "synthetic",
+    labels: str = "action",
+    protocols: tuple[str, ...] = ("linear", "knn", "retrieval"),
+    **keys: Any,
+) -> schema.Probe:
+    """A test on the frozen network."""
+    blocks = {
+        "linear": schema.Linear(regularization=1.0, iterations=100),
+        "knn": schema.KNN(neighbours=20, temperature=0.07),
+        "retrieval": schema.Retrieval(topk=[1, 5, 10, 20, 50]),
+    }
+    found = {name: blocks[name] for name in protocols}
+    keys = {"splits": [1]} | keys
+    return schema.Probe.model_construct(data=data, labels=labels, **found, **keys)
 
 
 @dataclass
@@ -39,162 +65,173 @@ class FakeStudy:
 
     root: Path
     title: str = "RSPNet and ρMoCo on the built-in dataset"
-    baseline: str = "scratch"
-    methods: schema.Methods = field(
-        default_factory=lambda: schema.Methods.model_construct(rspnet=RSPNET, rho_moco=RHO_MOCO)
+    seeds: tuple[int, ...] = (0,)
+    datasets: tuple[str, ...] = ("synthetic",)
+    methods: dict[str, schema.MethodBlock] = field(
+        default_factory=lambda: {"rspnet": method("rspnet"), "rho_moco": method("rho_moco")}
     )
-    baselines: tuple[str, ...] = ("scratch",)
-    knn: bool = True
-    datasets: dict[str, schema.SyntheticData | schema.FolderData] = field(
-        default_factory=lambda: {"synthetic": SYNTHETIC}
-    )
+    baselines: dict[str, str] = field(default_factory=lambda: {"scratch": "small"})  # backbones
+    finetune: dict[str, schema.Finetune] = field(default_factory=lambda: {"synthetic": finetune()})
+    probe: dict[str, schema.Probe] = field(default_factory=lambda: {"synthetic": probe()})
+    inputs: dict[str, list[Path]] = field(default_factory=dict)
 
     def params(self) -> AggregateParams:
         return AggregateParams.model_construct(
-            data=self.datasets,
+            seeds=list(self.seeds),
+            data=dict.fromkeys(self.datasets, DATASET),
             methods=self.methods,
-            baselines={name: schema.Baseline(weights="random") for name in self.baselines},
-            evaluate=schema.Evaluate(
-                datasets=list(self.datasets),
-                finetuned=schema.Finetuned(
-                    recognition=schema.Recognition(clips=5, batch_size=32, topk=[1, 5])
-                ),
-                frozen=schema.Frozen(
-                    linear=schema.Linear(regularization=1.0, iterations=100),
-                    retrieval=schema.Retrieval(topk=[1, 5, 10, 20, 50]),
-                    **({"knn": schema.KNN(neighbours=20, temperature=0.07)} if self.knn else {}),
-                ),
-            ),
-            report=schema.Report(title=self.title, baseline=self.baseline, decimals=1),
+            baselines={
+                name: schema.Baseline(weights="random", backbone=backbone)
+                for name, backbone in self.baselines.items()
+            },
+            finetune=self.finetune,
+            probe=self.probe,
+            report=schema.Report(title=self.title, decimals=1),
         )
 
-    def job(self, out: Path, **inputs: tuple[Path, ...]) -> Job:
-        """A job that names every output by itself, or those in ``inputs``."""
-        roles = {
-            "evaluations": "evaluate",
-            "pretrainings": "pretrain",
-            "finetunings": "finetune",
-            "data": "decode",
-        }
-        named = {
-            role: tuple(sorted(file.parent for file in (self.root / stage).rglob("stage.json")))
-            for role, stage in roles.items()
-        }
-        out.mkdir()
-        return Job("aggregate", {}, named | inputs, out, self.root / "scratch", 1, {})
+    def job(self, out: Path) -> Job:
+        """A job that is given every output."""
+        out.mkdir(parents=True, exist_ok=True)
+        inputs = {role: tuple(paths) for role, paths in self.inputs.items()}
+        return Job("aggregate", {}, inputs, out, self.root / "scratch", 1, {})
 
-    def parents(self) -> dict[str, tuple[Path, ...]]:
-        """The same inputs as the folders that hold them, as one engine passes them."""
-        return {
-            "evaluations": (self.root / "evaluate",),
-            "pretrainings": (self.root / "pretrain",),
-            "finetunings": (self.root / "finetune",),
-            "data": (self.root / "decode",),
-        }
-
-    def stage(self, stage: str, who: dict[str, str], seconds: float, **params: object) -> Path:
-        kind = "pretrain" if stage == "initialize" else stage
-        folder = self.root.joinpath(kind, *who.values(), "5f3a")
+    def stage(
+        self, stage: str, role: str, seconds: float, key: dict[str, str], **params: Any
+    ) -> Path:
+        """An output with its record; ``params`` are leaves, dots written as ``__``."""
+        folder = self.root.joinpath(stage, *key.values(), "5f3a")
         folder.mkdir(parents=True)
         record = {
             "stage": stage,
-            "who": who,
+            "key": key,
             "fingerprint": "5f3a",
             "seconds": seconds,
-            "params": {"seed": 0, "split": 1, "clip.frames": 8, "clip.stride": 4} | params,
+            "params": {name.replace("__", "."): value for name, value in params.items()},
+            "contents": {},
+            "code": {},
             "versions": {"python": "3.11.7", "torch": "2.14.0"},
+            "files": {},
         }
         (folder / "stage.json").write_text(json.dumps(record))
+        self.inputs.setdefault(role, []).append(folder)
         return folder
 
-    def evaluation(self, row: str, dataset: str, protocol: str, metrics: dict[str, float]) -> Path:
-        who = {"encoder": row, "dataset": dataset, "protocol": protocol}
-        folder = self.stage("evaluate", who, 2.4)
+    def evaluation(
+        self,
+        row: str,
+        protocol: str,
+        metrics: dict[str, float],
+        test: str = "synthetic",
+        seed: int = 0,
+        split: int = 1,
+        n: int = N,
+        hits: dict[str, np.ndarray] | None = None,
+    ) -> Path:
+        """Results of one row; ``hits`` are values per example, of examples 0 to n - 1."""
+        form = "finetune" if protocol == "recognition" else "probe"
+        place = {"seed": str(seed), "split": str(split)}
+        own = {} if form == "finetune" else {"protocol": protocol}
+        key = {"row": row, "test": test, **own, **place}
+        stage = "test" if form == "finetune" else "evaluate"
+        folder = self.stage(stage, "evaluations", 2.4, key)
         one = {
-            "method": row,
-            "dataset": dataset,
+            "row": row,
+            "test": test,
+            "form": form,
             "protocol": protocol,
-            "split": 1,
-            "seed": 0,
-            "n": N,
+            "seed": seed,
+            "split": split,
+            "n": n,
             "metrics": metrics,
         }
         (folder / "metrics.json").write_text(json.dumps(one))
+        if hits is not None:
+            values = {f"value.{name}": value.astype(np.float32) for name, value in hits.items()}
+            np.savez(folder / "predictions.npz", examples=np.arange(n), **values)
         return folder
 
-    def pretraining(self, row: str, steps: int, start: float, end: float, **params: object) -> Path:
-        folder = self.stage("pretrain", {"method": row}, 93.2, **params)
-        t = np.arange(steps)
-        noise = np.random.default_rng([7, len(row)]).normal(0, 0.12, steps)
-        loss = end + (start - end) * np.exp(-4 * t / steps) + noise
-        lr = 0.05 * (1 + np.cos(np.pi * t / steps))
+    def pretraining(self, row: str, start: float, end: float, seed: int = 0, **params: Any) -> Path:
+        key = {"row": row, "seed": str(seed)}
+        folder = self.stage("pretrain", "encoders", 93.2, key, **params)
+        t = np.arange(400)
+        noise = np.random.default_rng([7, seed, len(row)]).normal(0, 0.12, len(t))
+        loss = end + (start - end) * np.exp(-4 * t / len(t)) + noise
+        lr = 0.05 * (1 + np.cos(np.pi * t / len(t)))
         lines = ["step\tepoch\tloss\tlr\taccuracy"]
-        lines += [f"{i}\t{i // 20}\t{loss[i]!r}\t{lr[i]!r}\t0.5" for i in range(steps)]
-        (folder / "curve.tsv").write_text(
-            "\n".join(lines).replace("np.float64(", "").replace(")", "") + "\n"
-        )
-        return folder
-
-    def finetuning(self, row: str, dataset: str, top: float) -> Path:
-        folder = self.stage(
-            "finetune", {"encoder": row, "dataset": dataset}, 41.0, **{"finetune.epochs": 12}
-        )
-        lines = ["epoch\tloss\ttrain_top1\tvalidation_top1"]
-        for epoch in range(12):
-            share = 1 - np.exp(-0.4 * (epoch + 1))
-            wobble = 0.03 * np.sin(3.0 * epoch + len(row))
-            lines.append(
-                f"{epoch}\t{2.5 - 2.1 * share * top:.6f}\t{share:.4f}\t{share * top + wobble:.4f}"
-            )
+        lines += [f"{i}\t{i // 20}\t{loss[i]:.7g}\t{lr[i]:.7g}\t0.5" for i in t]
         (folder / "curve.tsv").write_text("\n".join(lines) + "\n")
         return folder
 
-    def decoding(self, dataset: str, rejects: int) -> Path:
-        folder = self.stage("decode", {"dataset": dataset}, 11.8, **{"decode.codec": "jpeg"})
-        classes = ["GrowCircle", "ShakeFast", "OrbitLeft", "<b>Odd & class</b>"]
+    def finetuning(
+        self, row: str, top: float, test: str = "synthetic", seed: int = 0, split: int = 1
+    ) -> Path:
+        key = {"row": row, "test": test, "seed": str(seed), "split": str(split)}
+        share = self.finetune[test].share
+        folder = self.stage(
+            "finetune", "classifiers", 41.0, key, **{f"finetune__{test}__share": share}
+        )
+        lines = ["epoch\tloss\tvalidation_top1\tvalidation_loss"]
+        for epoch in range(12):
+            reached = (1 - np.exp(-0.4 * (epoch + 1))) * top
+            wobble = 0.03 * np.sin(3.0 * epoch + len(row) + seed)
+            lines.append(f"{epoch}\t{2.5 - 2.1 * reached:.6f}\t{reached + wobble:.4f}\t1.0")
+        (folder / "curve.tsv").write_text("\n".join(lines) + "\n")
+        return folder
+
+    def decoding(self, dataset: str, rejects: int, **changes: Any) -> Path:
+        folder = self.stage("decode", "data", 11.8, {"dataset": dataset}, decode__codec="jpeg")
+        videos = [
+            {"name": f"v_{i:04d}", "label": i % 4, "splits": {"1": "train"}, "frames": 40 + i % 9}
+            for i in range(720)
+        ]
+        bad = [
+            {"name": f"Odd/v_bad_{i:03d}.avi", "reason": "moov atom not found <truncated>"}
+            for i in range(rejects)
+        ]
         manifest = {
             "dataset": dataset,
-            "classes": classes,
-            "videos": [
-                {
-                    "name": f"v_{i:04d}",
-                    "label": i % 4,
-                    "splits": {"1": "train"},
-                    "frames": 40 + i % 9,
-                }
-                for i in range(720)
-            ],
-            "rejects": [
-                {"name": f"Odd/v_bad_{i:03d}.avi", "reason": "moov atom not found <truncated>"}
-                for i in range(rejects)
-            ],
-        }
+            "classes": ["GrowCircle", "ShakeFast", "OrbitLeft", "<b>Odd & class</b>"],
+            "videos": videos,
+            "rejects": bad,
+        } | changes
         (folder / "manifest.json").write_text(json.dumps(manifest))
         return folder
 
+    def encoders(self) -> None:
+        """Encoders of all rows and seeds."""
+        for seed in self.seeds:
+            for row in self.baselines:
+                key = {"row": row, "seed": str(seed)}
+                weights = {f"baselines__{row}__weights": "random"}
+                self.stage("initialize", "encoders", 0.4, key, **weights)
+            for place, row in enumerate(self.methods):
+                self.pretraining(row, 6.1 + place, 3.2 + place, seed, task__margin=0.15)
+
     def fill(self, rejects: int = 3) -> "FakeStudy":
-        """All outputs of a finished study of three rows, on each dataset."""
-        rows = ("scratch", "rspnet", "rho_moco")
-        self.stage(
-            "initialize", {"baseline": "scratch"}, 0.4, **{"baselines.scratch.weights": "random"}
-        )
-        self.pretraining(
-            "rspnet", 400, 6.1, 3.2, **{"methods.rspnet.speeds": [1, 2], "task.margin": 0.15}
-        )
-        self.pretraining(
-            "rho_moco", 400, 6.4, 4.1, **{"methods.rho_moco.queue": 512, "task.rho": 2}
-        )
+        """All outputs of a finished study of three rows on one test, one split."""
         for dataset in self.datasets:
             self.decoding(dataset, rejects)
-            for place, row in enumerate(rows):
-                self.finetuning(row, dataset, (0.6, 0.84, 0.88)[place])
+        self.encoders()
+        for seed in self.seeds:
+            for place, row in enumerate(ROWS):
+                self.finetuning(row, (0.6, 0.84, 0.88)[place], seed=seed)
                 for protocol, metrics in CORRECT.items():
-                    shares = {name: counts[place] / N for name, counts in metrics.items()}
-                    self.evaluation(row, dataset, protocol, shares)
+                    counts = {name: c[place] - seed * place for name, c in metrics.items()}
+                    hits = {name: right(count, seed) for name, count in counts.items()}
+                    shares = {name: count / N for name, count in counts.items()}
+                    self.evaluation(row, protocol, shares, seed=seed, hits=hits)
         return self
 
 
-def run(study: FakeStudy, out: Path, **inputs: tuple[Path, ...]) -> Path:
+def right(count: int, seed: int = 0) -> np.ndarray:
+    """1 for ``count`` of the test examples, 0 for the others: easier ones first."""
+    order = np.random.default_rng([3, seed, count]).normal(np.arange(N), 40).argsort()
+    hits = np.zeros(N)
+    hits[order[:count]] = 1
+    return hits
+
+
+def run(study: FakeStudy, out: Path) -> Path:
     """Aggregate into ``out``."""
-    aggregate.run(study.job(out, **inputs), study.params())
+    aggregate.run(study.job(out), study.params())
     return out

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
-from string import Template
 from typing import Any
 
-from videossl.report import sections
-from videossl.report.figures import Drawing, themed
-from videossl.report.tables import (
-    DASH,
-    Cell,
-    Table,
-    method_name,
-    metric_name,
-    percent,
-    points,
-    protocol_name,
-)
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from videossl.report import sections, text_tables
+from videossl.report.drawing import Drawing, themed
+from videossl.report.inputs import Folder
+from videossl.report.layout import Row
+from videossl.report.noise import Rule
+from videossl.report.tables import Cell, Column, Table
+from videossl.report.wording import DASH, change, counted, direction, joined, shown, unit, with_unit
+
+NAMED = 3  # leaders that a sentence or tile names; the rest are counted
+NOT_YET = "No evaluation has finished yet."
+NO_TEST = "The study has no tests."
 
 
 @dataclass(frozen=True)
@@ -29,218 +31,249 @@ class Study:
 
     title: str
     decimals: int
+    seeds: Sequence[int]
+    rows: Sequence[Row]
+    tests: int  # that the study declares
     tables: Sequence[Table]
     drawings: Sequence[Drawing]
-    records: Sequence[Mapping[str, Any]]  # stage.json of every stage read
-    manifests: Mapping[str, Mapping[str, Any]]  # dataset -> manifest.json
+    folders: Sequence[Folder]  # of every stage read
+    manifests: Mapping[str, Mapping[str, Any] | None]  # dataset -> manifest.json
 
 
 def render(study: Study) -> str:
-    """The whole page as HTML text."""
-    folder = resources.files("videossl.report")
-    template = Template((folder / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=escape(study.title),
-        style=(folder / "style.css").read_text(encoding="utf-8").strip(),
-        facts=_facts(study),
-        summary=_summary(study),
-        tiles="".join(_tiles(table, study.decimals) for table in study.tables),
-        results="\n".join(_results(study, table) for table in study.tables),
-        training=_training(study),
-        cost=sections.durations(study.records),
-        data="\n".join(
-            sections.data(t.dataset, study.manifests.get(t.dataset)) for t in study.tables
-        ),
-        definitions=sections.definitions(p for table in study.tables for p in table.protocols),
-        parameters=sections.parameters(study.records),
+    """The whole page as HTML text; everything that is not markup is escaped."""
+    environment = Environment(
+        loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined
     )
+    environment.filters["breakable"] = _breakable
+    rules: list[Rule] = [rule for table in study.tables for rule in table.rules.values()]
+    protocols = [group.protocol for table in study.tables for group in table.groups]
+    text = environment.get_template("page.html").render(
+        title=study.title,
+        style=Markup(_source("style.css").strip()),
+        facts=_facts(study),
+        summary=[s for table in study.tables if (s := _sentence(table, study.decimals))],
+        gains_are_over=_gains_are_over(study.tables),
+        nothing=NOT_YET if study.tests else NO_TEST,
+        tables=[_table(study, table) for table in study.tables],
+        training=_training(study),
+        durations=sections.durations(study.folders, study.rows),
+        data=[sections.data(name, manifest) for name, manifest in study.manifests.items()],
+        definitions=sections.definitions(protocols, [text_tables.RULES[rule] for rule in rules]),
+        parameters=sections.parameters(study.folders),
+        versions=sections.versions(study.folders),
+        dash=DASH,
+        level=text_tables.LEVEL,
+    )
+    return f"{text}\n"
+
+
+def _source(name: str) -> str:
+    return (resources.files("videossl.report") / name).read_text(encoding="utf-8")
+
+
+def _breakable(name: str) -> Markup:
+    """A dotted key that may be broken after its dots."""
+    return Markup(re.sub(r"([._])", r"\1<wbr>", escape(name)))
 
 
 # ------------------------------------------------------------------ head
 
 
 def _facts(study: Study) -> str:
-    rows = study.tables[0].rows
-    names = ", ".join(table.dataset for table in study.tables)
-    parts = [f"{'dataset' if len(study.tables) == 1 else 'datasets'} {names}"]
-    parts.append(sections.counted(len(rows), "encoder"))
-    parts += [
-        f"{key} {', '.join(values)}"
-        for key in ("split", "seed")
-        if (values := sorted(sections.values(study.records, "params").get(key, {})))
+    names = list(study.manifests)
+    seeds = ", ".join(map(str, study.seeds))
+    splits = sorted({s for table in study.tables for group in table.groups for s in group.splits})
+    backbones = list(dict.fromkeys(row.backbone for row in study.rows))
+    parts = [
+        f"{'dataset' if len(names) == 1 else 'datasets'} {', '.join(names)}",
+        counted(len(study.rows), "row"),
+        f"{'backbone' if len(backbones) == 1 else 'backbones'} {', '.join(backbones)}",
+        f"{'seed' if len(study.seeds) == 1 else 'seeds'} {seeds}",
     ]
-    return escape(" · ".join(parts))
+    if splits:
+        shown_splits = ", ".join(map(str, splits))
+        parts.append(f"{'split' if len(splits) == 1 else 'splits'} {shown_splits}")
+    return " · ".join(part for part in parts if not part.endswith(" "))
 
 
-def _summary(study: Study) -> str:
-    """The best row of each protocol with its gain, in words, from the numbers."""
-    sentences = [s for table in study.tables if (s := _sentence(table, study.decimals))]
-    return " ".join(sentences) or "No evaluation has finished yet."
-
-
-def _sentence(table: Table, decimals: int) -> str:
-    groups: dict[str, list[str]] = {}
-    for protocol, metrics in table.protocols.items():
-        winners = table.winners(protocol, metrics[0])
-        cell = table.cells[winners[0], protocol, metrics[0]]
-        shown = f"{percent(cell.value, decimals)} %"
+def _sentence(table: Table, decimals: int) -> dict[str, Any] | None:
+    """Who is best by each protocol, with the gain, in words."""
+    clauses: dict[tuple[str, str], list[str]] = {}
+    for group in table.groups:
+        if not (columns := table.of(group)):
+            continue
+        column = columns[0]
+        leaders = table.leaders(column)
+        cell = table.cells[leaders[0].name, column]
+        value = with_unit(cell.value, column.declared, decimals)
         if cell.gain is not None:
-            shown += f", {points(cell.gain, decimals)} points"
-        names = escape(_joined([method_name(name) for name in winners]))
-        verb = "is" if len(winners) == 1 else "are"
-        what = f"{escape(_in_sentence(protocol))} ({shown})"
-        groups.setdefault(f"<strong>{names}</strong> {verb} best in ", []).append(what)
-    clauses = [who + _joined(what) for who, what in groups.items()]
-    if not clauses:
-        return ""
-    versus = f" Gains are over {escape(method_name(table.baseline))}."
-    return f"On {escape(table.dataset)}, {'; '.join(clauses)}.{versus}"
-
-
-def _in_sentence(protocol: str) -> str:
-    name = protocol_name(protocol)
-    return name if name[:2] != name[:2].title() else name[0].lower() + name[1:]
-
-
-def _joined(parts: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _tiles(table: Table, decimals: int) -> str:
-    """One tile per protocol: its best value, whose it is, the gain."""
-    items = []
-    for protocol, metrics in table.protocols.items():
-        winners = table.winners(protocol, metrics[0])
-        cell = table.cells[winners[0], protocol, metrics[0]]
-        who = escape(_joined([method_name(name) for name in winners]))
-        baseline = escape(method_name(table.baseline))
-        if cell.gain is not None:
-            gain = f"{_gain(cell.gain, decimals, 'b')} points over {baseline}"
-        elif table.baseline in winners:
-            gain = "the baseline" if len(winners) == 1 else f"no gain over {baseline}"
+            points = " points" if column.declared.share else ""
+            value += f", {change(cell.gain, column.declared, decimals)}{points}"
+        if len(leaders) > 1:
+            verb = "are level in" if cell.mark == "level" else "are best in"
         else:
-            gain = f"{baseline} not evaluated"
-        what = f"{escape(protocol_name(protocol))} <i>{escape(metric_name(metrics[0]))}</i>"
-        items.append(
-            f'<li><span class="what">{what}</span>'
-            f'<span class="number">{percent(cell.value, decimals)}<small> %</small></span>'
-            f'<span class="who">{who}</span><span class="who gain">{gain}</span></li>'
+            verb = "is best in" if cell.mark == "best" else "is alone in"
+        title = _in_sentence(table.group_title(group))
+        clauses.setdefault((_names(leaders), verb), []).append(f"{title} ({value})")
+    if not clauses:
+        return None
+    said = [{"who": who, "verb": verb, "what": joined(w)} for (who, verb), w in clauses.items()]
+    return {"subject": table.title, "clauses": said}
+
+
+def _in_sentence(title: str) -> str:
+    """A title with a small first letter, unless it is a name: ``kNN``, ``UCF``."""
+    return title if title[:2] != title[:2].title() else title[0].lower() + title[1:]
+
+
+def _names(rows: Sequence[Row]) -> str:
+    names = [row.title for row in rows]
+    if len(names) > NAMED + 1:
+        names = [*names[:NAMED], f"{len(names) - NAMED} more"]
+    return joined(names)
+
+
+def _gains_are_over(tables: Sequence[Table]) -> str:
+    """What gains are compared with, where any is shown."""
+    with_gains = [t for t in tables if any(cell.gain is not None for cell in t.cells.values())]
+    return text_tables.gains(with_gains[0]) if with_gains else ""
+
+
+def _tiles(table: Table, decimals: int) -> list[dict[str, Any]]:
+    """One tile per protocol: its best value, whose it is, the gain."""
+    tiles = []
+    for group in table.groups:
+        if not (columns := table.of(group)):
+            continue
+        column = columns[0]
+        leaders = table.leaders(column)
+        cell = table.cells[leaders[0].name, column]
+        tiles.append(
+            {
+                "group": table.group_title(group),
+                "metric": column.title,
+                "value": shown(cell.value, column.declared, decimals),
+                "unit": unit(column.declared),
+                "who": _names(leaders),
+                "gain": _gain(cell, column, decimals),
+                "versus": _versus(table, leaders[0], cell, column),
+            }
         )
-    label = escape(f"Best results on {table.dataset}")
-    return f'<ul class="tiles" aria-label="{label}">{"".join(items)}</ul>\n' if items else ""
+    return tiles
 
 
-def _gain(gain: float, decimals: int, tag: str) -> str:
-    text = points(gain, decimals)
-    change = round(100 * gain, decimals)
-    direction = "up" if change > 0 else "down" if change < 0 else "none"
-    return f'<{tag} class="{direction}">{text}</{tag}>'
+def _versus(table: Table, leader: Row, cell: Cell, column: Column) -> str:
+    """What the best value is compared with."""
+    titles = {row.name: row.title for row in table.rows}
+    if leader.baseline is None:
+        return "no baseline with its backbone" if leader.pretrained else "the baseline"
+    if cell.gain is None:
+        return f"{titles[leader.baseline]} not evaluated"
+    points = "points " if column.declared.share else ""
+    return f"{points}over {titles[leader.baseline]}"
+
+
+def _gain(cell: Cell, column: Column, decimals: int) -> dict[str, str] | None:
+    if cell.gain is None:
+        return None
+    return {
+        "text": change(cell.gain, column.declared, decimals),
+        "direction": direction(cell.gain, column.declared, decimals),
+    }
 
 
 # ------------------------------------------------------------------ results
 
 
-def _results(study: Study, table: Table) -> str:
-    title = f"<h3>{escape(table.dataset)}</h3>\n" if len(study.tables) > 1 else ""
-    if not table.columns:
-        return f'{title}<p class="none">No evaluation of {escape(table.dataset)} yet.</p>'
-    label = escape(f"Results on {table.dataset}")
-    body = "\n".join(_result_row(table, row, study.decimals) for row in table.rows)
-    bars = [d for d in study.drawings if d.group == "bars" and d.dataset == table.dataset]
-    note = (
-        f"Bars with their 95 % intervals; the dashed line is {method_name(table.baseline)}. "
-        "The intervals say how far chance in the choice of test videos reaches, not how much "
-        "another seed would change."
-    )
-    return (
-        f'{title}<div class="scroll" role="region" aria-label="{label}" tabindex="0">\n'
-        f'<table class="wide results">\n<caption class="unseen">{label}</caption>\n'
-        f"{_result_head(table)}\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
-        f'<p class="note">{_reading(table, study.decimals)}</p>\n'
-        f'{_figures(bars)}\n<p class="note">{escape(note)}</p>'
-    )
+def _table(study: Study, table: Table) -> dict[str, Any]:
+    drawings = [d for d in study.drawings if (d.kind, d.subject) == ("bars", table.title)]
+    return {
+        "title": table.title,
+        "tiles": _tiles(table, study.decimals),
+        "groups": [
+            {"title": table.group_title(group), "width": len(table.of(group))}
+            for group in table.groups
+            if table.of(group)
+        ],
+        "columns": [
+            {
+                "title": column.title,
+                "better": column.declared.better,
+                "start": _starts(table, column),
+            }
+            for column in table.columns
+        ],
+        "rows": [
+            {
+                "title": row.title,
+                "tag": "" if row.pretrained else "baseline",
+                "cells": [_cell(table, row, column, study.decimals) for column in table.columns],
+            }
+            for row in table.rows
+        ],
+        "reading": " ".join(text_tables.reading(table)) if table.columns else "",
+        "figures": _inline(drawings),
+        "bars_note": _bars_note(table),
+    }
 
 
-def _reading(table: Table, decimals: int) -> str:
-    counts = sorted({cell.n for cell in table.cells.values()})
-    halves = [(cell.high - cell.low) / 2 for cell in table.cells.values()]
-    videos = " to ".join(dict.fromkeys((f"{counts[0]:,}", f"{counts[-1]:,}")))
-    return escape(
-        f"Per cent of {videos} test videos of {table.dataset}; small figures: points over "
-        f"{method_name(table.baseline)}. The best of each column is bold. 95 % intervals "
-        f"(Wilson) reach up to ±{percent(max(halves), decimals)} points; each cell's own is in its "
-        "tooltip and in the bars below."
-    )
+def _starts(table: Table, column: Column) -> bool:
+    """Columns that begin a group stand apart from the one before."""
+    return table.of(column.group)[0] == column
 
 
-def _result_head(table: Table) -> str:
-    groups = [
-        f'<th scope="colgroup" colspan="{len(metrics)}" class="group">'
-        f"{escape(protocol_name(protocol))}</th>"
-        for protocol, metrics in table.protocols.items()
-    ]
-    spans = ["<colgroup><col></colgroup>"]
-    spans += [
-        f'<colgroup span="{len(metrics)}"></colgroup>' for metrics in table.protocols.values()
-    ]
-    heads = [
-        f'<th scope="col" aria-sort="none"{_start(table, column)}>'
-        f'<button type="button">{escape(metric_name(column[1]))}</button></th>'
-        for column in table.columns
-    ]
-    method = '<th scope="col" aria-sort="none"><button type="button">Method</button></th>'
-    return (
-        f"{''.join(spans)}\n<thead>\n<tr><td></td>{''.join(groups)}</tr>\n"
-        f"<tr>{method}{''.join(heads)}</tr>\n</thead>"
-    )
-
-
-def _result_row(table: Table, row: str, decimals: int) -> str:
-    tag = ' <span class="tag">baseline</span>' if row == table.baseline else ""
-    cells = [
-        _result_cell(table.cells.get((row, *column)), _classes(table, column), decimals)
-        for column in table.columns
-    ]
-    return f'<tr><th scope="row">{escape(method_name(row))}{tag}</th>{"".join(cells)}</tr>'
-
-
-def _result_cell(cell: Cell | None, classes: list[str], decimals: int) -> str:
+def _cell(table: Table, row: Row, column: Column, decimals: int) -> dict[str, Any]:
+    start = "start" if _starts(table, column) else ""
+    cell = table.cells.get((row.name, column))
     if cell is None:
-        return f'<td class="{" ".join([*classes, "none"])}">{DASH}</td>'
-    low, high = percent(cell.low, decimals), percent(cell.high, decimals)
-    half = percent((cell.high - cell.low) / 2, decimals)
-    title = f"95 % interval {low} to {high} % (±{half}), {cell.n:,} test videos"
-    names = " ".join([*classes, *(["best"] if cell.best else [])])
-    marked = f' class="{names}"' if names else ""
-    gain = "" if cell.gain is None else _gain(cell.gain, decimals, "small")
-    value = percent(cell.value, decimals)
-    return f'<td{marked} data-value="{cell.value!r}" title="{title}">{value}{gain}</td>'
+        return {"value": None, "classes": start}
+    metric = column.declared
+    about = f"{cell.n:,} test examples"
+    if cell.interval is not None:
+        low, high = (shown(end, metric, decimals) for end in cell.interval)
+        about = f"95 % interval {low} to {high}{unit(metric)}, {about}"
+    return {
+        "value": shown(cell.value, metric, decimals),
+        "number": repr(cell.value),
+        "classes": f"{start} {cell.mark}".strip() if cell.mark == "best" else start,
+        "level": cell.mark == "level",
+        "sd": "" if cell.sd is None else shown(cell.sd, metric, decimals),
+        "gain": _gain(cell, column, decimals),
+        "about": about,
+    }
 
 
-def _classes(table: Table, column: tuple[str, str]) -> list[str]:
-    """Columns that begin a protocol stand apart from the one before."""
-    return ["start"] if table.protocols[column[0]][0] == column[1] else []
+def _bars_note(table: Table) -> str:
+    cells = table.cells.values()
+    dashed = "the dashed line is the baseline" if table.references else ""
+    if any(cell.sd is not None for cell in cells):
+        marks = "Bars with their standard deviation over seeds"
+    elif any(cell.interval is not None for cell in cells):
+        marks = (
+            "Bars with their 95 % intervals (Wilson), which say how far chance in the choice of "
+        )
+        marks += "test examples reaches, not how much another seed would change"
+    else:
+        marks = "Bars"
+    return f"{'; '.join(part for part in (marks, dashed) if part)}."
 
 
-def _start(table: Table, column: tuple[str, str]) -> str:
-    return ' class="start"' if _classes(table, column) else ""
+def _inline(drawings: Iterable[Drawing]) -> list[Markup]:
+    return [Markup(themed(drawing)) for drawing in drawings]
 
 
-def _figures(drawings: Iterable[Drawing]) -> str:
-    items = [f"<figure>{themed(drawing)}</figure>" for drawing in drawings]
-    return f'<div class="figures">\n{chr(10).join(items)}\n</div>'
-
-
-def _training(study: Study) -> str:
+def _training(study: Study) -> list[dict[str, Any]]:
     parts = []
-    before = [drawing for drawing in study.drawings if drawing.group == "pretraining"]
+    before = [drawing for drawing in study.drawings if drawing.kind == "pretraining"]
     if before:
-        note = "Thin: as logged. Thick: running mean over a twentieth of the steps. "
+        thin = "Thin: as logged. Thick: running" if len(study.seeds) == 1 else "Running"
+        note = f"{thin} mean over a twentieth of the steps, where there are many. "
         note += "Losses of different methods have no common scale."
-        parts.append(f'<h3>Pretraining</h3>\n{_figures(before)}\n<p class="note">{note}</p>')
-    for table in study.tables:
-        after = [d for d in study.drawings if (d.group, d.dataset) == ("finetuning", table.dataset)]
-        if after:
-            parts.append(f"<h3>Fine-tuning on {escape(table.dataset)}</h3>\n{_figures(after)}")
-    return "\n".join(parts) or '<p class="none">No training curve yet.</p>'
+        parts.append({"title": "Pretraining", "figures": _inline(before), "note": note})
+    after = [drawing for drawing in study.drawings if drawing.kind == "finetuning"]
+    for test in dict.fromkeys(drawing.subject for drawing in after):
+        own = [drawing for drawing in after if drawing.subject == test]
+        note = "Thick: mean over seeds and splits." if len(study.seeds) > 1 else ""
+        parts.append({"title": f"Fine-tuning: {test}", "figures": _inline(own), "note": note})
+    return parts

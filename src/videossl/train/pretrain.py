@@ -103,6 +103,14 @@ def _run(job: Job, params: PretrainParams) -> None:
     encoder = job.modules["backbone"].build(params.backbone)
     pretext = job.modules["method"]
     row, dataset = job.key["row"], params.method.data
+    motion = None
+    if params.method.motion != NO_MOTION:
+        motion = MotionStore(job.input("motion"))
+        motion.check(store)
+        without = motion.missing(store)
+        videos = [video for video in videos if store.videos[video].name not in without]
+        if without:
+            print(f"{job.name}: {len(without)} videos have no motion: left out", flush=True)
     needed = pretext.span(params.method, params.task, clip)
     longest = max(store.videos[v].frames for v in videos)
     if needed > longest:
@@ -117,10 +125,6 @@ def _run(job: Job, params: PretrainParams) -> None:
         )
     method = pretext.build(params.method, params.task, clip, encoder)
     _spread(method, spec)
-    motion = None
-    if params.method.motion != NO_MOTION:
-        motion = MotionStore(job.input("motion"))
-        motion.check(store)
     batches = TrainBatches(
         store, videos, method.requests, spec.augment, spec.batch_size, job.seed, motion
     )

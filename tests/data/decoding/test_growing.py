@@ -12,9 +12,8 @@ import pytest
 
 from support.movies import decode_dataset, manifest_of, reference, write_video
 from videossl.data.datasets.index import Entry, Index
-from videossl.data.decoding import decode
-from videossl.data.shards import disk_space
-from videossl.data.shards.builder import Building
+from videossl.data.shards import disk_space, records
+from videossl.data.shards.builder import ShardBuilder
 from videossl.data.shards.store import ClipStore
 from videossl.job import UserError
 
@@ -64,26 +63,26 @@ def test_goes_on_at_the_shard_it_was_in(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: int
 ) -> None:
     whole = decode_dataset(videos, tmp_path / "whole", adapter=Listed(NAMES), **RAW)
-    add = Building.add
+    add = ShardBuilder.add
     added: list[str] = []
 
-    def dies(self: Building, record: bytes, facts: dict[str, Any]) -> None:
+    def dies(self: ShardBuilder, record: bytes, facts: dict[str, Any]) -> None:
         if len(added) == finished:
             raise KeyboardInterrupt
         added.append(facts["name"])
         add(self, record, facts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Building, "add", dies)
+        patch.setattr(ShardBuilder, "add", dies)
         with pytest.raises(KeyboardInterrupt):
             decode_dataset(videos, tmp_path / "cut", adapter=Listed(NAMES), **RAW)
     again: list[str] = []
 
-    def noted(self: Building, record: bytes, facts: dict[str, Any]) -> None:
+    def noted(self: ShardBuilder, record: bytes, facts: dict[str, Any]) -> None:
         again.append(facts["name"])
         add(self, record, facts)
 
-    monkeypatch.setattr(Building, "add", noted)
+    monkeypatch.setattr(ShardBuilder, "add", noted)
     (tmp_path / "cut").rmdir()
     decode_dataset(videos, tmp_path / "cut", adapter=Listed(NAMES), **RAW)
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
@@ -200,7 +199,7 @@ def test_disk_is_checked_before_anything_is_written(
 def test_full_disk_keeps_the_finished_shards(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = decode.building.shards.ShardWriter.put
+    put = records.ShardWriter.put
     written: list[int] = []
 
     def fills(self: Any, record: bytes) -> None:
@@ -210,8 +209,8 @@ def test_full_disk_keeps_the_finished_shards(
         put(self, record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(decode.building.shards.ShardWriter, "put", fills)
-        with pytest.raises(UserError, match=r"No space left on device; finished shards stay"):
+        patch.setattr(records.ShardWriter, "put", fills)
+        with pytest.raises(UserError, match=r"No space left on device .* finished shards stay"):
             decode_dataset(videos, tmp_path / "out", adapter=Listed(NAMES), **RAW)
     (tmp_path / "out").rmdir()
     decode_dataset(videos, tmp_path / "out", adapter=Listed(NAMES), **RAW)

@@ -259,8 +259,13 @@ def test_the_stage_over_names_that_a_list_may_hold(
 def troubled(root: Path, options: Decode, name: str, attempt: int) -> Stored:
     """``store_one`` for a decoder that goes wrong on some names; runs in a child."""
     trouble = Path(name).stem
-    if trouble == "crashes" or (trouble == "crashes_once" and attempt == 0):
+    if attempt < {"crashes": 3, "crashes_once": 1, "crashes_decord": 2}.get(trouble, 0):
         os.kill(os.getpid(), signal.SIGSEGV)
+    seen = root / f"{name}.seen"
+    if trouble == "killed" or (trouble == "killed_once" and not seen.exists()):
+        assert attempt == 0  # the decoder is the one that was asked for, both times
+        seen.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
     if trouble == "hangs":
         time.sleep(10 * SECONDS)
     if trouble == "hungry":
@@ -274,9 +279,10 @@ def troubled(root: Path, options: Decode, name: str, attempt: int) -> Stored:
 
 TROUBLES = {
     "crashes": "crashed (SIGSEGV)",
-    "hangs": "no result within 3 s",
+    "hangs": "no progress within 3 s",
     "hungry": "out of memory (limit 4096 MiB)",
     "exits": "crashed (exit status 0)",
+    "killed": "killed 2 times from outside (SIGKILL); was memory short?",
     "raises": "RuntimeError: cannot read raises.mp4",
 }
 
@@ -285,7 +291,7 @@ TROUBLES = {
 def test_trouble_costs_the_videos_it_befalls(tmp_path: Path, children: int) -> None:
     content = write_video(tmp_path / "a0.mp4").read_bytes()
     names = [f"a{number}.mp4" for number in range(12)]
-    for number, trouble in enumerate([*TROUBLES, "crashes_once"]):
+    for number, trouble in enumerate([*TROUBLES, "crashes_once", "crashes_decord", "killed_once"]):
         names.insert(2 * number + 1, f"{trouble}.mp4")
     for name in names:
         (tmp_path / name).write_bytes(content)
@@ -294,6 +300,7 @@ def test_trouble_costs_the_videos_it_befalls(tmp_path: Path, children: int) -> N
         names,
         children=children,
         deadline=lambda name: 3.0 if name == "hangs.mp4" else SECONDS,
+        attempts=decode.ATTEMPTS,
     )
     for name, result in zip(names, found, strict=True):
         trouble = Path(name).stem
@@ -302,8 +309,8 @@ def test_trouble_costs_the_videos_it_befalls(tmp_path: Path, children: int) -> N
         else:
             assert isinstance(result, Stored)
             assert numbers(frames_of(result)).tolist() == list(range(FRAMES))
-            again = ["decoded with PyAV: the decord process crashed or hung"]
-            assert result.facts["warnings"] == (again if trouble == "crashes_once" else [])
+            again = ["decoded with PyAV: the decord process crashed or hung twice"]
+            assert result.facts["warnings"] == (again if trouble == "crashes_decord" else [])
 
 
 def test_a_video_larger_than_memory_costs_itself(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from videossl.data.motion import compute
 from videossl.data.motion.store import MotionStore
 from videossl.data.shards import records
-from videossl.data.shards.builder import Building, publish
+from videossl.data.shards.builder import ShardBuilder, publish
 from videossl.data.shards.store import ClipStore
 from videossl.job import Job, UserError
 from videossl.study.schema import Motion
 
 SIDE, FRAMES = 64, 12
 OPTIONS = Motion(
+    data="toy",
     algorithm="dis",
     content="flow",
     step=2,
@@ -55,7 +56,7 @@ def sliding(u: int, v: int) -> NDArray[np.uint8]:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stored videos with known motion."""
     folder: Path = tmp_path_factory.mktemp("clips")
-    build = Building(tmp_path_factory.mktemp("scratch"), 1)
+    build = ShardBuilder(tmp_path_factory.mktemp("scratch"), 1)
     encode = records.encoder("raw", 95)
     for name, speed in SPEEDS.items():
         frames = [encode(frame) for frame in sliding(*speed)]
@@ -63,7 +64,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         size = {"height": SIDE, "width": SIDE, "fps": 25.0}
         build.add(records.pack(frames, "raw", SIDE, SIDE), facts | size)
     publish(
-        folder, build.portions, build.close(), {"classes": ["a"], "codec": "raw", "channels": 3}
+        folder, build.finished, build.close(), {"classes": ["a"], "codec": "raw", "channels": 3}
     )
     return folder
 
@@ -79,7 +80,7 @@ def make(clips: Path, out: Path, threads: int = 1, **options: Any) -> MotionStor
         threads=threads,
         modules={},
     )
-    params = types.SimpleNamespace(motion=OPTIONS.model_copy(update=options), dataset="toy")
+    params = types.SimpleNamespace(motion=OPTIONS.model_copy(update=options))
     compute.run(job, params)  # type: ignore[arg-type]
     return MotionStore(out)
 
@@ -140,15 +141,15 @@ def test_same_bytes_whoever_computes_and_after_an_end_in_the_middle(
 
     assert content("one") == content("two")
     assert len(content("one")) > 2
-    add = Building.add
+    add = ShardBuilder.add
 
-    def dies(self: Building, record: bytes, facts: dict[str, Any]) -> None:
+    def dies(self: ShardBuilder, record: bytes, facts: dict[str, Any]) -> None:
         if facts["name"] == "still.mp4":
             raise KeyboardInterrupt
         add(self, record, facts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Building, "add", dies)
+        patch.setattr(ShardBuilder, "add", dies)
         with pytest.raises(KeyboardInterrupt):
             make(clips, tmp_path / "cut")
     (tmp_path / "cut").rmdir()

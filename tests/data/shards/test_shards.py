@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from videossl.data.decoding import isolate
 from videossl.data.shards import records
-from videossl.data.shards.builder import Building, publish
+from videossl.data.shards.builder import ShardBuilder, publish
 from videossl.data.shards.store import ClipStore, CorruptShard, Place, Video
 from videossl.job import UserError
 
@@ -43,7 +43,7 @@ def write_store(folder: Path, codec: str, shard_bytes: int) -> None:
     encode = records.encoder(codec, 95)
     size = {"frames": FRAMES, "height": HEIGHT, "width": WIDTH, "fps": 25.0}
     with tempfile.TemporaryDirectory() as scratch:
-        build = Building(Path(scratch), shard_bytes)
+        build = ShardBuilder(Path(scratch), shard_bytes)
         for video in range(VIDEOS):
             frames = [encode(frame) for frame in pictures(video)]
             facts = {"label": video % 2, "splits": {"1": ("train", "test")[video % 2]}}
@@ -51,7 +51,7 @@ def write_store(folder: Path, codec: str, shard_bytes: int) -> None:
             build.add(record, {"name": f"v{video}.avi", **facts, **size})
         rejects = build.close()
         head = {"classes": ["Archery", "Biking"], "codec": codec, "channels": 3}
-        publish(folder, build.portions, rejects, head)
+        publish(folder, build.finished, rejects, head)
 
 
 @pytest.fixture(scope="module", params=["raw", "jpeg"])
@@ -155,23 +155,23 @@ def test_places_hold_the_records(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], shard_bytes: int, commit: int
 ) -> None:
     rng = np.random.default_rng([len(sizes), *sizes])
-    records = [records.pack([rng.bytes(size)], "raw", 2, 2) for size in sizes]
+    packed = [records.pack([rng.bytes(size)], "raw", 2, 2) for size in sizes]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "COMMIT_BYTES", commit)
-        build = Building(tmp_path_factory.mktemp("places"), shard_bytes)
-        for number, record in enumerate(records):
+        build = ShardBuilder(tmp_path_factory.mktemp("places"), shard_bytes)
+        for number, record in enumerate(packed):
             build.add(record, {"name": str(number)})
         assert build.close() == []
-    assert [name for p in build.portions for name in p.names] == [*map(str, range(len(records)))]
-    for portion in build.portions:
-        content = portion.path.read_bytes()
-        assert len(content) == portion.size
-        assert hashlib.sha256(content).hexdigest() == portion.sha256
-        stored = [records[int(name)] for name in portion.names]
-        for record, facts in zip(stored, portion.videos, strict=True):
+    assert [name for p in build.finished for name in p.names] == [*map(str, range(len(packed)))]
+    for shard in build.finished:
+        content = shard.path.read_bytes()
+        assert len(content) == shard.size
+        assert hashlib.sha256(content).hexdigest() == shard.sha256
+        stored = [packed[int(name)] for name in shard.names]
+        for record, facts in zip(stored, shard.videos, strict=True):
             assert facts["length"] == len(record)
             assert content[facts["offset"] :][: len(record)] == record
-        assert portion is build.portions[-1] or sum(map(len, stored)) >= shard_bytes
+        assert shard is build.finished[-1] or sum(map(len, stored)) >= shard_bytes
         assert sum(map(len, stored[:-1])) < shard_bytes
 
 
@@ -333,7 +333,7 @@ def test_trouble_costs_its_own_task() -> None:
         "a 0",
         isolate.Failure("crashed (SIGSEGV)"),
         "b 0",
-        isolate.Failure("no result within 1 s"),
+        isolate.Failure("no progress within 1 s"),
         isolate.Failure("out of memory (limit 2048 MiB)"),
         "c 0",
         isolate.Failure("LookupError: nothing there"),
@@ -384,5 +384,5 @@ class CannotArrive:
 
 
 def test_children_that_cannot_start_are_no_tasks_fault() -> None:
-    with pytest.raises(RuntimeError, match=r"ended while starting \(exit status 5\)"):
+    with pytest.raises(UserError, match=r"ended while starting \(exit status 5\)"):
         list(isolate.ordered(CannotArrive(), ["a"], children=1, deadline=patience))

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from videossl.data.datasets import prepare
 from videossl.data.decoding import isolate, locate, reuse, video
 from videossl.data.shards import builder, disk_space, records
-from videossl.data.shards.builder import Building, Facts
+from videossl.data.shards.builder import Facts, ShardBuilder
 from videossl.job import Job, UserError
 from videossl.study.schema import Decode, FolderData
 
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from videossl.study.reads import DecodeParams
 
 LIBRARIES = ("av", "decord", "lmdb", "simplejpeg")
-DEADLINE = 120.0  # seconds for any video, and besides
+DEADLINE = 120.0  # seconds without a new frame for any video, and besides
 BYTES_PER_SECOND = 50_000  # of a file: forty times slower than one core decodes Kinetics
+ATTEMPTS = 3  # the first two with the decoder that was asked for
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ def run(job: Job, params: DecodeParams) -> None:
         "libraries": {name: version(name) for name in LIBRARIES},
     }
     kept = reuse.reusable(job, head, listed)
-    held = {name for portion in kept for name in portion.names}
+    held = {name for shard in kept for name in shard.names}
     names = [one.name for one in listed if one.name not in held]
-    build = Building(job.scratch / "shards", options.shard_megabytes << 20)
+    build = ShardBuilder(job.scratch / "shards", options.shard_megabytes << 20)
     done = build.resume(
         names, lambda facts: listed.videos[facts["name"]].bytes == facts["source_bytes"]
     )
@@ -71,76 +72,77 @@ def run(job: Job, params: DecodeParams) -> None:
     if held or done:
         print(f"{len(held)} videos stored earlier, {done} before the interruption", file=sys.stderr)
     store = partial(store_one, listed.root, options)
-    pool = partial(isolate.ordered, store, deadline=partial(seconds_for, listed.root))
+    pool = partial(
+        isolate.ordered, store, deadline=partial(seconds_for, listed.root), attempts=ATTEMPTS
+    )
     disk_space.check(job.scratch, [listed.videos[name] for name in rest], pool, job.threads)
     late = _fill(build, rest, pool(rest, children=job.threads), job.key["dataset"])
-    portions = [*kept, *build.portions]
-    for portion in portions:
-        for facts in portion.videos:
+    shards = [*kept, *build.finished]
+    for shard in shards:
+        for facts in shard.videos:
             one = listed.videos[facts["name"]]
             facts.update(label=one.label, splits=one.splits)
-    rejects = [*late, *(reject for portion in portions for reject in portion.rejects)]
-    if not portions:
+    rejects = [*late, *(reject for shard in shards for reject in shard.rejects)]
+    if not shards:
         raise UserError(
             f"{listed.root}: none of {len(rejects)} videos can be stored; "
             f"first: {rejects[0]['name']}: {rejects[0]['reason']}"
         )
-    builder.publish(job.out, portions, late, {**head, "classes": listed.classes})
+    builder.publish(job.out, shards, late, {**head, "classes": listed.classes})
     if rejects:
         print(f"{len(rejects)} of {len(listed.videos)} videos rejected", file=sys.stderr)
 
 
 def _fill(
-    build: Building,
+    build: ShardBuilder,
     names: Sequence[str],
     results: Iterator[Stored | isolate.Failure],
     title: str,
 ) -> list[Facts]:
     """Put all results into shards; returns the rejects after the last shard."""
     progress = tqdm(results, desc=title, total=len(names), unit="video", disable=None)
-    try:
-        for name, result in zip(names, progress, strict=True):
-            if isinstance(result, isolate.Failure):
-                build.reject(name, result.reason)
-            else:
-                build.add(result.record, {"name": name, **result.facts})
-        return build.close()
-    except OSError as error:
-        build.abandon()
-        raise UserError(
-            f"{build.folder}: {error.strerror or error}; finished shards stay there, "
-            "run the stage again to go on"
-        ) from None
+    for name, result in zip(names, progress, strict=True):
+        if isinstance(result, isolate.Failure):
+            build.reject(name, result.reason)
+        else:
+            build.add(result.record, {"name": name, **result.facts})
+    return build.close()
 
 
 def seconds_for(root: Path, name: str) -> float:
-    """The deadline of one video."""
+    """How long one video may take for its next frame: CPU time, so that no other process counts."""
     return DEADLINE + prepare.size_of(root / name) / BYTES_PER_SECOND
 
 
 def store_one(root: Path, options: Decode, name: str, attempt: int) -> Stored:
     """Decode one video into its record; runs in a child process.
 
-    A second attempt means that the first crashed, hung or ran out of memory: it uses PyAV.
+    Earlier attempts crashed, hung or ran out of memory: the third uses PyAV, and says so.
 
     Raises:
         isolate.Refused: it cannot be decoded, is too short, or too large for a record. The reason
             names no folder of this machine, because it goes into the manifest.
     """
-    backend = options.backend if attempt == 0 else "pyav"
-    encode = records.encoder(options.codec, options.quality)
+    backend = options.backend if attempt < ATTEMPTS - 1 else "pyav"
+    stored = records.encoder(options.codec, options.quality)
+
+    def encode(image: video.Image) -> bytes:
+        isolate.progress()
+        return stored(image)
+
     try:
         path = locate.locate(root, name)
         fps = None if options.fps == "native" else options.fps
         decoded = video.decode(path, backend, options.short_side, encode, fps)
+        count = len(decoded.frames)
+        if count < options.min_frames:
+            raise isolate.Refused(f"{count} frames; decode.min_frames is {options.min_frames}")
         record = records.pack(decoded.frames, options.codec, decoded.height, decoded.width)
     except (locate.Unreadable, records.TooLarge) as error:
         raise isolate.Refused(str(error)) from None
-    count = len(decoded.frames)
-    if count < options.min_frames:
-        raise isolate.Refused(f"{count} frames; decode.min_frames is {options.min_frames}")
+    decoded.frames.clear()  # an hour of video, which is about to be sent
     if backend != options.backend:
-        text = f"decoded with PyAV: the {options.backend} process crashed or hung"
+        text = f"decoded with PyAV: the {options.backend} process crashed or hung twice"
         decoded = replace(decoded, warnings=[text, *decoded.warnings])
     facts = {
         name: value for name, value in vars(decoded).items() if name not in ("frames", "times")

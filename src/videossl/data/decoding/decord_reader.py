@@ -37,8 +37,10 @@ def _listening() -> Iterator[Callable[[], bool]]:
             os.close(kept)
 
 
-def frames(path: Path) -> Iterator[tuple[Image, float]]:
-    """All frames in order, each exactly once, and when each appears, in seconds.
+def frames(path: Path) -> Iterator[Image]:
+    """All frames in order, each exactly once.
+
+    Decord's own time stamps are float32, too coarse for a clock that begins late.
 
     Raises:
         Failed: at any frame, or after the last one.
@@ -60,11 +62,11 @@ def frames(path: Path) -> Iterator[tuple[Image, float]]:
             reader = decord.VideoReader(str(path), num_threads=1, fault_tol=NO_SUBSTITUTES)
         except errors:
             raise Failed("decord cannot open it") from None
-        for number in range(len(reader)):
+        for _ in range(len(reader)):
             try:
                 frame = reader.next()
             except errors:  # when and which depends on how far ahead its thread is: not in the text
                 raise Failed("decord cannot decode all frames") from None
-            yield frame.asnumpy(), float(reader.get_frame_timestamp(number)[0])
+            yield frame.asnumpy()
         if damage():
             raise Failed("decord reports damage")

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 TICK = 1e-6  # seconds: time stamps are fractions, and a frame that starts at a tick is on screen
+HOLD = 10.0  # seconds: longer than any frame is shown. What is longer is a jump of the clock.
 
 
 def on_screen(times: Sequence[float], fps: float) -> list[int]:
     """The frame on screen at ``times[0] + k / fps``, for every k up to the last frame.
 
     ``times`` are when the frames appear, in seconds, increasing. At a higher rate than the video's
-    frames repeat, at a lower one some are left out; where its rate varies, both.
+    frames repeat, at a lower one some are left out; where its rate varies, both. No frame repeats
+    for more than ``HOLD`` seconds: the clock is taken ``without_jumps``.
     """
-    starts = np.asarray(times, np.float64) - times[0]
+    starts = np.asarray(without_jumps(times), np.float64) - times[0]
     ticks = np.arange(int((starts[-1] + TICK) * fps) + 1) / fps
-    found: list[int] = (np.searchsorted(starts, ticks + TICK, side="right") - 1).tolist()
-    return found
+    chosen: list[int] = (np.searchsorted(starts, ticks + TICK, side="right") - 1).tolist()
+    return chosen
 
 
 def stamps(times: Sequence[float | None], fps: float) -> list[float] | None:
@@ -30,3 +33,41 @@ def stamps(times: Sequence[float | None], fps: float) -> list[float] | None:
     if len(known) == len(times) and all(np.diff(known) > 0):
         return known
     return [number / fps for number in range(len(times))] if fps else None
+
+
+def jumps(times: Sequence[float]) -> int:
+    """How many frames would stay on screen for longer than ``HOLD``."""
+    return int(np.count_nonzero(np.diff(times) > HOLD + TICK))
+
+
+def without_jumps(times: Sequence[float]) -> list[float]:
+    """The same times, but that a frame before a jump stays for the usual (median) time of others.
+
+    A recorder whose clock was set, or files put one behind the other, leave gaps of hours, and
+    nothing was on screen in them.
+    """
+    if not jumps(times):
+        return list(times)
+    gaps = np.diff(np.asarray(times, np.float64))
+    gaps[gaps > HOLD + TICK] = _usual(gaps)
+    starts: NDArray[np.float64] = times[0] + np.concatenate(([0.0], np.cumsum(gaps)))
+    return starts.tolist()
+
+
+def believable_rate(times: Sequence[float], rate: float) -> float:
+    """``rate``, frames per second, or that of the usual gap where the clock jumps.
+
+    MP4's average rate is frames by length, so that a jump of hours makes it nearly 0.
+    ``times``: when frames are shown, in seconds, in any order.
+    """
+    ordered = np.unique(np.asarray(times, np.float64))
+    if not jumps(ordered.tolist()):
+        return rate
+    gaps = np.diff(ordered)
+    return 1 / _usual(gaps) if gaps.min() <= HOLD + TICK else rate
+
+
+def _usual(gaps: NDArray[np.float64]) -> float:
+    """The median of those that are no jumps, in seconds; ``HOLD`` where all are."""
+    believable = gaps[gaps <= HOLD + TICK]
+    return float(np.median(believable)) if len(believable) else HOLD

@@ -6,8 +6,8 @@ parameters, code and libraries are those of today. New and changed videos go int
 
 from __future__ import annotations
 
-import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from ruamel.yaml import YAML
 
 from videossl.data.datasets.prepare import Listing
 from videossl.data.shards import records
-from videossl.data.shards.builder import Facts, Portion
+from videossl.data.shards.builder import Facts, FinishedShard
 from videossl.job import Job
 
 RECORD = "stage.json"
-PLACED = ("shard", "label", "splits")  # what the manifest adds to a portion's facts
+PLACED = ("shard", "label", "splits")  # what the manifest adds to the facts of a video in a shard
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,27 @@ class _Output:
     file: Callable[[str], Path]
 
 
-def reusable(job: Job, head: Facts, listed: Listing) -> list[Portion]:
+def reusable(job: Job, head: Facts, listed: Listing) -> list[FinishedShard]:
     """The shards of that earlier output which keeps most videos, or none.
 
     ``head`` is what the manifest will say of parameters and libraries; it must be the same there.
+    A shard whose own bytes are not those that were written is made again.
     """
     wanted = {**head, "version": records.VERSION}
-    best: list[Portion] = []
+    best: list[FinishedShard] = []
     for output in _outputs(job):
         if any(output.manifest.get(key) != value for key, value in wanted.items()):
             continue
-        portions = [p for p in _portions(output) if _same_sizes(p, listed)]
-        if sum(len(p.videos) for p in portions) > sum(len(p.videos) for p in best):
-            best = portions
+        shards = [shard for shard in _shards(output) if _same_sizes(shard, listed)]
+        if sum(len(shard.videos) for shard in shards) > sum(len(shard.videos) for shard in best):
+            best = shards
     with ThreadPoolExecutor(job.threads) as pool:
-        return [p for p in best if all(pool.map(lambda f: _same_bytes(f, listed), p.videos))]
+        whole = pool.map(_is_whole, best)
+        return [
+            shard
+            for shard, is_whole in zip(best, whole, strict=True)
+            if is_whole and all(pool.map(lambda facts: _same_bytes(facts, listed), shard.videos))
+        ]
 
 
 def _outputs(job: Job) -> Iterator[_Output]:
@@ -81,33 +87,47 @@ def _in_dvc(stage: str) -> Iterator[Callable[[str], Path]]:
 
 
 def _json(path: Path) -> Any:
-    """The content of a JSON file; None where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    """The content of a JSON file; None where there is no such file, or a damaged one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError:
+        return None
 
 
-def _portions(output: _Output) -> Iterator[Portion]:
+def _shards(output: _Output) -> Iterator[FinishedShard]:
     """The shards of an output whose files are there in full; rejects are tried again."""
-    for number, shard in enumerate(output.manifest["shards"]):
+    members: list[list[Facts]] = [[] for _ in output.manifest["shards"]]
+    for facts in output.manifest["videos"]:
+        kept = {key: value for key, value in facts.items() if key not in PLACED}
+        members[facts["shard"]].append(kept)
+    for shard, videos in zip(output.manifest["shards"], members, strict=True):
         path = output.file(shard["file"])
-        if not path.is_file() or path.stat().st_size != shard["size"]:
-            continue
-        videos = [
-            {key: value for key, value in facts.items() if key not in PLACED}
-            for facts in sorted(output.manifest["videos"], key=lambda facts: int(facts["offset"]))
-            if facts["shard"] == number
-        ]
-        yield Portion(path, shard["size"], shard["sha256"], videos, [])
+        if path.is_file() and path.stat().st_size == shard["size"]:
+            videos.sort(key=lambda facts: int(facts["offset"]))
+            yield FinishedShard(path, shard["size"], shard["sha256"], videos, [])
 
 
-def _same_sizes(portion: Portion, listed: Listing) -> bool:
+def _same_sizes(shard: FinishedShard, listed: Listing) -> bool:
     return all(
         facts["name"] in listed.videos
         and listed.videos[facts["name"]].bytes == facts["source_bytes"]
-        for facts in portion.videos
+        for facts in shard.videos
     )
 
 
+def _is_whole(shard: FinishedShard) -> bool:
+    """Whether the disk still has what was written; what is not is decoded again, and said."""
+    try:
+        whole = records.sha256(shard.path) == shard.sha256
+    except OSError:
+        whole = False
+    if not whole:
+        print(f"{shard.path}: damaged, so its videos are decoded again", file=sys.stderr)
+    return whole
+
+
 def _same_bytes(facts: Facts, listed: Listing) -> bool:
-    with (listed.root / facts["name"]).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest == str(facts["source_sha256"])
+    try:
+        return records.sha256(listed.root / facts["name"]) == str(facts["source_sha256"])
+    except OSError:  # it can no longer be read, which decoding it tells
+        return False

@@ -6,20 +6,21 @@ returns neighbours of the frame that was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
-from av.error import FFmpegError, InvalidDataError
+from av.error import FFmpegError
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from videossl.data.decoding import decord_reader, resample
+from videossl.data.decoding.container import open_film
 from videossl.data.decoding.locate import Unreadable
+from videossl.data.decoding.probe import Facts, Frames, probe
 
 Image = NDArray[np.uint8]  # (H, W, 3), RGB
 
@@ -27,13 +28,16 @@ Image = NDArray[np.uint8]  # (H, W, 3), RGB
 AREA = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 BAD_PACKETS = 0.1  # a video with a larger share of undecodable packets is rejected
 READ_AHEAD_BYTES = 1 << 30  # decord buffers frames without bound while they wait to be taken
-PLAYLISTS = {"concat", "dash", "hls", "sdp"}  # formats that are lists of other files
-LOCAL = {"protocol_whitelist": "file"}  # a playlist must not reach into the network
+ROUNDED = 0.02  # a pixel aspect this near to 1 is that of rounded sizes, not of the camera
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded video: encoded frames and facts. Sizes are in pixels, after rotation."""
+    """A decoded video: encoded frames and facts. Sizes are in pixels, after rotation.
+
+    ``source_height`` and ``source_width`` count the file's own pixels, which are
+    ``pixel_aspect`` ("16:15") times as wide as they are high; those of the frames are square.
+    """
 
     frames: list[bytes]
     times: list[float | None]  # when each frame appears, in seconds
@@ -46,22 +50,7 @@ class Decoded:
     rotation: int  # degrees that the frames were turned by, as the file asks
     decoder: str
     warnings: list[str]
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What the container and the first frame say; sizes as coded, before rotation."""
-
-    height: int
-    width: int
-    rotation: int  # degrees, as PyAV counts them
-    fps: float
-    header_frames: int  # 0: the header does not say; often wrong where it does
-    packets: int
-    pixels: str
-    bits: int
-    reordered_avi: bool
-    early_end: str  # how much is missing where the header counts no frames; empty: nothing
+    pixel_aspect: str = "1:1"
 
 
 def target_size(height: int, width: int, short_side: int) -> tuple[int, int]:
@@ -76,6 +65,15 @@ def target_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     return scaled(height), scaled(width)
 
 
+def squared(height: int, width: int, pixel_aspect: Fraction) -> tuple[int, int]:
+    """(height, width) at which pixels are square; no side grows."""
+    if abs(pixel_aspect - 1) <= ROUNDED:
+        return height, width
+    if pixel_aspect > 1:
+        return max(2, round(height / pixel_aspect)), width
+    return height, max(2, round(width * pixel_aspect))
+
+
 def decode(
     path: Path,
     backend: str,
@@ -88,7 +86,7 @@ def decode(
     With ``fps``, the frames on screen at that many moments a second instead of all.
 
     With ``backend`` "decord", what decord cannot read whole is read with PyAV instead, and a
-    warning says why.
+    warning says why. Both give the same frames at the same times.
 
     Raises:
         Unreadable: FFmpeg cannot open the file, no frame can be decoded, or too much is corrupt.
@@ -96,7 +94,7 @@ def decode(
     """
     try:
         # Absolute, because FFmpeg takes the relative name "concat:a" for a protocol.
-        return _at_rate(_decode(path.absolute(), backend, short_side, encode), fps)
+        return _at_rate(_decode(path.absolute(), backend, short_side, encode, fps), fps)
     except MemoryError:
         raise
     except FFmpegError as error:  # its whole text would name the folder
@@ -111,153 +109,64 @@ def _at_rate(decoded: Decoded, fps: float | None) -> Decoded:
         raise Unreadable("no time stamps and no frame rate, so decode.fps cannot apply")
     chosen = resample.on_screen(times, fps)
     repeated = len(chosen) - len(set(chosen))
-    warnings = [f"{repeated} frames repeated to reach {fps:g} fps"] if repeated else []
+    jumps = resample.jumps(times)
+    faults = {
+        f"jumps of the clock, taken for no time: {jumps}": jumps,
+        f"{repeated} frames repeated to reach {fps:g} fps": repeated,
+    }
     return replace(
         decoded,
         frames=[decoded.frames[index] for index in chosen],
         times=[times[index] for index in chosen],
         fps=fps,
-        warnings=[*decoded.warnings, *warnings],
+        warnings=[*decoded.warnings, *(text for text, holds in faults.items() if holds)],
     )
 
 
-def _decode(path: Path, backend: str, short_side: int, encode: Callable[[Image], bytes]) -> Decoded:
-    facts = _probe(path)
+def _decode(
+    path: Path,
+    backend: str,
+    short_side: int,
+    encode: Callable[[Image], bytes],
+    fps: float | None,
+) -> Decoded:
+    facts = probe(path)
     warnings = []
     if backend == "decord":
-        reason = _unfit_for_decord(facts)
+        reason = _unfit_for_decord(facts, fps)
         if reason is None:
             try:
-                return _with_decord(path, facts, short_side, encode)
+                return _with_decord(path, facts, short_side, encode, fps is not None)
             except decord_reader.Failed as error:
                 reason = str(error)
         warnings = [f"decoded with PyAV: {reason}"]
     return _with_pyav(path, facts, short_side, encode, warnings)
 
 
+def _stored_size(facts: Facts, short_side: int) -> tuple[int, int]:
+    """(height, width) of the stored frames, before rotation."""
+    return target_size(*squared(facts.height, facts.width, facts.pixel_aspect), short_side)
+
+
 # ------------------------------------------------------------------------------------ PyAV
-
-
-def _open(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
-    # Metadata in any encoding: HMDB51 has titles that are not UTF-8.
-    container = av.open(str(path), metadata_errors="ignore", options=LOCAL)
-    if container.format.name in PLAYLISTS:
-        container.close()
-        raise Unreadable(f"a playlist, not a video ({container.format.name})")
-    stream = container.streams.best("video")
-    if stream is None or stream.codec_context is None:
-        container.close()
-        raise Unreadable("no video stream" if stream is None else "no decoder for its codec")
-    assert isinstance(stream, av.VideoStream)
-    stream.codec_context.thread_count = 1  # children decode in parallel, one video each
-    return container, stream
-
-
-class _Frames:
-    """Iterates over all frames that can be decoded and counts what cannot."""
-
-    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
-        self.container, self.stream = container, stream
-        self.packets = self.bad_packets = self.corrupt_frames = 0
-        self.end = 0.0  # of the last packet read, in seconds
-        self.cut_short = False
-
-    def __iter__(self) -> Iterator[av.VideoFrame]:
-        for packet in self.demuxed():
-            self.packets += packet is not None
-            try:
-                frames = self.stream.codec_context.decode(packet)
-            except MemoryError:  # PyAV's is an FFmpegError too
-                raise
-            except FFmpegError:
-                self.bad_packets += 1
-                continue
-            for frame in frames:
-                self.corrupt_frames += frame.is_corrupt
-                yield frame
-
-    def demuxed(self) -> Iterator[av.Packet[av.VideoStream] | None]:
-        """The packets, then None, which flushes the decoder."""
-        try:
-            for packet in self.container.demux(self.stream):
-                if packet.size:  # PyAV ends with an empty packet of its own
-                    self.end = max(self.end, _end(packet))
-                    yield packet
-        except InvalidDataError:
-            self.cut_short = True
-        yield None
-
-
-def _probe(path: Path) -> _Facts:
-    container, stream = _open(path)
-    with container:
-        frames = _Frames(container, stream)
-        frame = next(iter(frames), None)
-        if frame is None:
-            raise Unreadable(f"no frame in {frames.packets} packets ({frames.bad_packets} corrupt)")
-        if min(frame.height, frame.width) < 2:
-            raise Unreadable(
-                f"frames of {frame.height}x{frame.width} pixels; both must be 2 or more"
-            )
-        rate = stream.average_rate or stream.guessed_rate
-        fps = float(rate) if rate else 0.0
-        packets, end = _rest(frames)
-        return _Facts(
-            height=frame.height,
-            width=frame.width,
-            rotation=frame.rotation,
-            fps=fps,
-            header_frames=stream.frames,
-            packets=frames.packets + packets,
-            pixels=frame.format.name,
-            bits=max(component.bits for component in frame.format.components),
-            reordered_avi=container.format.name == "avi"
-            and bool(stream.codec_context.has_b_frames),
-            early_end="" if stream.frames else _early_end(container, end, fps),
-        )
-
-
-def _end(packet: av.Packet[Any]) -> float:
-    """When it ends, in seconds; 0.0: it has no time."""
-    if packet.pts is None or packet.time_base is None:
-        return 0.0
-    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
-
-
-def _rest(frames: _Frames) -> tuple[int, float]:
-    """How many packets were not read yet, and when the file's last one ends, sound included."""
-    packets, end = 0, frames.end
-    with suppress(InvalidDataError):  # decoding meets it again and says so
-        for packet in frames.container.demux():
-            packets += packet.stream is frames.stream and bool(packet.size)
-            end = max(end, _end(packet))
-    return packets, end
-
-
-def _early_end(container: av.container.InputContainer, end: float, fps: float) -> str:
-    """Matroska counts no frames, and FFmpeg says nothing when such a file is cut short."""
-    length = (container.duration or 0) / av.time_base
-    if fps and length - end > 0.5 / fps:
-        return f"the file ends after {end:.2f} s, its header says {length:.2f} s"
-    return ""
 
 
 def _with_pyav(
     path: Path,
-    facts: _Facts,
+    facts: Facts,
     short_side: int,
     encode: Callable[[Image], bytes],
     warnings: list[str],
 ) -> Decoded:
-    height, width = target_size(facts.height, facts.width, short_side)
+    height, width = _stored_size(facts, short_side)
     turns = facts.rotation // 90 % 4
     reformatter = VideoReformatter()  # one for all frames: it keeps its tables
     encoded: list[bytes] = []
     times: list[float | None] = []
     resized = False
-    container, stream = _open(path)
+    container, stream = open_film(path)
     with container:
-        frames = _Frames(container, stream)
+        frames = Frames(container, stream)
         for frame in frames:
             resized |= (frame.height, frame.width) != (facts.height, facts.width)
             image = _resize(reformatter, frame, height, width)
@@ -289,23 +198,27 @@ def _resize(reformatter: VideoReformatter, frame: av.VideoFrame, height: int, wi
 def _decoded(
     encoded: list[bytes],
     times: list[float | None],
-    facts: _Facts,
+    facts: Facts,
     short_side: int,
     decoder: str,
     warnings: list[str],
 ) -> Decoded:
-    size = target_size(facts.height, facts.width, short_side)
+    size = _stored_size(facts, short_side)
     source = (facts.height, facts.width)
     if facts.rotation // 90 % 2:
         size, source = size[::-1], source[::-1]
     rates = (facts.fps, facts.fps)
-    return Decoded(encoded, times, *size, *source, *rates, facts.rotation, decoder, warnings)
+    if facts.clock and len(facts.clock) == len(times):
+        times = list(facts.clock)
+    aspect = f"{facts.pixel_aspect.numerator}:{facts.pixel_aspect.denominator}"
+    turned = facts.rotation
+    return Decoded(encoded, times, *size, *source, *rates, turned, decoder, warnings, aspect)
 
 
 # ------------------------------------------------------------------------------------ decord
 
 
-def _unfit_for_decord(facts: _Facts) -> str | None:
+def _unfit_for_decord(facts: Facts, fps: float | None) -> str | None:
     """Why decord would read the file wrongly or not at all, or None."""
     if facts.rotation:
         return f"rotated by {facts.rotation} degrees"
@@ -313,28 +226,34 @@ def _unfit_for_decord(facts: _Facts) -> str | None:
         return f"more than 8 bits per channel ({facts.pixels})"
     if facts.reordered_avi:
         return "B-frames in AVI, which decord miscounts"
+    if facts.overruled:
+        return "a still picture beside the film"
+    if fps is not None and not facts.clock:
+        return "its clock runs backwards or is not known"
     if 3 * facts.height * facts.width * facts.packets > READ_AHEAD_BYTES:
         return f"decord might hold more than {READ_AHEAD_BYTES >> 20} MiB of frames at once"
     return None
 
 
 def _with_decord(
-    path: Path, facts: _Facts, short_side: int, encode: Callable[[Image], bytes]
+    path: Path, facts: Facts, short_side: int, encode: Callable[[Image], bytes], timed: bool
 ) -> Decoded:
-    height, width = target_size(facts.height, facts.width, short_side)
+    height, width = _stored_size(facts, short_side)
     keep = (height, width) == (facts.height, facts.width)
     reformatter = VideoReformatter()
     encoded: list[bytes] = []
-    times: list[float | None] = []
-    for image, time in decord_reader.frames(path):
+    for image in decord_reader.frames(path):
         if image.shape != (facts.height, facts.width, 3):
             raise decord_reader.Failed("decord reads another frame size")
         if not keep:
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             image = np.ascontiguousarray(_resize(reformatter, frame, height, width))
         encoded.append(encode(image))
-        times.append(time)
+    # Another number: of another stream, or not the frames that the clock tells the times of.
+    if (facts.streams > 1 or timed) and len(encoded) != facts.packets:
+        raise decord_reader.Failed("decord reads another number of frames")
     warnings = [facts.early_end] if facts.early_end else []
     if facts.header_frames not in (0, len(encoded)):
         warnings = [f"{len(encoded)} frames decoded, the header says {facts.header_frames}"]
+    times: list[float | None] = [None] * len(encoded)
     return _decoded(encoded, times, facts, short_side, "decord", warnings)

@@ -8,12 +8,14 @@ gray, 8 bit:
 - ``edges``: (H, W), the Sobel gradient's length of the flow's length, 255 is ``bound`` and more
   (MoDist, Xiao et al., 2021, section 3.3, where flow is RAFT's and the bound is 10).
 
-``motion_store.py`` reads it.
+``store.py`` reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -34,39 +36,44 @@ if TYPE_CHECKING:
     from videossl.study.reads import MotionParams
 
 LIBRARIES = ("lmdb", "opencv-python-headless", "simplejpeg")
-SECONDS_PER_FRAME = 1.0  # a deadline, some hundred times what a frame takes
+DEADLINE = 120.0  # seconds of CPU time for one frame, some thousand times what it takes
+CHUNK_BYTES = 32 << 20  # of frames that are read at once
 Gray = NDArray[np.uint8]  # (H, W)
 Flow = NDArray[np.float32]  # (H, W, 2): u to the right, v down, in pixels
 
 
 def run(job: Job, params: MotionParams) -> None:
-    """Write the motion of every stored video.
+    """Write the motion of every stored video; one whose motion cannot be computed is a reject.
 
     Raises:
-        UserError: a stored video cannot be read, or the disk is full.
+        UserError: a stored video is damaged, none has motion, or the disk is full.
     """
     options = params.motion
     store = ClipStore(job.input("shards"))
-    deadlines = [120 + SECONDS_PER_FRAME * video.frames for video in store.videos]
-    build = builder.Building(job.scratch / "shards", options.shard_megabytes << 20)
+    build = builder.ShardBuilder(job.scratch / "shards", options.shard_megabytes << 20)
     done = build.resume([video.name for video in store.videos], lambda facts: True)
     numbers = range(done, len(store))
     results = isolate.ordered(
         partial(record_of, store, options),
         numbers,
         children=job.threads,
-        deadline=deadlines.__getitem__,
+        deadline=lambda number: DEADLINE,
     )
     progress = tqdm(results, desc="motion", total=len(numbers), unit="video", disable=None)
     for number, result in zip(numbers, progress, strict=True):
         video = store.videos[number]
         if isinstance(result, isolate.Failure):
-            raise UserError(f"{store.path}: {video.name}: {result.reason}")
-        height = video.height * planes(options)
-        build.add(result, {"name": video.name, "height": height, "width": video.width})
-    build.close()
-    for portion in build.portions:
-        for facts in portion.videos:
+            build.reject(video.name, result.reason)
+        else:
+            height = video.height * planes(options)
+            build.add(result, {"name": video.name, "height": height, "width": video.width})
+    late = build.close()
+    rejects = [*late, *(reject for shard in build.finished for reject in shard.rejects)]
+    if not build.finished:
+        first = "".join(f"; first: {one['name']}: {one['reason']}" for one in rejects[:1])
+        raise UserError(f"{store.path}: no motion of any of {len(store)} videos{first}")
+    for shard in build.finished:
+        for facts in shard.videos:
             source = store.videos[store.number(facts["name"])]
             facts.update(
                 label=source.label, splits=source.splits, frames=source.frames, fps=source.fps
@@ -79,25 +86,47 @@ def run(job: Job, params: MotionParams) -> None:
         "classes": store.classes,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
-    builder.publish(job.out, build.portions, [], head)
+    builder.publish(job.out, build.finished, late, head)
+    if rejects:
+        print(f"{len(rejects)} of {len(store)} videos have no motion", file=sys.stderr)
 
 
 def record_of(store: ClipStore, options: Motion, number: int, attempt: int) -> bytes:
-    """The record of one video's motion; runs in a child process."""
+    """The record of one video's motion; runs in a child process.
+
+    Raises:
+        isolate.Refused: it has no pair of frames, or its motion is too large for a record.
+        CorruptShard: the stored video is damaged.
+    """
     cv2.setNumThreads(1)  # children work in parallel, one video each
     video = store.videos[number]
-    frames = store.clip(number, range(video.frames))
-    gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    if video.frames <= options.step:
+        raise isolate.Refused(f"{video.frames} frames; motion.step is {options.step}")
     flow = estimator(options.algorithm)
     convert = edge_image if options.content == "edges" else flow_image
     encode = records.encoder(options.codec, options.quality, channels=1)
-    images = [
-        convert(flow(gray[t - options.step], gray[t]), options.bound)
-        for t in range(options.step, len(gray))
-    ]
-    stored = [encode(image[..., None]) for image in images]
+    stored: list[bytes] = []
+    before: deque[Gray] = deque(maxlen=options.step)  # the frames that later ones are compared to
+    for gray in grays(store, number):
+        if len(before) == options.step:
+            stored.append(encode(convert(flow(before[0], gray), options.bound)[..., None]))
+            isolate.progress()
+        before.append(gray)
     stored = [stored[0]] * options.step + stored
-    return records.pack(stored, options.codec, video.height * planes(options), video.width, 1)
+    try:
+        height = video.height * planes(options)
+        return records.pack(stored, options.codec, height, video.width, 1)
+    except records.TooLarge as error:
+        raise isolate.Refused(str(error)) from None
+
+
+def grays(store: ClipStore, number: int) -> Iterator[Gray]:
+    """All frames of a video in gray, of which few are in memory: an hour of video is many GiB."""
+    video = store.videos[number]
+    chunk = max(1, CHUNK_BYTES // (3 * video.height * video.width))
+    for start in range(0, video.frames, chunk):
+        for frame in store.clip(number, range(start, min(start + chunk, video.frames))):
+            yield cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
 def estimator(algorithm: str) -> Callable[[Gray, Gray], Flow]:

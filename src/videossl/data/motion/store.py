@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossl.data.shards import records
-from videossl.data.shards.store import ClipStore
+from videossl.data.shards.store import ClipStore, Place
 from videossl.job import UserError
 from videossl.study.schema import Motion
 
 ZERO, SCALE = 128.0, 127.0  # flow in 8 bit
+NOWHERE = Place(-1, 0, 0)  # of a video without motion
 
 
 def planes(options: Motion) -> int:
@@ -23,9 +24,9 @@ def planes(options: Motion) -> int:
 
 
 class MotionStore(ClipStore):
-    """Motion as the stage stored it: the videos of its clips, in the same order.
+    """Motion as the stage stored it; a stored image of flow is u above v.
 
-    So an index means the same video in both. A stored image of flow is u above v.
+    After ``check`` an index means the same video as in the store of the clips.
 
     Attributes:
         options: how the motion was computed.
@@ -39,17 +40,49 @@ class MotionStore(ClipStore):
         self.planes = planes(self.options)
 
     def check(self, clips: ClipStore) -> None:
-        """Refuse motion of other videos.
+        """Refuse motion of other videos, and take over the numbers that videos have in ``clips``.
 
         Raises:
             UserError: the motion is not that of ``clips``.
         """
-        mine, theirs = ([(v.name, v.frames) for v in s.videos] for s in (self, clips))
-        if mine != theirs:
+        mine = {video.name: number for number, video in enumerate(self.videos)}
+        rejected = {reject["name"] for reject in self.rejects}
+        theirs = {video.name for video in clips.videos}
+        fits = theirs == mine.keys() | rejected and all(
+            video.name in rejected or self.videos[mine[video.name]].frames == video.frames
+            for video in clips.videos
+        )
+        if not fits:
             raise UserError(
                 f"{self.path}: motion of {len(mine)} videos that are not the {len(theirs)} of "
                 f"{clips.path}; run the stage motion on these"
             )
+        places, videos = self._places, self.videos
+        self._places = [places[mine[v.name]] if v.name in mine else NOWHERE for v in clips.videos]
+        self.videos = [videos[mine[v.name]] if v.name in mine else v for v in clips.videos]
+        self._numbers = None
+        self.close()
+
+    def missing(self, clips: ClipStore) -> set[str]:
+        """The names of those videos of ``clips`` that have no motion here; see ``rejects``."""
+        return {video.name for video in clips.videos} & {one["name"] for one in self.rejects}
+
+    def clip(
+        self,
+        video: int,
+        frames: Sequence[int] | NDArray[np.integer],
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """As ``ClipStore.clip``.
+
+        Raises:
+            UserError: the video has no motion; the line says why.
+        """
+        if self._places[video] == NOWHERE:
+            name = self.videos[video].name
+            (reason,) = (one["reason"] for one in self.rejects if one["name"] == name)
+            raise UserError(f"{self.path}: no motion of {name}: {reason}")
+        return super().clip(video, frames, out)
 
     def flow(self, video: int, frames: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
         """Flow at some frames, (T, 2, H, W): u, v in pixels."""

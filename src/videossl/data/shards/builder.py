@@ -1,8 +1,8 @@
 """Build a folder of shards, one finished shard after another, so that a kill costs one shard.
 
-A finished shard and the facts about what it holds are a portion. Portions stand in the stage's
-scratch folder until all are there; then they are linked into the output and the manifest is
-written, last. Portions of an earlier output are taken over as they are.
+Finished shards stand in the stage's scratch folder, each beside the facts about what it holds,
+until all are there; then they are linked into the output and the manifest is written, last.
+Finished shards of an earlier output are taken over as they are.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from videossl.data.shards import records
+from videossl.data.shards import disk_space, records
 
 Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Portion:
-    """A finished shard file; what its records are, in their order, and what was rejected then."""
+class FinishedShard:
+    """A shard file; what its records are, in their order, and what was rejected then."""
 
     path: Path
     size: int
@@ -32,7 +33,7 @@ class Portion:
 
     @property
     def names(self) -> list[str]:
-        """Everything that was tried for this portion."""
+        """Everything that was tried for this shard."""
         return [facts["name"] for facts in (*self.videos, *self.rejects)]
 
 
@@ -42,44 +43,50 @@ class _Pending:
     rejects: list[Facts] = field(default_factory=list)
 
 
-class Building:
-    """Portions under construction in ``folder``; what a killed process finished there counts."""
+class ShardBuilder:
+    """Makes shards in ``folder``; those that a killed process finished there count.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written; from every method.
+    """
 
     def __init__(self, folder: Path, shard_bytes: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        with disk_space.explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.shard_bytes = folder, shard_bytes
-        self.portions = _finished(folder)
+        self.finished = _finished(folder)
         self._writer: records.ShardWriter | None = None
         self._pending = _Pending()
 
     def resume(self, names: Sequence[str], unchanged: Callable[[Facts], bool]) -> int:
         """How many of ``names``, from the first, are done.
 
-        The first portion that does not fit, because the names or a video's source are others now,
+        The first shard that does not fit, because the names or a video's source are others now,
         is dropped with all that follow.
         """
         done = 0
-        for number, portion in enumerate(self.portions):
-            following = names[done : done + len(portion.names)]
-            fits = sorted(following) == sorted(portion.names)
-            if not fits or not all(map(unchanged, portion.videos)):
-                for wrong in self.portions[number:]:
+        for number, shard in enumerate(self.finished):
+            following = names[done : done + len(shard.names)]
+            fits = sorted(following) == sorted(shard.names)
+            if not fits or not all(map(unchanged, shard.videos)):
+                for wrong in self.finished[number:]:
                     _facts_file(wrong.path).unlink()
-                del self.portions[number:]
+                del self.finished[number:]
                 break
             done += len(following)
         return done
 
     def add(self, record: bytes, facts: Facts) -> None:
         """Append a record; ``facts`` tell its name and what the manifest says of it."""
-        if self._writer is None:
-            path = self.folder / f"{len(self.portions):05d}.lmdb"
-            path.unlink(missing_ok=True)  # begun by a process that was killed
-            self._writer = records.ShardWriter(path, self.shard_bytes)
-        self._writer.put(record)
-        self._pending.videos.append(facts)
-        if self._writer.full:
-            self._finish()
+        with self._explained():
+            if self._writer is None:
+                path = self.folder / f"{len(self.finished):05d}.lmdb"
+                path.unlink(missing_ok=True)  # begun by a process that was killed
+                self._writer = records.ShardWriter(path, self.shard_bytes)
+            self._writer.put(record)
+            self._pending.videos.append(facts)
+            if self._writer.full:
+                self._finish()
 
     def reject(self, name: str, reason: str) -> None:
         """Note that ``name`` has no record."""
@@ -88,7 +95,8 @@ class Building:
     def close(self) -> list[Facts]:
         """Finish the last shard; returns the rejects that came after it."""
         if self._writer is not None:
-            self._finish()
+            with self._explained():
+                self._finish()
         return self._pending.rejects
 
     def abandon(self) -> None:
@@ -97,6 +105,15 @@ class Building:
             self._writer.abandon()
             self._writer = None
 
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        with disk_space.explained(self.folder, "finished shards stay, run the stage again"):
+            try:
+                yield
+            except OSError:
+                self.abandon()
+                raise
+
     def _finish(self) -> None:
         assert self._writer is not None
         writer, self._writer = self._writer, None
@@ -104,24 +121,29 @@ class Building:
         for facts, (offset, length) in zip(pending.videos, writer.close(), strict=True):
             facts.update(offset=offset, length=length)
         path = writer.path
-        portion = Portion(
+        shard = FinishedShard(
             path, path.stat().st_size, records.sha256(path), pending.videos, pending.rejects
         )
-        kept = {name: value for name, value in vars(portion).items() if name != "path"}
+        kept = {name: value for name, value in vars(shard).items() if name != "path"}
         write_synced(_facts_file(path), json.dumps(kept))
-        self.portions.append(portion)
+        self.finished.append(shard)
 
 
 def _facts_file(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _finished(folder: Path) -> list[Portion]:
-    """The portions that are complete, up to the first that is not."""
-    found: list[Portion] = []
-    while (file := folder / f"{len(found):05d}.json").is_file():
-        found.append(Portion(file.with_suffix(".lmdb"), **json.loads(file.read_text())))
-    return found
+def _finished(folder: Path) -> list[FinishedShard]:
+    """The shards that are complete, up to the first that is not."""
+    shards: list[FinishedShard] = []
+    while (file := folder / f"{len(shards):05d}.json").is_file():
+        shard = FinishedShard(file.with_suffix(".lmdb"), **json.loads(file.read_text()))
+        if not shard.path.is_file() or shard.path.stat().st_size != shard.size:
+            break
+        shards.append(shard)
+    for later in sorted(folder.glob("[0-9]*.json"))[len(shards) :]:
+        later.unlink()
+    return shards
 
 
 def write_synced(path: Path, text: str) -> None:
@@ -135,21 +157,27 @@ def write_synced(path: Path, text: str) -> None:
     records.sync_folder(path.parent)
 
 
-def publish(out: Path, portions: Sequence[Portion], rejects: Sequence[Facts], head: Facts) -> Facts:
-    """Link the portions' shards into ``out`` and write the manifest, last; returns it.
+def publish(
+    out: Path, shards: Sequence[FinishedShard], rejects: Sequence[Facts], head: Facts
+) -> Facts:
+    """Link the shards into ``out`` and write the manifest, last; returns it.
 
     The manifest is ``head``, the shards with size and SHA-256, and videos and rejects by name: so
     that the number of a video, on which sampling depends, does not tell how the shards came about.
+
+    Raises:
+        UserError: the disk is full.
     """
     files = []
     videos = []
     refused = list(rejects)
-    for number, portion in enumerate(portions):
-        name = f"shard-{number:05d}.lmdb"
-        _link(portion.path, out / name)
-        files.append({"file": name, "size": portion.size, "sha256": portion.sha256})
-        videos += [facts | {"shard": number} for facts in portion.videos]
-        refused += portion.rejects
+    with disk_space.explained(out):
+        for number, shard in enumerate(shards):
+            name = f"shard-{number:05d}.lmdb"
+            _link(shard.path, out / name)
+            files.append({"file": name, "size": shard.size, "sha256": shard.sha256})
+            videos += [facts | {"shard": number} for facts in shard.videos]
+            refused += shard.rejects
     manifest = {
         **head,
         "version": records.VERSION,
@@ -157,7 +185,8 @@ def publish(out: Path, portions: Sequence[Portion], rejects: Sequence[Facts], he
         "videos": sorted(videos, key=_name),
         "rejects": sorted(refused, key=_name),
     }
-    write_synced(out / records.MANIFEST, _dump(manifest))
+    with disk_space.explained(out):
+        write_synced(out / records.MANIFEST, _dump(manifest))
     return manifest
 
 

@@ -1,9 +1,10 @@
-"""Whether the disk can hold the shards, before hours are spent on filling it."""
+"""Whether the disk can hold the shards, before hours are spent, and what is said where not."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,3 +50,19 @@ def check(folder: Path, videos: Sequence[Listed], pool: Pool, children: int) -> 
             f"{free / 1e9:.3g} GB are free; decode.short_side, decode.quality or decode.fps "
             "make them smaller"
         )
+
+
+@contextmanager
+def explained(folder: Path, advice: str = "") -> Iterator[None]:
+    """Errors of writing into ``folder`` in one line: what is wrong and how much the disk has free.
+
+    Raises:
+        UserError: instead of any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(there).free
+        text = f"{folder}: {error.strerror or error} ({free / 1e9:.3g} GB are free there)"
+        raise UserError(f"{text}; {advice}" if advice else text) from None

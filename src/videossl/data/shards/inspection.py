@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib import image
 from tqdm import tqdm
 
-from videossl.data.loading.sampling import uniform_starts
 from videossl.data.shards import records
 from videossl.data.shards.store import ClipStore, CorruptShard
 from videossl.job import UserError
@@ -73,7 +72,7 @@ def show(folder: Path, name: str, out: Path, frames: int = 16) -> str:
         raise UserError(f"{folder}: {name}: {why}")
     video = store.videos[found[0]]
     count = min(frames, video.frames)
-    indices = uniform_starts(video.frames, 1, count)
+    indices = np.linspace(0, video.frames - 1, count).round().astype(int).tolist()
     clip = store.clip(found[0], indices)  # (T, H, W, C)
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)

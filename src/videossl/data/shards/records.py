@@ -202,7 +202,7 @@ def _stands_at(descriptor: int, offset: int, value: NDArray[np.uint8]) -> bool:
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """LMDB has error classes of its own, and calls a disk that takes no more an I/O error."""
+    """LMDB has error classes of its own, and calls a full disk an I/O error."""
     try:
         yield
     except lmdb.Error as error:

@@ -33,8 +33,8 @@ SPAN = 3  # a span is read in one piece if it is less than this much larger than
 CACHE_BYTES = 64 << 20  # of tables; those of all of UCF101 take 20 MB
 
 
-class CorruptShard(OSError):
-    """Stored bytes do not match their checksum."""
+class CorruptShard(UserError):
+    """Stored bytes do not match their checksum, or the disk does not give them."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,18 @@ class ClipStore:
     planes: int = 1
 
     def __init__(self, path: Path) -> None:
-        manifest = _read_manifest(path / MANIFEST)
         self.path = path
+        try:
+            self._take(_read_manifest(path / MANIFEST))
+        except (KeyError, TypeError, AttributeError) as error:
+            what = f"{type(error).__name__}: {error}"
+            raise UserError(f"{path / MANIFEST}: not what `decode` writes ({what})") from None
+        for shard in self.shards:
+            _check_size(path / shard["file"], shard["size"])
+        self._numbers: dict[str, int] | None = None
+        self._forget()
+
+    def _take(self, manifest: dict[str, Any]) -> None:
         self.classes: list[str] = manifest["classes"]
         self.videos = [
             Video(**{key: video[key] for key in Video.__dataclass_fields__})
@@ -88,10 +98,6 @@ class ClipStore:
         self.rejects: list[dict[str, str]] = manifest["rejects"]
         self.shards: list[dict[str, Any]] = manifest["shards"]
         self._files = [shard["file"] for shard in self.shards]
-        for shard in self.shards:
-            _check_size(path / shard["file"], shard["size"])
-        self._numbers: dict[str, int] | None = None
-        self._forget()
 
     def _forget(self) -> None:
         self._descriptors: dict[int, int] = {}
@@ -183,7 +189,7 @@ class ClipStore:
         if table is None:
             facts, place = self.videos[video], self._places[video]
             size = table_bytes(facts.frames)
-            data = os.pread(self._descriptor(place.shard), size, place.offset)
+            data = self._read(video, size, 0)
             header = record_header(
                 self._codec, facts.frames, facts.height, facts.width, self.channels
             )
@@ -205,14 +211,14 @@ class ClipStore:
         if not indices:
             return
         place = self._places[video]
-        descriptor = self._descriptor(place.shard)
         starts = table.offsets[indices].tolist()
         ends = table.offsets[[index + 1 for index in indices]].tolist()
         low, high = min(starts), max(ends)
         whole: memoryview | None = None
         if high - low < SPAN * (sum(ends) - sum(starts)):
-            whole = memoryview(os.pread(descriptor, high - low, place.offset + low))
+            whole = memoryview(self._read(video, high - low, low))
         else:  # asked for at once, so that a disk serves them side by side
+            descriptor = self._descriptor(place.shard)
             for start, end in zip(starts, ends, strict=True):
                 os.posix_fadvise(
                     descriptor, place.offset + start, end - start, os.POSIX_FADV_WILLNEED
@@ -221,10 +227,18 @@ class ClipStore:
             if whole is not None:
                 data: bytes | memoryview = whole[start - low : end - low]
             else:
-                data = os.pread(descriptor, end - start, place.offset + start)
+                data = self._read(video, end - start, start)
             if zlib.crc32(data) != table.checksums[index]:
                 raise self._corrupt(video, f"frame {index}: checksum mismatch")
             yield data
+
+    def _read(self, video: int, size: int, start: int) -> bytes:
+        """``size`` bytes of a video's record, from ``start``; fewer where the file ends."""
+        place = self._places[video]
+        try:
+            return os.pread(self._descriptor(place.shard), size, place.offset + start)
+        except OSError as error:
+            raise self._corrupt(video, f"not readable: {error.strerror}") from None
 
     def _corrupt(self, video: int, what: str) -> CorruptShard:
         file = self.path / self._files[self._places[video].shard]

@@ -1,0 +1,91 @@
+"""What protocols and metrics are called and what their values mean: all that a reader is shown.
+
+Free of torch and of every other module, so that the report depends on words and on no computation.
+A metric that a protocol writes is declared here, by its name or by a pattern with a number in it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric's values mean.
+
+    Attributes:
+        title: for a reader; ``{}`` is the number in the metric's name.
+        share: whether values are shares, 0 to 1, and shown in per cent; else plain numbers.
+        better: whether larger (``high``) or smaller (``low``) values are better.
+        interval: ``wilson`` where a value is a share of independent trials, one per example.
+    """
+
+    title: str
+    share: bool
+    better: Literal["high", "low"]
+    interval: Literal["wilson", "none"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol's title, and how its numbers come about."""
+
+    title: str
+    definition: str
+
+
+METRICS = {  # pattern of a whole name -> what it is
+    r"top(\d+)": Metric("top-{}", share=True, better="high", interval="wilson"),
+    r"R@(\d+)": Metric("R@{}", share=True, better="high", interval="wilson"),
+}
+
+PROTOCOLS = {
+    "recognition": Protocol(
+        "Fine-tuned recognition",
+        "The whole network is fine-tuned on the labelled training examples. The class scores of "
+        "each test example are averaged over several clips at fixed places; top-k is the share of "
+        "test examples whose class is among the k highest scores.",
+    ),
+    "linear": Protocol(
+        "Linear probe",
+        "A logistic regression is fitted to the features of the training examples; the encoder "
+        "stays as pretraining left it. Top-k is counted as for recognition.",
+    ),
+    "knn": Protocol(
+        "kNN",
+        "Nothing is trained: the training examples nearest by cosine similarity of the frozen "
+        "features vote for their class, closer ones with more weight. Top-k is counted over the "
+        "votes.",
+    ),
+    "retrieval": Protocol(
+        "Retrieval",
+        "Each test example is a query to the training examples, ranked by cosine similarity of "
+        "the frozen features. R@k is the share of queries with an example of their own class "
+        "among the first k.",
+    ),
+}
+
+
+def metric(name: str) -> Metric:
+    """The declaration of a metric, its title with the number of ``name``.
+
+    Raises:
+        LookupError: it is not declared.
+    """
+    for pattern, declared in METRICS.items():
+        if match := re.fullmatch(pattern, name):
+            return replace(declared, title=declared.title.format(*match.groups()))
+    raise LookupError(f"metric {name!r} is not declared in videossl.downstream.declarations")
+
+
+def protocol(name: str) -> Protocol:
+    """The declaration of a protocol.
+
+    Raises:
+        LookupError: it is not declared.
+    """
+    if name not in PROTOCOLS:
+        raise LookupError(f"protocol {name!r} is not declared in videossl.downstream.declarations")
+    return PROTOCOLS[name]

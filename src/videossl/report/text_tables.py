@@ -1,0 +1,188 @@
+"""Tables as Markdown and LaTeX, and the sentences that say how to read a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from videossl.report.noise import Rule
+from videossl.report.tables import Cell, Column, Table
+from videossl.report.wording import DASH, change, joined, shown
+
+LEVEL = "≈"
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "ρ": r"$\rho$",
+    "–": "--",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "↓": r"$\downarrow$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+} | {sign: f"\\{sign}" for sign in "&%$#_"}
+
+RULES: dict[Rule, str] = {
+    "examples": "Bold is better than every other row beyond noise: over the same test examples, "
+    f"the mean difference exceeds 1.96 of its standard errors. {LEVEL} marks the best number and "
+    "what is within noise of it, where no row is alone at the top.",
+    "seeds": "Bold is better than every other row beyond noise: the difference of the means over "
+    f"seeds exceeds 1.96 of its standard errors. {LEVEL} marks the best number and what is within "
+    "noise of it, where no row is alone at the top.",
+    "largest": "Bold is the best number, which may be so by chance: one seed, and no predictions "
+    "for the same test examples of all rows, do not tell how large the noise is.",
+}
+
+
+# ------------------------------------------------------------------ how to read a table
+
+
+def reading(table: Table) -> list[str]:
+    """Sentences about a table: units, what ± and gains are, how the best is told from noise."""
+    sentences = []
+    if any(column.declared.share for column in table.columns):
+        counts = sorted({cell.n for cell in table.cells.values()})
+        some = " to ".join(dict.fromkeys((f"{counts[0]:,}", f"{counts[-1]:,}")))
+        kinds = {column.declared.share for column in table.columns}
+        what = "Per cent of" if kinds == {True} else "Shares are per cent; tested on"
+        sentences.append(f"{what} {some} test examples.")
+    if any(cell.sd is not None for cell in table.cells.values()):
+        sentences.append("± is the standard deviation over seeds.")
+    if several_splits(table):
+        sentences.append("Of several splits a number is the mean.")
+    if over := gains(table):
+        sentences.append(over)
+    return [*sentences, *rules(table)]
+
+
+def several_splits(table: Table) -> bool:
+    """Whether a test has more than one split."""
+    return any(len(group.splits) > 1 for group in table.groups)
+
+
+def gains(table: Table) -> str:
+    """What the gains of a table are over; empty if it has none."""
+    references = table.references
+    if not references:
+        return ""
+    if len(references) == 1 and len(references[0][1]) == len(table.rows) - 1:
+        return f"Gains are over {references[0][0].title}."
+    who = [f"{row.title} ({row.backbone})" for row, _ in references]
+    return f"Gains are over the baseline with the row's backbone: {joined(who)}."
+
+
+def rules(table: Table) -> list[str]:
+    """By which rule the best is told; with the columns, where they differ in that."""
+    by_rule: dict[Rule, list[Column]] = {}
+    for column, rule in table.rules.items():
+        by_rule.setdefault(rule, []).append(column)
+    if len(by_rule) == 1:
+        return [RULES[rule] for rule in by_rule]
+    return [
+        f"{joined([_head(table, column) for column in columns])}: {RULES[rule]}"
+        for rule, columns in by_rule.items()
+    ]
+
+
+def _head(table: Table, column: Column) -> str:
+    return f"{table.group_title(column.group)} {column.title}"
+
+
+# ------------------------------------------------------------------ Markdown
+
+
+def markdown(tables: Sequence[Table], decimals: int) -> str:
+    """All tables in GitHub's Markdown: mean ± sd, the best bold, the gain in parentheses."""
+    return "\n".join(_markdown(table, decimals) for table in tables)
+
+
+def _markdown(table: Table, decimals: int) -> str:
+    heads = [_head(table, column) for column in table.columns]
+    lines = [
+        f"## {_literal(table.title)}",
+        "",
+        "| " + " | ".join(["Row", *map(_literal, heads)]) + " |",
+        "| " + " | ".join(["---", *["---:"] * len(heads)]) + " |",
+    ]
+    for row in table.rows:
+        cells = [_literal(row.title)]
+        for column in table.columns:
+            cell = table.cells.get((row.name, column))
+            cells.append(DASH if cell is None else _markdown_cell(cell, column, decimals))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", _literal(" ".join(reading(table))), ""])
+
+
+def _markdown_cell(cell: Cell, column: Column, decimals: int) -> str:
+    value = with_sd(cell, column, decimals)
+    if cell.mark:
+        value = f"**{value}**" if cell.mark == "best" else f"{value} {LEVEL}"
+    if cell.gain is None:
+        return value
+    return f"{value} ({change(cell.gain, column.declared, decimals)})"
+
+
+def with_sd(cell: Cell, column: Column, decimals: int) -> str:
+    """``71.2 ± 0.8``, or ``71.2`` with one seed."""
+    value = shown(cell.value, column.declared, decimals)
+    return value if cell.sd is None else f"{value} ± {shown(cell.sd, column.declared, decimals)}"
+
+
+def _literal(text: str) -> str:
+    for sign in "\\|_*`<":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+# ------------------------------------------------------------------ LaTeX
+
+
+def tex_escape(text: str) -> str:
+    """``text`` with every character that LaTeX reads as a command made literal."""
+    return "".join(_TEX.get(sign, sign) for sign in text)
+
+
+def latex(tables: Sequence[Table], decimals: int) -> str:
+    """All tables for LaTeX with the package booktabs; the gain is small beside the value."""
+    return "% Needs \\usepackage{booktabs}.\n" + "\n".join(_latex(t, decimals) for t in tables)
+
+
+def _latex(table: Table, decimals: int) -> str:
+    spans, cmidrules, start = [], [], 2
+    for group in table.groups:
+        width = len(table.of(group))
+        if not width:
+            continue
+        title = tex_escape(table.group_title(group))
+        spans.append(f"\\multicolumn{{{width}}}{{c}}{{{title}}}")
+        cmidrules.append(f"\\cmidrule(lr){{{start}-{start + width - 1}}}")
+        start += width
+    heads = [tex_escape(column.title) for column in table.columns]
+    lines = [
+        *(f"% {tex_escape(sentence)}" for sentence in (table.title, *reading(table))),
+        f"\\begin{{tabular}}{{l{'r' * len(heads)}}}",
+        "\\toprule",
+        *([" & ".join(["", *spans]) + " \\\\", " ".join(cmidrules)] if spans else []),
+        " & ".join(["Row", *heads]) + " \\\\",
+        "\\midrule",
+    ]
+    for row in table.rows:
+        cells = [tex_escape(row.title)]
+        for column in table.columns:
+            cell = table.cells.get((row.name, column))
+            cells.append(tex_escape(DASH) if cell is None else _latex_cell(cell, column, decimals))
+        lines.append(" & ".join(cells) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _latex_cell(cell: Cell, column: Column, decimals: int) -> str:
+    value = tex_escape(with_sd(cell, column, decimals))
+    if cell.mark:
+        value = f"\\textbf{{{value}}}" if cell.mark == "best" else f"{value} $\\approx$"
+    if cell.gain is None:
+        return value
+    return f"{value} {{\\scriptsize ({tex_escape(change(cell.gain, column.declared, decimals))})}}"
