@@ -63,6 +63,7 @@ def test_there_are_four_walks():
         assert "videossl" in walk.commands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", WALKS)
 def test_a_walk_works_as_it_is_written(tmp_path, title):
     study = copy_study(tmp_path / "study")

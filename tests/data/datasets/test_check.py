@@ -36,7 +36,7 @@ def ucf(tmp_path: Path) -> Path:
 def test_every_line(ucf: Path) -> None:
     plant(ucf / "UCF-101", {}, ["Biking/more.avi", "Archery/.DS_Store", "x/1", "x/2"])
     assert check("mine", folder("ucf101", ucf)).split("\n") == [
-        f"mine: format ucf101, kind recognition, root {ucf}",
+        f"mine: format ucf101, kind class, root {ucf}",
         "classes: 2",
         "videos: 4, 8 bytes",
         "split 1: 3 train, 1 test",

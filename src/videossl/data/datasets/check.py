@@ -10,7 +10,7 @@ from pathlib import Path
 
 from videossl.data.datasets.index import Index
 from videossl.data.datasets.prepare import size_of
-from videossl.study.registry import DATASETS, KINDS
+from videossl.study.registry import DATASETS, LABELS
 from videossl.study.schema import FolderData, SyntheticData
 
 
@@ -28,7 +28,7 @@ def check(name: str, dataset: FolderData | SyntheticData) -> str:
     adapter = importlib.import_module(DATASETS[dataset.format])
     index: Index = adapter.read(Path(dataset.root), dataset.missing)
     sizes = {entry.name: size_of(index.root / entry.name) for entry in index.entries}
-    kind = KINDS[dataset.format]
+    kind = ", ".join(sorted(set(LABELS[dataset.format].values())))
     lines = [
         f"{name}: format {dataset.format}, kind {kind}, root {_printable(dataset.root)}",
         f"classes: {len(index.classes)}",
