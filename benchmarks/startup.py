@@ -1,9 +1,10 @@
-"""Seconds from the start of a process to a method's first pretraining step, and to ``--help``.
+"""Seconds from the start of a process to a row's first pretraining step, and to ``--help``.
 
     python benchmarks/startup.py --study DIR      # a folder where Snakemake has run (make)
 
-A row per method: the median and the largest of some starts, one after the other. The process ends
-where its first step would begin, so no output is made; an empty folder may stay in ``scratch/``.
+A line per row of methods: the median and the largest of some starts, one after the other. The
+process ends where its first step would begin, so no output is made; an empty folder may stay in
+``scratch/``.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from videossl.cli import command as arguments
 from videossl.cli import main as videossl
 from videossl.study import graph as stages
-from videossl.study import params
 
 END = 3  # exit status of a process that came to its first step
 
@@ -57,24 +58,18 @@ def main() -> None:
     print("| process | median, s | largest, s |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         commands = {"videossl pretrain --help": (["-m", "videossl", "pretrain", "--help"], 0)}
-        for name in params.dump(graph.params.methods):
-            command = [
-                str(Path(__file__).resolve()),
-                "pretrain",
-                name,
-                "--out",
-                f"{folder}/out",
-                "--threads",
-                "1",
-            ]
-            for role, nodes in graph.needs(graph.find("pretrain", {"method": name})).items():
-                paths = [str((args.study / "runs" / graph.path(n)).resolve()) for n in nodes]
-                if paths:
-                    command += [f"--{role}", *paths]
-            commands[name] = (command, END)
-        for name, (command, status) in commands.items():
+        seed = str(graph.params.seeds[0])
+        for row in graph.params.methods:
+            node = graph.find("pretrain", {"row": row, "seed": seed})
+            inputs = {
+                role: [(args.study / "runs" / graph.path(needed)).resolve() for needed in nodes]
+                for role, nodes in graph.needs(node).items()
+            }
+            words = arguments(node, inputs, Path(folder, "out"), threads=1)
+            commands[row] = ([str(Path(__file__).resolve()), *words], END)
+        for name, (words, status) in commands.items():
             times = [
-                seconds([sys.executable, *command], args.study, status) for _ in range(args.starts)
+                seconds([sys.executable, *words], args.study, status) for _ in range(args.starts)
             ]
             print(f"| {name} | {statistics.median(times):.2f} | {max(times):.2f} |", flush=True)
 

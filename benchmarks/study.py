@@ -4,10 +4,11 @@
     python benchmarks/study.py --seeds 0 --only table --overlay configs/tiny.yaml
     python benchmarks/study.py --only margin tca --seeds 0 1 2 3 4 5
 
-Every method has the same budget: ``pretrain`` of params.yaml. Studies run in a folder of their own
-(``--directory``), so params.yaml and runs/ stay as they are; stages that do not read the seed run
-once, and running the script again runs nothing that is done. The seed of the built-in videos
-(data.synthetic.seed) is another one and stays the same.
+Every row has the budget that params.yaml gives it. An ablation is a study too: two rows of each of
+its methods, which name two entries of ``task``. Studies run in a folder of their own
+(``--directory``), so params.yaml and runs/ stay as they are; running the script again runs nothing
+that is done, and more seeds run only those. The seed of the built-in videos (data.synthetic.seed)
+is another one and stays the same.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,21 +28,23 @@ from typing import Any
 import pandas as pd
 
 from videossl.study import graph as stages
+from videossl.study import overlay as overlays
 from videossl.study import params
 
 ROOT = Path(__file__).resolve().parents[1]
 PRIMARY = {"recognition": "top1", "linear": "top1", "knn": "top1", "retrieval": "R@1"}
 RHO = ("rho_moco", "rho_byol", "rho_simclr", "rho_swav")
+SIDES = ("without", "with")
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """One change to a study, and what of some methods it is looked at by."""
+    """Two values of an entry of ``task``, and what rows with them are looked at by."""
 
     name: str
     methods: tuple[str, ...]
-    key: str
-    values: tuple[Any, ...]  # without, with; None is as params.yaml has it
+    task: str
+    values: tuple[Any, Any]  # without, with: an entry, or keys of it that differ from params.yaml
     measure: str = "linear"  # the linear probe's top-1, or a column of metrics.json of pretrain
     under: Mapping[str, Any] = field(default_factory=dict)  # what else is changed, in both
 
@@ -48,64 +52,70 @@ class Ablation:
 ABLATIONS = (
     # an instant is told by what its light did: two crops of it need not look at the motion
     Ablation(
-        *("rho-flicker", RHO, "task.rho", (1, 2)),
+        *("rho-flicker", RHO, "rho", (1, 2)),
         under={"data": {"synthetic": {"flicker": 0.3}}},
     ),
-    Ablation("margin", ("rspnet",), "task.margin", (0.0, 0.15), "speed_accuracy"),
-    Ablation("tca", ("vtdl",), "task.tca.alpha", (0.0, None)),
+    Ablation("margin", ("rspnet",), "margin", (0.0, 0.15), "speed_accuracy"),
+    Ablation("tca", ("vtdl",), "tca", ({"alpha": 0.0}, {})),
     Ablation(
         "motion-pathway",
         ("modist",),
-        "task.distillation",
-        ({"motion_weight": 0.0, "cross_weight": 0.0}, None),
+        "distillation",
+        ({"motion_weight": 0.0, "cross_weight": 0.0}, {}),
     ),
-    Ablation("rho-steady", RHO, "task.rho", (1, 2)),
+    Ablation("rho-steady", RHO, "rho", (1, 2)),
 )
 
 
-def run(directory: Path, changes: list[dict[str, Any]], overlay: Path | None) -> Path:
+def run(directory: Path, changes: list[dict[str, Any]], overlaid: Sequence[Path]) -> Path:
     """Run one study to its end; returns its params.yaml."""
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / "params.yaml"
     shutil.copy(ROOT / "params.yaml", target)
-    if overlay is not None:
-        overlay.configure(overlay, target)
+    for overlay in overlaid:
+        overlays.configure(overlay, target)
     for change in changes:
         part = directory / "change.yaml"
         with part.open("w") as file:
             params.yaml().dump(change, file)
-        overlay.configure(part, target)
+        overlays.configure(part, target)
     command = ["snakemake", "--cores", "all", "--snakefile", str(ROOT / "Snakefile")]
     begin = time.monotonic()
     command += ["--directory", str(directory)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         sys.exit(done.stdout)
-    print(f"{changes}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     return target
 
 
-def nested(key: str, value: Any) -> dict[str, Any]:
-    """``{"a": {"b": value}}`` for ``a.b``."""
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return dict(value)
+def results(target: Path) -> pd.DataFrame:
+    """Primary metrics in per cent, means over splits: a line per row, test, protocol and seed."""
+    found = pd.read_csv(target.parent / "runs/report/results.csv")
+    found = found[found["metric"] == found["protocol"].map(PRIMARY)]
+    keys = ["form", "test", "protocol", "row", "seed"]
+    by_seed = found.groupby(keys, sort=False)["value"].mean() * 100
+    return by_seed.reset_index()
 
 
-def table(results: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """A row per method: mean over seeds, standard deviation, and mean gain over the baseline."""
-    chosen = results[results["metric"] == results["protocol"].map(PRIMARY)]
+def table(target: Path) -> pd.DataFrame:
+    """A line per row: mean over seeds, standard deviation, gain over its backbone's baseline."""
+    study = params.load(target)
+    baseline = {entry.backbone: name for name, entry in reversed(study.baselines.items())}
+    of = {name: baseline.get(entry.backbone) for name, entry in study.methods.items()}
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    for (dataset, protocol), group in chosen.groupby(["dataset", "protocol"], sort=False):
-        by_seed = group.pivot(index="seed", columns="method", values="value") * 100
-        for method in group["method"].unique():
-            found = by_seed[method]
+    for (_, test, protocol), group in results(target).groupby(
+        ["form", "test", "protocol"], sort=False
+    ):
+        by_seed = group.pivot(index="seed", columns="row", values="value")
+        for row in group["row"].unique():
+            found = by_seed[row]
             cell = f"{found.mean():.1f} ± {found.std():.1f}"
-            if method != baseline:
-                cell += f" ({(found - by_seed[baseline]).mean():+.1f})"
-            row = rows.setdefault((dataset, method), {"dataset": dataset, "method": method})
-            row[f"{protocol} {PRIMARY[protocol]}"] = cell
-    return pd.DataFrame(list(rows.values()))
+            if of.get(row) is not None:
+                cell += f" ({(found - by_seed[of[row]]).mean():+.1f})"
+            line = rows.setdefault((test, row), {"test": test, "row": row})
+            line[f"{protocol} {PRIMARY[protocol]}"] = cell
+    return pd.DataFrame(list(rows.values())).fillna("–")
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -114,48 +124,55 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *frame.to_numpy()])
 
 
-def only(methods: tuple[str, ...]) -> dict[str, Any]:
-    """The change that leaves some methods, and the linear probe alone."""
-    whole = params.load(ROOT / "params.yaml")
-    others = [name for name in whole.methods.model_fields_set if name not in methods]
-    frozen = [name for name in whole.evaluate.frozen.model_fields_set if name != "linear"]
-    finetuned = list(whole.evaluate.finetuned.model_fields_set)
-    read = {getattr(whole.methods, name).motion for name in methods}
+def ablated(ablation: Ablation, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The change of the study ``raw`` that leaves two rows of each method, and the linear probe."""
+    entry = raw["task"][ablation.task]
+    tasks: dict[str, Any] = {}
+    rows: dict[str, Any] = dict.fromkeys(raw["methods"])
+    for side, value in zip(SIDES, ablation.values, strict=True):
+        name = f"{ablation.task}_{side}"
+        tasks[name] = {**deepcopy(entry), **value} if isinstance(value, Mapping) else value
+        for method in ablation.methods:
+            rows[f"{method}_{side}"] = {**deepcopy(raw["methods"][method]), "task": name}
+    kept = {"data", "labels", "splits", "clip", "features", "linear"}
     return {
-        "motion": dict.fromkeys(name for name in whole.motion if name not in read),
-        "methods": dict.fromkeys(others),
-        "evaluate": {"frozen": dict.fromkeys(frozen), "finetuned": dict.fromkeys(finetuned)},
+        "task": tasks,
+        "methods": rows,
+        "finetune": dict.fromkeys(raw["finetune"]),
+        "probe": {
+            test: dict.fromkeys(key for key in block if key not in kept)
+            for test, block in raw["probe"].items()
+        },
     }
 
 
-def measured(target: Path, method: str, measure: str) -> float:
-    """What an ablation is looked at by, in per cent."""
+def measured(target: Path, row: str, measure: str) -> pd.Series[float]:
+    """What a row is looked at by, in per cent, by seed."""
     if measure == "linear":
-        results = json.loads((target.parent / "runs/report/metrics.json").read_text())
-        (dataset,) = results[method]
-        return 100 * float(results[method][dataset]["linear"]["top1"])
+        found = results(target)
+        chosen = found[(found["row"] == row) & (found["protocol"] == "linear")]
+        return chosen.groupby("seed")["value"].mean()
     graph = stages.load(target)
-    folder = target.parent / "runs" / graph.path(graph.find("pretrain", {"method": method}))
-    return 100 * float(json.loads((folder / "metrics.json").read_text())[measure])
+    values = {}
+    for seed in graph.params.seeds:
+        node = graph.find("pretrain", {"row": row, "seed": str(seed)})
+        path = target.parent / "runs" / graph.path(node) / "metrics.json"
+        values[seed] = 100 * float(json.loads(path.read_text())[measure])
+    return pd.Series(values)
 
 
 def ablate(
-    ablation: Ablation, directory: Path, seeds: list[int], overlay: Path | None
+    ablation: Ablation, directory: Path, seeds: list[int], overlaid: Sequence[Path]
 ) -> pd.DataFrame:
-    """A row per method: what every seed gives with each value, the mean difference, its error."""
-    found: dict[str, list[list[float]]] = {name: [] for name in ablation.methods}
-    for value in ablation.values:
-        change = [dict(ablation.under)]
-        change += [] if value is None else [nested(ablation.key, value)]
-        for name in ablation.methods:
-            found[name].append([])
-        for seed in seeds:
-            target = run(directory, [*change, only(ablation.methods), {"seed": seed}], overlay)
-            for name in ablation.methods:
-                found[name][-1].append(measured(target, name, ablation.measure))
+    """A line per method: what every seed gives on each side, the mean difference, its error."""
+    raw = params.read(ROOT / "params.yaml")
+    for overlay in overlaid:
+        overlays.merge(raw, params.read(overlay))
+    changes = [dict(ablation.under), ablated(ablation, raw), {"seeds": seeds}]
+    target = run(directory, [change for change in changes if change], overlaid)
     rows = []
-    for name, values in found.items():
-        without, with_it = (pd.Series(of_seeds) for of_seeds in values)
+    for name in ablation.methods:
+        without, with_it = (measured(target, f"{name}_{s}", ablation.measure) for s in SIDES)
         difference = with_it - without
         rows.append(
             {
@@ -174,19 +191,15 @@ def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--overlay", type=Path)
+    parser.add_argument("--overlay", type=Path, nargs="+", default=[], help="in their order")
     parser.add_argument("--directory", type=Path, default=ROOT / "benchmarks/study")
-    parser.add_argument("--baseline", default="scratch")
     parts = ["table", "ablations", *(ablation.name for ablation in ABLATIONS)]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts[:2])
     args = parser.parse_args()
-    print(f"{len(args.seeds)} seeds; per cent of test videos; points over {args.baseline}\n")
+    print(f"{len(args.seeds)} seeds; per cent of test videos; points over the baseline\n")
     if "table" in args.only:
-        results = []
-        for seed in args.seeds:
-            run(args.directory, [{"seed": seed}], args.overlay)
-            results.append(pd.read_csv(args.directory / "runs/report/results.csv"))
-        print(markdown(table(pd.concat(results), args.baseline)), flush=True)
+        target = run(args.directory, [{"seeds": args.seeds}], args.overlay)
+        print(markdown(table(target)), flush=True)
     for ablation in ABLATIONS:
         if "ablations" in args.only or ablation.name in args.only:
             rows = ablate(ablation, args.directory, args.seeds, args.overlay)

@@ -27,7 +27,9 @@ def build() -> dict[str, Any]:
         block["required"] = ["method"]
         tasks.append(_task(row, blocks))
     unique = {json.dumps(task, sort_keys=True): task for task in tasks}
-    found["properties"]["task"]["additionalProperties"] = {"anyOf": list(unique.values())}
+    entries = found["properties"]["task"]["patternProperties"]
+    for pattern in entries:
+        entries[pattern] = {"anyOf": list(unique.values())}
     found["title"] = "params.yaml of videossl"
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return found
