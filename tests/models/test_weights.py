@@ -128,3 +128,10 @@ def test_a_baseline_of_another_size_is_refused(tmp_path):
         initialized(
             tmp_path, schema.C3D(name="c3d", width=8, **COLOURS), tmp_path / "ours.safetensors"
         )
+
+
+def test_an_encoder_keeps_its_colours(tmp_path):
+    model = schema.C3D(name="c3d", width=4, mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
+    weights.save(weights.build(model), model, tmp_path / "encoder.safetensors")
+    again = weights.load_encoder(tmp_path / "encoder.safetensors")
+    assert again.colours == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))

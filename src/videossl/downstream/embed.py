@@ -45,7 +45,15 @@ def run(job: Job, params: EmbedParams) -> None:
     place(pooled, device)
     videos = found.stored(store, range(len(found.videos)))
     clips = per_clip(
-        pooled, store, videos, params.clip, spec.clips, spec.batch_size, device, job.threads
+        pooled,
+        store,
+        videos,
+        params.clip,
+        spec.clips,
+        spec.batch_size,
+        device,
+        job.threads,
+        encoder.colours,
     )
     embedded = clips.mean(axis=1)
     features.save(embedded, found, job.out)

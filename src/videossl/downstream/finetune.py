@@ -124,7 +124,17 @@ def run(job: Job, params: FinetuneParams) -> None:
 
     def validate(module: nn.Module) -> tuple[list[float], dict[str, float]]:
         device = pick_device()
-        outputs = per_clip(module, store, videos, clip, 1, spec.batch_size, device, job.threads)
+        outputs = per_clip(
+            module,
+            store,
+            videos,
+            clip,
+            1,
+            spec.batch_size,
+            device,
+            job.threads,
+            encoder.colours,
+        )
         result: tuple[list[float], dict[str, float]] = objective.validate(
             torch.from_numpy(outputs[:, 0]), targets[torch.from_numpy(validation)]
         )
@@ -135,6 +145,7 @@ def run(job: Job, params: FinetuneParams) -> None:
         return [ClipRequest(window(num_frames, start, clip.frames, clip.stride), 0)]
 
     task = Supervised(model, objective, targets, validate if videos else None)
+    task.colours = encoder.colours
     batches = TrainBatches(
         store,
         found.stored(store, training),

@@ -25,8 +25,8 @@ def run(job: Job, params: TestParams) -> None:
     store = ClipStore(job.input("shards"))
     numbers = chosen.part(job.split, "test")
     path = job.input("classifier") / "classifier.safetensors"
-    backbone = weights.backbone_of(path)
-    model = objective.build(weights.build(backbone), chosen, 0.0)
+    encoder = weights.build(weights.backbone_of(path))
+    model = objective.build(encoder, chosen, 0.0)
     weights.load(model, path)
     device = pick_device()
     place(model, device)
@@ -39,6 +39,7 @@ def run(job: Job, params: TestParams) -> None:
         spec.batch_size,
         device,
         job.threads,
+        encoder.colours,
     )
     scores = objective.predict(outputs)
     labels = chosen.targets[numbers]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -25,10 +26,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videossl.data.loading import sampling
-from videossl.data.loading.augment import MEAN, STD
+from videossl.data.loading.augment import Colours
 from videossl.data.loading.sampling import ClipRequest, Indices
 from videossl.methods import losses
 from videossl.methods.base import Method
+from videossl.models.backbone import Backbone
 from videossl.models.warp import sample
 from videossl.needs import FastestRate
 from videossl.study import schema
@@ -98,18 +100,20 @@ def homographies(warps: Tensor, share: float) -> Tensor:
     return torch.stack(rows, dim=1)
 
 
-def flicker(clips: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+def flicker(clips: Tensor, brightness: Tensor, contrast: Tensor, colours: Colours) -> Tensor:
     """Change each frame on its own: contrast about its mean, then brightness; clamped.
 
     Args:
         clips: (B, 3, T, S, S), normalised as ``augment`` does.
         brightness, contrast: (B, T) factors.
+        colours: that they are normalised by.
     """
-    level = clips * STD + MEAN
+    shift, scale = colours.on(clips)
+    level = clips * scale + shift
     mean = level.mean(dim=(1, 3, 4), keepdim=True)
     factors = (x.to(clips.dtype)[:, None, :, None, None] for x in (brightness, contrast))
     bright, strong = factors
-    return ((((level - mean) * strong + mean) * bright).clamp(0, 1) - MEAN) / STD
+    return ((((level - mean) * strong + mean) * bright).clamp(0, 1) - shift) / scale
 
 
 # ------------------------------------------------------------------------------- recognition
@@ -229,7 +233,7 @@ class V3S(FastestRate, Method):
         if not self.params.frame_jitter:
             return out
         brightness, contrast = labels[:, FLICKER].chunk(2, dim=1)
-        return flicker(out, brightness, contrast)
+        return flicker(out, brightness, contrast, cast(Backbone, self.encoder).colours)
 
     def recognise(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and the classes (B, N) that the logits say, of labels (B, N)."""

@@ -7,16 +7,20 @@ from typing import Any, Literal, overload
 
 from torch import Tensor, nn
 
+from videossl.data.loading.augment import SLOWFAST, Colours
+
 
 class Backbone(nn.Module, ABC):
     """A 3D network without a classifier.
 
     Attributes:
+        colours: what its clips are normalised by; ``weights.build`` sets the entry's.
         num_features: channels of the last map, width of the pooled feature.
         stage_features: channels of each map of ``stages``.
     """
 
     num_features: int
+    colours: Colours = SLOWFAST
     stage_features: list[int]
 
     @abstractmethod
@@ -34,7 +38,7 @@ class Backbone(nn.Module, ABC):
     def __call__(self, x: Tensor, maps: Literal[True]) -> list[Tensor]: ...
 
     def __call__(self, *args: Any, **more: Any) -> Any:
-        """As every module; here for its types."""
+        """Typed overload of ``Module.__call__``."""
         return super().__call__(*args, **more)
 
     def forward(self, x: Tensor, maps: bool = False) -> Tensor | list[Tensor]:

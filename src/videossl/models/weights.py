@@ -14,14 +14,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from videossl.data.loading.augment import Colours
 from videossl.job import UserError
+from videossl.models.backbone import Backbone
 from videossl.study import schema
 from videossl.study.registry import BACKBONES
 
 
-def build(model: schema.Backbone) -> nn.Module:
+def build(model: schema.Backbone) -> Backbone:
     """The backbone that ``model`` names, with random weights from torch's generator."""
-    net: nn.Module = import_module(BACKBONES[model.name]).build(model)
+    net: Backbone = import_module(BACKBONES[model.name]).build(model)
+    net.colours = Colours(tuple(model.mean), tuple(model.std))
     return net
 
 
@@ -117,7 +120,7 @@ def backbone_of(path: Path) -> schema.Backbone:
     return model
 
 
-def load_encoder(path: str | Path) -> nn.Module:
+def load_encoder(path: str | Path) -> Backbone:
     """The encoder of a file that ``save`` wrote, in eval mode: clips (B, 3, T, H, W) -> (B, C).
 
     Raises:

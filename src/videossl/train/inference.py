@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from videossl.data.loading.augment import Colours
 from videossl.data.loading.device_clips import to_device_clips
 from videossl.data.loading.loader import CentralBatches, batches
 from videossl.data.shards.store import ClipStore
@@ -28,10 +29,11 @@ def per_clip(
     batch_size: int,
     device: torch.device,
     threads: int,
+    colours: Colours,
 ) -> NDArray[np.float32]:
     """Outputs (videos, clips, D) of ``module`` in eval mode; the mode it was in is put back.
 
-    Beside a GPU, all of the ``threads`` but one read clips.
+    Clips are normalised by ``colours``. Beside a GPU, all of the ``threads`` but one read clips.
     """
     training = module.training
     module.eval()
@@ -41,7 +43,7 @@ def per_clip(
     stream = batches(source, readers(device, threads), pin=device.type == "cuda")
     for batch in tqdm(stream, total=total, unit="batch", disable=not sys.stderr.isatty()):
         moved = batch.to(device)
-        (x,) = to_device_clips(moved, clip.size)
+        (x,) = to_device_clips(moved, clip.size, colours)
         parts.append(module(x).float().cpu())
     module.train(training)
     out = torch.cat(parts)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from videossl.job import Job, write_json
 from videossl.models import official, weights
@@ -24,11 +25,12 @@ def run(job: Job, params: InitializeParams) -> None:
         UserError: the file cannot be read or holds another network.
     """
     torch.manual_seed(job.seed)
+    encoder: nn.Module
     source = params.baseline.weights
     if source == "random":
-        encoder = job.modules["backbone"].build(params.backbone)
+        encoder = weights.build(params.backbone)
     elif source.endswith(".safetensors"):
-        encoder = job.modules["backbone"].build(params.backbone)
+        encoder = weights.build(params.backbone)
         weights.load(encoder, Path(source))
     else:
         encoder = official.import_checkpoint(Path(source), params.backbone)

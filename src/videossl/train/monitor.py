@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from videossl import distributed
 from videossl.data.datasets.index import UNLABELLED
 from videossl.data.shards.store import ClipStore
+from videossl.models.backbone import Backbone
 from videossl.study.schema import Clip
 from videossl.train.device import pick_device
 from videossl.train.inference import per_clip
@@ -61,8 +62,9 @@ def neighbour_accuracy(
 
     def features(encoder: nn.Module, chosen: Sequence[int]) -> Tensor:
         device = pick_device()
-        outputs = per_clip(encoder, store, chosen, clip, 1, batch_size, device, threads)[:, 0]
-        return F.normalize(torch.from_numpy(outputs), dim=1)
+        colours = cast(Backbone, encoder).colours
+        outputs = per_clip(encoder, store, chosen, clip, 1, batch_size, device, threads, colours)
+        return F.normalize(torch.from_numpy(outputs[:, 0]), dim=1)
 
     def measure(encoder: nn.Module) -> float:
         nearest = (features(encoder, asking) @ features(encoder, others).T).argmax(dim=1).tolist()

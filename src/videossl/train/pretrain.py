@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from videossl.data.shards.store import ClipStore
 from videossl.job import Job, UserError, write_json
 from videossl.methods.base import Method, MomentumEncoder
 from videossl.models import weights
+from videossl.models.backbone import Backbone
 from videossl.models.batchnorm import Group, apply_groups
 from videossl.study.schema import NO_MOTION, Pretrain
 from videossl.train import curve, monitor
@@ -36,6 +37,7 @@ class Pretraining(Task):
         monitor_epochs: int = 0,
     ) -> None:
         self.module: Method = method
+        self.colours = cast(Backbone, method.encoder).colours
         self.features = monitor.Features(method.encoder)
         self.measure, self.monitor_epochs = measure, monitor_epochs
 
@@ -100,7 +102,7 @@ def _run(job: Job, params: PretrainParams) -> None:
     videos = training_videos(store, spec.split)
     # the encoder first: with equal seeds every method and the scratch row start from equal weights
     torch.manual_seed(job.seed)
-    encoder = job.modules["backbone"].build(params.backbone)
+    encoder = weights.build(params.backbone)
     pretext = job.modules["method"]
     row, dataset = job.key["row"], params.method.data
     motion = None

@@ -95,7 +95,7 @@ class TrainingStep:
     def prepare(self, batch: Batch) -> Iterator[Part]:
         """The parts of one batch on the device, augmented and prepared for the task."""
         for part in batch.to(self.device).split(self.accumulate):
-            yield self.task.prepare(to_device_clips(part, self.size), part), part
+            yield self.task.prepare(to_device_clips(part, self.size, self.task.colours), part), part
 
     def __call__(self, parts: Iterable[Part]) -> dict[str, Tensor]:
         """Train on the parts of one batch; returns the means of the task's scalars over them all.

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from videossl.data.loading.augment import SLOWFAST, Colours
 from videossl.data.loading.loader import Batch
 
 
@@ -16,9 +17,11 @@ class Task(ABC):
 
     Attributes:
         module: its parameters and buffers are all the state of the task, but for ``extra``.
+        colours: what clips are normalised by: the network's own.
     """
 
     module: nn.Module
+    colours: Colours = SLOWFAST
 
     def prepare(self, clips: list[Tensor], batch: Batch) -> list[Tensor]:
         """What ``step`` gets of a batch's clips; on the CPU it runs ahead, beside other steps."""

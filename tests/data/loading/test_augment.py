@@ -40,7 +40,7 @@ def picture(height: int, width: int, frames: int = 2) -> torch.Tensor:
 
 def shown(x: torch.Tensor) -> torch.Tensor:
     """Back to (T, 3, S, S) in 0..1."""
-    return (x * aug.STD + aug.MEAN)[0].transpose(0, 1)
+    return (x * 0.225 + 0.45)[0].transpose(0, 1)
 
 
 @pytest.mark.parametrize(
@@ -171,3 +171,14 @@ def test_testing_takes_the_central_square():
     assert aug.centre(40, 60)[CROP].tolist() == [0, 10, 40, 40]
     assert aug.centre(60, 40)[CROP].tolist() == [10, 0, 40, 40]
     assert aug.centre(41, 30)[CROP].tolist() == [5, 0, 30, 30]
+
+
+def test_colours_are_the_networks_own():
+    clips = torch.randint(256, (2, 3, 12, 14, 3), dtype=torch.uint8)
+    draws = torch.from_numpy(np.stack([aug.centre(12, 14)] * 2))
+    own = aug.Colours((0.1, 0.2, 0.3), (0.5, 0.25, 2.0))
+    plain = aug.augment(clips, draws, 8) * 0.225 + 0.45
+    found = aug.augment(clips, draws, 8, colours=own)
+    for channel in range(3):
+        expected = (plain[:, channel] - own.mean[channel]) / own.std[channel]
+        torch.testing.assert_close(found[:, channel], expected)

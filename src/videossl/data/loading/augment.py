@@ -7,6 +7,7 @@ operations. ``fields.py`` names the numbers of a draw.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,20 @@ from videossl.data.loading.fields import CROP, FACTORS, FIELDS, SEQUENCE, Field
 from videossl.data.loading.resize import crop
 from videossl.study.schema import Augment
 
-MEAN, STD = 0.45, 0.225  # of all three channels: the convention of SlowFast's Kinetics models
+
+class Colours(NamedTuple):
+    """The mean and deviation of red, green and blue, 0 to 1, by which clips are normalised."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def on(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both as (3, 1, 1, 1), on the device and of the type of ``x``."""
+        mean, std = (x.new_tensor(values).view(3, 1, 1, 1) for values in self)
+        return mean, std
+
+
+SLOWFAST = Colours((0.45,) * 3, (0.225,) * 3)  # the convention of SlowFast's Kinetics models
 LUMA = (0.299, 0.587, 0.114)
 Draw = NDArray[np.float32]
 
@@ -67,15 +81,22 @@ def _random_crop(
     return int(y), int(x), rows, columns
 
 
-def augment(clips: Tensor, draws: Tensor, size: int, host: Tensor | None = None) -> Tensor:
+def augment(
+    clips: Tensor,
+    draws: Tensor,
+    size: int,
+    host: Tensor | None = None,
+    colours: Colours = SLOWFAST,
+) -> Tensor:
     """Apply one draw per clip.
 
     Args:
         clips, draws, size: see ``crop``; clips are uint8 with 3 channels.
         host: the draws once more, on the CPU.
+        colours: what the network that sees the clips was trained with, or is.
 
     Returns:
-        (B, 3, T, size, size) float32, channels_last_3d, normalised by MEAN and STD.
+        (B, 3, T, size, size) float32, channels_last_3d, normalised by ``colours``.
     """
     host = draws.cpu() if host is None else host
     b, t = clips.shape[:2]
@@ -86,7 +107,8 @@ def augment(clips: Tensor, draws: Tensor, size: int, host: Tensor | None = None)
     blurred = host[:, Field.SIGMA].nonzero()[:, 0]
     x = _hue(x, draws[:, Field.HUE], hued.to(x.device, non_blocking=True))
     x = _blur(x, draws[:, Field.SIGMA], blurred.to(x.device, non_blocking=True))
-    return x.sub_(MEAN).div_(STD).contiguous(memory_format=torch.channels_last_3d)
+    mean, std = colours.on(x)
+    return x.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last_3d)
 
 
 def _colour(x: Tensor, draws: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from videossl.data.loading.augment import augment
+from videossl.data.loading.augment import SLOWFAST, Colours, augment
 from videossl.data.loading.fields import Field
 from videossl.data.loading.loader import Batch
 from videossl.data.loading.resize import crop
@@ -13,10 +13,10 @@ from videossl.data.motion.store import SCALE, ZERO
 from videossl.study.schema import Motion
 
 
-def to_device_clips(batch: Batch, size: int) -> list[Tensor]:
+def to_device_clips(batch: Batch, size: int, colours: Colours = SLOWFAST) -> list[Tensor]:
     """One tensor (B, C, T, size, size) float32 per requested clip.
 
-    - ``augmented``: 3 channels, normalised (see ``augment``);
+    - ``augmented``: 3 channels, normalised by ``colours`` (see ``augment``);
     - ``plain``: 3 channels of grey levels 0 to 255, cropped, resized and flipped only;
     - ``motion``: cropped, resized and flipped with its own draw. Flow has 2 channels, u to
       the right and v down, in pixels of the *result* per pair of frames: resizing scales vectors,
@@ -32,7 +32,7 @@ def to_device_clips(batch: Batch, size: int) -> list[Tensor]:
         elif kind == "plain":
             found.append(crop(clip[:, :, 0], draws, size))
         else:
-            found.append(augment(clip[:, :, 0], draws, size, host))
+            found.append(augment(clip[:, :, 0], draws, size, host, colours))
     return found
 
 
