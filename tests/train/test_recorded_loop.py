@@ -218,7 +218,7 @@ def test_the_limit_holds_for_the_mean_over_ranks(tmp_path, monkeypatch):
         {"schedule": "cosine", "lowest": 0.1},
         {"schedule": "cosine_from_start", "lowest": 0.05},
         {"schedule": "cosine_from_start", "warmup_epochs": 0},
-        {"schedule": "steps", "milestones": [0.3, 0.5, 0.9], "factor": 0.3},
+        {"schedule": "steps", "milestones": [0.35, 0.5, 0.9], "factor": 0.3},
         {"schedule": "constant", "lr_base_size": "none"},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
