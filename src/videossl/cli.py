@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,7 +138,9 @@ def _stage(args: argparse.Namespace) -> None:
         def run(node: Instance, inputs: Mapping[str, Sequence[Path]], out: Path) -> None:
             _one(graph, node, inputs, out, args.expect, args.threads)
 
-        grouped.run_group(graph, group, args.tree, run)
+        count = max(map(graph.gpus, graph.groups.get(group, [])), default=0)
+        with _gpus(count):  # for all of them: CUDA is started once in a process
+            grouped.run_group(graph, group, args.tree, run)
         return
     absent = [name for name in key if getattr(args, name) is None]
     if absent:
@@ -163,14 +166,22 @@ def _one(
     expect: str | None,
     threads: int | None,
 ) -> None:
-    """Run one instance, in as many processes as its budget says."""
+    """Run one instance on GPUs of its own, in as many processes as its budget says."""
     from videossl.study import execution, launch
 
-    gpus = graph.gpus(node)
-    if gpus > 1 and not launch.launched():
-        launch.launch_ranks(gpus, command(node, inputs, out, expect, threads))
-        return
-    execution.execute(graph, node, inputs, out, expect, threads)
+    count = graph.gpus(node)
+    with _gpus(count):
+        if count > 1 and not launch.launched():
+            launch.launch_ranks(count, command(node, inputs, out, expect, threads))
+            return
+        execution.execute(graph, node, inputs, out, expect, threads)
+
+
+def _gpus(count: int) -> AbstractContextManager[object]:
+    """GPUs of its own for what runs in the block; nothing where none is needed."""
+    from videossl.study import gpus
+
+    return gpus.claim(count) if count else nullcontext()
 
 
 def command(

@@ -231,9 +231,9 @@ class Graph:
         return reads.subset(self.params, node.stage, self.names(node))
 
     def gpus(self, node: Instance) -> int:
-        """How many processes train the instance, each with a GPU where there is one."""
+        """How many processes compute the instance, each with a GPU where there is one; 0: none."""
         if node.stage != "pretrain":
-            return 1
+            return int(node.stage in ("finetune", "test", "embed"))
         return self.params.pretrain[self.names(node)["pretrain"]].gpus
 
     def contents(self, node: Instance) -> dict[str, str]:
