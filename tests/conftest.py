@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,15 +12,14 @@ import torch
 
 from support.study import Study, copy_study
 
+KEPT = ("runs", "results", ".dvc/cache")  # whole outputs, which nothing changes in place
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the tiny study run in one process: it takes minutes to make. Some need a GPU."""
+    """Some tests need a GPU."""
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
-        if "tiny" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("tiny"))
 
 
 @pytest.fixture
@@ -27,16 +29,39 @@ def study(tmp_path: Path) -> Study:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A tiny study of few methods, made by Snakemake and adopted by DVC.
 
-    Tests leave it as they found it. That DVC makes the same itself is a slow test.
+    It takes a minute, so it is made once for all processes of pytest: the others wait for it. That
+    DVC makes the same itself is a slow test.
     """
-    study = copy_study(tmp_path_factory.mktemp("tiny") / "study")
-    study.shrink()
-    study.commit("tiny")
-    study.run("snakemake", "--cores", "all")
-    study.run("videossl", "adopt")
-    study.run("dvc", "commit", "-f", "-q")
-    study.commit("ran")
-    return study
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with (shared / "tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "tiny.made").exists():
+            study = copy_study(shared / "tiny")
+            study.shrink()
+            study.commit("tiny")
+            study.run("snakemake", "--cores", "all")
+            study.run("videossl", "adopt")
+            study.run("dvc", "commit", "-f", "-q")
+            study.commit("ran")
+            (shared / "tiny.made").touch()
+    return shared / "tiny"
+
+
+@pytest.fixture
+def tiny(made: Path, tmp_path: Path) -> Study:
+    """A copy of the tiny study, with all that both engines made of it."""
+    target = tmp_path / "tiny"
+    kept = {made / name for name in KEPT}
+    shutil.copytree(
+        made,
+        target,
+        symlinks=True,
+        ignore=lambda folder, names: [n for n in names if Path(folder, n) in kept],
+    )
+    for name in KEPT:
+        shutil.copytree(made / name, target / name, symlinks=True, copy_function=os.link)
+    return Study(target)

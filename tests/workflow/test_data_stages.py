@@ -152,7 +152,7 @@ def test_motion_runs_in_both_engines_and_agrees(toy):
 
 def test_the_verbs_that_look_at_data(toy):
     said = toy.run("videossl", "check", "toy").stdout
-    assert "toy: format folder, kind class, root toy" in said
+    assert "toy: format folder, labels action (class), root toy" in said
     assert "split 1: 12 train, 12 test" in said
     done = toy.run("videossl", "check", "nothing", check=False)
     assert "data.nothing: not in params.yaml; it has: synthetic, toy" in done.stderr
@@ -163,9 +163,7 @@ def test_the_verbs_that_look_at_data(toy):
     assert "test" in done.stderr
 
     said = toy.run("videossl", "doctor").stdout
-    assert (
-        "speed          not measured: there are no shards yet (videossl decode synthetic)" in said
-    )
+    assert "not measured: decode/synthetic is not there yet (videossl decode synthetic)" in said
 
     toy.run("videossl", "decode", "synthetic", "--videos", "made", "--out", "stored")
     name = json.loads((toy.root / "stored/manifest.json").read_text())["videos"][0]["name"]

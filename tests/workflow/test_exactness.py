@@ -45,6 +45,7 @@ OTHER = {
     "task.hierarchy.spatial": [0.25, 0.75, 1.0],
     "task.hierarchy.temporal": [0.25, 0.75, 1.0],
     **{f"optimizer.{name}.milestones": [0.5] for name in RAW["optimizer"]},
+    **{f"methods.{name}.bn_group": 16 for name in RAW["methods"]},
     **{
         f"{form}.synthetic.clip.{key}": value
         for form in ("finetune", "probe")
@@ -57,6 +58,7 @@ TIED = {
     "motion.flow.content",
     "motion.flow.step",
     "pretrain.short.clip.stride",
+    *(f"optimizer.{name}.nesterov" for name in RAW["optimizer"]),
 }
 # keys that hold the name of an entry
 REFERENCES = (*("task", "data", "motion", "backbone", "optimizer", "pretrain", "method", "labels"),)
@@ -123,16 +125,6 @@ def mutate(study: Any, leaf: str) -> None:
     path.write_text(text.getvalue())
 
 
-@pytest.fixture
-def restored(tiny):
-    """The tiny study; params.yaml is put back after the test."""
-    path = tiny.root / "params.yaml"
-    before = path.read_text()
-    yield tiny
-    path.write_text(before)
-    tiny.run("videossl", "plan", "--tree", "results")
-
-
 @pytest.mark.parametrize("leaf", [leaf for leaf in CHANGEABLE if leaf not in SHAPE])
 def test_a_leaf_touches_what_declares_it(leaf):
     raw = copy.deepcopy(RAW)
@@ -160,14 +152,14 @@ def test_other_seeds_and_splits_are_other_instances(leaf):
 
 
 @pytest.mark.slow
-def test_dvc_sees_every_leaf_where_it_is_declared(restored):
+def test_dvc_sees_every_leaf_where_it_is_declared(tiny):
     """All leaves at once: ``dvc status`` says which keys each stage has seen change."""
-    graph = engines.load(restored.root)
+    graph = engines.load(tiny.root)
     leaves = [leaf for leaf in CHANGEABLE if leaf in graph.raw]
     assert len(leaves) > 100
     for leaf in leaves:
-        mutate(restored, leaf)
-    seen = engines.changed_keys_dvc(restored.run("dvc", "status", "--json").stdout, graph)
+        mutate(tiny, leaf)
+    seen = engines.changed_keys_dvc(tiny.run("dvc", "status", "--json").stdout, graph)
     for group in graph.groups:
         hidden = graph.hidden_leaves(group)
         expected = {
@@ -195,14 +187,14 @@ def one_of_each() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("leaf", one_of_each())
-def test_both_engines_would_rerun_what_declares_a_leaf(restored, leaf):
-    graph = engines.load(restored.root)
-    mutate(restored, leaf)
-    planned = restored.run("snakemake", "-n", "--cores", "2").stdout
+def test_both_engines_would_rerun_what_declares_a_leaf(tiny, leaf):
+    graph = engines.load(tiny.root)
+    mutate(tiny, leaf)
+    planned = tiny.run("snakemake", "-n", "--cores", "2").stdout
     assert engines.would_run_snakemake(planned) == engines.affected(graph, leaf)
 
-    restored.run("videossl", "plan", "--tree", "results")  # what repro does first
-    status = restored.run("dvc", "status", "--json").stdout
+    tiny.run("videossl", "plan", "--tree", "results")  # what repro does first
+    status = tiny.run("dvc", "status", "--json").stdout
     assert engines.changed_dvc(status, graph) == engines.group_readers(graph, leaf)
 
 

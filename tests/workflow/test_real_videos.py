@@ -93,6 +93,7 @@ def build_tree(root: Path, videos: Path) -> None:
     (lists / "testlist01.txt").write_text("".join(test))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(FOLDER is None, reason="the real clips (shared/videos) are not on this machine")
 def test_real_videos_run_through_the_pipeline(study, tmp_path):
     assert FOLDER is not None

@@ -72,6 +72,10 @@ def roles(wildcards, input):
     return " ".join(f"--{role} {path}" for role, path in input.items())
 
 
+def gpus_of(wildcards):
+    return GRAPH.gpus(node_of("pretrain", wildcards))
+
+
 def publish():
     """Point runs/report at the report of the current params.yaml, if it is there."""
     latest = Path(output_of(graph.instance("aggregate")))

@@ -1,10 +1,6 @@
 # Encoders: pretrained, and those of the baseline rows.
 
 
-def gpus_of(wildcards):
-    return GRAPH.gpus(node_of("pretrain", wildcards))
-
-
 rule pretrain:
     input:
         unpack(needs("pretrain")),

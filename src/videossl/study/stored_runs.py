@@ -14,7 +14,7 @@ from videossl.job import UserError, write_json
 from videossl.study import grouped, params, publication, records
 from videossl.study import overlay as overlays
 from videossl.study.graph import Graph
-from videossl.study.stages import Instance
+from videossl.study.stages import STAGES, Instance, instance
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Run:
     @property
     def name(self) -> str:
         """``<stage>/<key>``."""
-        key = tuple((str(name), str(value)) for name, value in self.record["key"].items())
-        return str(Instance(self.record["stage"], key))
+        stage, key = self.record["stage"], self.record["key"]
+        return str(instance(stage, *(str(key[name]) for name in STAGES[stage].key)))
 
     @property
     def bytes(self) -> int:
