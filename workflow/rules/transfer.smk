@@ -67,7 +67,9 @@ rule evaluate:
     input:
         unpack(needs("evaluate")),
     output:
-        directory("runs/evaluate/{row}/{test}/{protocol}/seed-{seed}/split-{split}/{fp}"),
+        directory(
+            "runs/evaluate/{row}/{test}/{protocol}/seed-{seed}/split-{split}/{fp}"
+        ),
     log:
         "logs/evaluate/{row}/{test}/{protocol}/seed-{seed}/split-{split}/{fp}.log",
     resources:
