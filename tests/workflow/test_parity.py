@@ -54,7 +54,12 @@ def planned(study: Study) -> dict[str, engines.Node]:
     return engines.from_snakemake(study.run(sys.executable, script).stdout)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+OFTEN = ("a variant", "no protocol", "seeds and splits", "two backbones")  # as they break first
+
+
+@pytest.mark.parametrize(
+    "shape", [pytest.param(s, marks=[] if s in OFTEN else pytest.mark.slow) for s in SHAPES]
+)
 def test_both_engines_plan_the_graph(study, shape):
     if SHAPES[shape]:
         study.overlay(SHAPES[shape])
@@ -63,6 +68,7 @@ def test_both_engines_plan_the_graph(study, shape):
     assert planned(study) == engines.declared(graph)
 
 
+@pytest.mark.slow
 def test_only_baselines_are_a_study(study):
     study.shrink([])
     graph = engines.load(study.root)

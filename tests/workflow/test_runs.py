@@ -81,6 +81,7 @@ def test_nothing_runs_twice(ran):
     assert snakemake(ran) == set()
 
 
+@pytest.mark.slow
 def test_margin_reruns_rspnet_only_and_setting_it_back_nothing(ran):
     ran.edit("margin: 0.15", "margin: 0.25")
     first = (ran.root / "runs/report").readlink()
@@ -92,6 +93,7 @@ def test_margin_reruns_rspnet_only_and_setting_it_back_nothing(ran):
     assert (ran.root / "runs/report").readlink() == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lost", ["decode/synthetic", "pretrain/rspnet/seed-0", "embed/scratch/synthetic/seed-0"]
 )
@@ -101,6 +103,7 @@ def test_a_lost_output_is_made_again_and_nothing_else(ran, lost):
     assert snakemake(ran) == set()
 
 
+@pytest.mark.slow
 def test_a_killed_stage_leaves_no_output_and_goes_on(ran):
     graph = engines.load(ran.root)
     node = graph.find("pretrain", {"row": "rho_moco", "seed": "0"})
