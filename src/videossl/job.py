@@ -59,5 +59,5 @@ class Job:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, sorted and indented, ending in a newline."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    """Write JSON, sorted and indented, ending in a newline; ASCII, whatever names it holds."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="ascii")

@@ -53,13 +53,13 @@ class Jobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.script = folder / "job.py"
+        self.script.write_text(JOB)  # once: a process that starts would read a file being written
         self.running: list[subprocess.Popen[str]] = []
         self.children: list[int] = []
 
     def start(self, count: int, *more: str, **environment: str) -> subprocess.Popen[str]:
         """A process that claims ``count``; it is not waited for."""
-        script = self.folder / "job.py"
-        script.write_text(JOB)
         plain = {k: v for k, v in os.environ.items() if k not in (gpus.CLAIMED, machine.VISIBLE)}
         given = {
             machine.PRETENDED: FOUR,
@@ -67,7 +67,7 @@ class Jobs:
             "PYTHONPATH": str(ROOT / "src"),
         }
         job = subprocess.Popen(
-            [sys.executable, str(script), str(count), *more],
+            [sys.executable, str(self.script), str(count), *more],
             env={**plain, **given, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -94,8 +94,8 @@ def test_decode_killed_at_twenty_random_moments_gives_the_same_bytes(prepared):
 
 @pytest.fixture
 def toy(study: Study) -> Study:
-    """A study with a dataset on disk, of the built-in one's videos."""
-    study.shrink()
+    """A study with a dataset on disk, of the built-in one's videos, and a row that needs motion."""
+    study.shrink(("rspnet", "sts"))
     study.run("videossl", "prepare", "synthetic", "--out", "made")
     videos = sorted((study.root / "made" / "UCF-101").glob("*/*"))
     for number, video in enumerate(videos[:24]):

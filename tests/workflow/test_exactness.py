@@ -45,7 +45,7 @@ OTHER = {
     "task.hierarchy.spatial": [0.25, 0.75, 1.0],
     "task.hierarchy.temporal": [0.25, 0.75, 1.0],
     **{f"optimizer.{name}.milestones": [0.5] for name in RAW["optimizer"]},
-    **{f"methods.{name}.bn_group": 16 for name in RAW["methods"]},
+    **{f"methods.{name}.bn_group": 4 for name in RAW["methods"]},
     **{
         f"{form}.synthetic.clip.{key}": value
         for form in ("finetune", "probe")

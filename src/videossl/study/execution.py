@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 import sys
@@ -49,7 +50,7 @@ def execute(
         return
     lock = SCRATCH / "locks" / f"{'-'.join(node.path.parts)}-{fingerprint}"
     with ownership.owned(lock, str(node)):
-        _check_inputs(node, inputs)
+        _check_inputs(graph, node, inputs, exact=expect is not None)
         part = publication.begin(out)
         try:
             job, seconds = _run(graph, node, inputs, part, threads)
@@ -72,13 +73,33 @@ def execute(
         shutil.rmtree(job.scratch, ignore_errors=True)
 
 
-def _check_inputs(node: Instance, inputs: Mapping[str, Sequence[Path]]) -> None:
-    """Refuse inputs that are absent, damaged or others."""
-    for role, paths in inputs.items():
-        for path in paths:
+def _check_inputs(
+    graph: Graph, node: Instance, inputs: Mapping[str, Sequence[Path]], exact: bool
+) -> None:
+    """Refuse inputs that are absent, damaged, another's, or of other parameters.
+
+    Under ``exact`` their fingerprints count too. DVC keeps what gave the same bytes when something
+    before it changed, so there an equal result may carry an older fingerprint.
+    """
+    for role, nodes in graph.needs(node).items():
+        paths = inputs.get(role, ())
+        if len(paths) != len(nodes):
+            raise UserError(f"{node}: takes {len(nodes)} folders as {role}, got {len(paths)}")
+        for needed, path in zip(nodes, paths, strict=True):
             if not path.is_dir():
                 raise UserError(f"{node}: its {role} is not there: {path}")
-            records.check(path)
+            record = records.check(path)
+            found = record["stage"], record["key"]
+            if found != (needed.stage, dict(needed.key)):
+                what = "/".join([found[0], *map(str, found[1].values())])
+                raise UserError(f"{path}: is the output of {what}, but {node} needs {needed}")
+            if record["params"] != json.loads(json.dumps(graph.leaves(needed))) or (
+                exact and record["fingerprint"] != graph.fingerprint(needed)
+            ):
+                raise UserError(
+                    f"{path}: was made with other parameters or other code than params.yaml and "
+                    f"the code are now; run the workflow again, which makes {needed} again"
+                )
 
 
 def _run(

@@ -13,6 +13,7 @@ from videossl.study.publication import CONTENTS, RECORD
 
 # Files that hold durations: nothing depends on them, so that equal results are equal bytes.
 ASIDE = (RECORD, CONTENTS, "speed.tsv")
+NAMED = ("stage", "key", "fingerprint", "params", "files")  # what others read of a record
 SHARDS = ".lmdb"  # frames in shards have checksums of their own, which every read checks
 
 _checked: set[tuple[str, int, int]] = set()  # files that this process has found whole
@@ -50,12 +51,12 @@ def read(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: damaged ({error}); remove {folder} and run the workflow again"
         ) from None
-    if not isinstance(record, dict) or not {"stage", "key", "files"} <= set(record):
+    if not isinstance(record, dict) or not set(NAMED) <= set(record):
         raise UserError(f"{path}: not a record of a stage; remove {folder} and run again")
     return record
 
 
-def check(folder: Path, stage: str = "", whole: bool = False) -> dict[str, Any]:
+def check(folder: Path, whole: bool = False) -> dict[str, Any]:
     """The record of an output whose files are all as they were written.
 
     Shards count by their size only, unless ``whole``.
@@ -64,8 +65,6 @@ def check(folder: Path, stage: str = "", whole: bool = False) -> dict[str, Any]:
         UserError: a file is absent, damaged or another's, naming it and what to remove.
     """
     record = read(folder)
-    if stage and record["stage"] != stage:
-        raise UserError(f"{folder}: is an output of {record['stage']}, expected one of {stage}")
     for name, facts in record["files"].items():
         _check(folder, name, facts, whole)
     return record

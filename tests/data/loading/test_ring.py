@@ -60,7 +60,7 @@ def test_damage_is_named_and_ends_the_stream(workers):
 
 def test_a_dead_worker_is_an_error_and_no_hang():
     stream = loader.batches(source(Deadly()), 2)
-    with pytest.raises(RuntimeError, match=r"a process that reads clips ended \(SIGKILL\)"):
+    with pytest.raises(UserError, match=r"a process that reads clips ended \(SIGKILL\)"):
         list(stream)
     assert children() == []
 

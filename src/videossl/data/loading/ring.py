@@ -27,6 +27,7 @@ from videossl.data.loading.augment import Draw
 from videossl.data.loading.fields import FIELDS
 from videossl.data.loading.sampling import ClipRequest, Kind
 from videossl.data.shards.store import ClipStore
+from videossl.job import UserError
 
 SLOTS = 4  # one in use, one whose copy to the device may be under way, two being filled
 Sample = list[tuple[ClipRequest, Draw]]
@@ -137,7 +138,7 @@ def stream(source: Source, workers: int, pin: bool) -> Iterator[Filled]:
 
     Raises:
         CorruptShard: stored bytes are damaged.
-        RuntimeError: a worker process died.
+        UserError: a worker process died.
     """
     if not source.steps():
         return
@@ -279,7 +280,9 @@ class _Workers:
         process.join(5)
         code = process.exitcode
         how = signal.Signals(-code).name if code is not None and code < 0 else f"status {code}"
-        raise RuntimeError(f"a process that reads clips ended ({how}); was memory short?")
+        raise UserError(
+            f"a process that reads clips ended ({how}); was memory short? Run it again to resume"
+        )
 
     def close(self) -> None:
         atexit.unregister(self.close)
