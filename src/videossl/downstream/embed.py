@@ -40,21 +40,11 @@ def run(job: Job, params: EmbedParams) -> None:
     found = examples.read(job.input("examples"))
     store = ClipStore(job.input("shards"))
     encoder = weights.load_encoder(job.input("weights") / "encoder.safetensors")
-    device = pick_device()
     pooled = encoder if spec.pool == "mean" else MaxPooled(encoder)
-    place(pooled, device)
+    place(pooled, pick_device())
     videos = found.stored(store, range(len(found.videos)))
-    clips = per_clip(
-        pooled,
-        store,
-        videos,
-        params.clip,
-        spec.clips,
-        spec.batch_size,
-        device,
-        job.threads,
-        encoder.colours,
-    )
+    clip, threads, colours = params.clip, job.threads, encoder.colours
+    clips = per_clip(pooled, store, videos, clip, spec.clips, spec.batch_size, threads, colours)
     embedded = clips.mean(axis=1)
     features.save(embedded, found, job.out)
     counts = {"examples": len(embedded), "dimensions": embedded.shape[1]}

@@ -25,7 +25,6 @@ from videossl.downstream.examples import Examples, Numbers
 from videossl.job import Job, write_json
 from videossl.models import weights
 from videossl.train import curve
-from videossl.train.device import pick_device
 from videossl.train.inference import per_clip
 from videossl.train.loop import Recipe, fit
 from videossl.train.task import Task
@@ -123,17 +122,8 @@ def run(job: Job, params: FinetuneParams) -> None:
     videos = found.stored(store, validation)
 
     def validate(module: nn.Module) -> tuple[list[float], dict[str, float]]:
-        device = pick_device()
         outputs = per_clip(
-            module,
-            store,
-            videos,
-            clip,
-            1,
-            spec.batch_size,
-            device,
-            job.threads,
-            encoder.colours,
+            module, store, videos, clip, 1, spec.batch_size, job.threads, encoder.colours
         )
         result: tuple[list[float], dict[str, float]] = objective.validate(
             torch.from_numpy(outputs[:, 0]), targets[torch.from_numpy(validation)]
@@ -155,13 +145,7 @@ def run(job: Job, params: FinetuneParams) -> None:
         job.seed,
         examples=training.tolist(),
     )
-    recipe = Recipe(
-        params.optimizer,
-        spec.epochs,
-        clip.size,
-        spec.precision,
-        job.seed,
-    )
+    recipe = Recipe(params.optimizer, spec.epochs, clip.size, spec.precision, job.seed)
     rows = fit(job, task, batches, recipe)
     model.load_state_dict(task.best["state"])
     weights.save(model, weights.backbone_of(path), job.out / "classifier.safetensors")

@@ -28,18 +28,10 @@ def run(job: Job, params: TestParams) -> None:
     encoder = weights.build(weights.backbone_of(path))
     model = objective.build(encoder, chosen, 0.0)
     weights.load(model, path)
-    device = pick_device()
-    place(model, device)
+    place(model, pick_device())
+    videos = chosen.stored(store, numbers)
     outputs = per_clip(
-        model,
-        store,
-        chosen.stored(store, numbers),
-        params.clip,
-        spec.clips,
-        spec.batch_size,
-        device,
-        job.threads,
-        encoder.colours,
+        model, store, videos, params.clip, spec.clips, spec.batch_size, job.threads, encoder.colours
     )
     scores = objective.predict(outputs)
     labels = chosen.targets[numbers]

@@ -49,9 +49,8 @@ def whole_stem(width: int) -> nn.Sequential:
     )
 
 
-def factorised_stem(width: int) -> nn.Sequential:
-    """R(2+1)D's stem: 1x7x7 to 45 planes (of 64, scaled with width), then 3x1x1."""
-    middle = 45 * width // 64
+def factorised_stem(width: int, middle: int) -> nn.Sequential:
+    """R(2+1)D's stem: 1x7x7, which halves height and width, to ``middle`` planes, then 3x1x1."""
     return nn.Sequential(
         nn.Conv3d(3, middle, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False),
         nn.BatchNorm3d(middle),
@@ -132,5 +131,6 @@ def _stage(
 def build(model: schema.Model) -> ResNet3d:
     """The backbone that ``model`` names; (2, 2, 2, 2) blocks of width 64 make the 18-layer nets."""
     if model.name == "r2plus1d":
-        return ResNet3d(factorised_stem(model.width), factorised, model.blocks, model.width)
+        middle = 45 * model.width // 64  # 45 of 64, scaled with width
+        return ResNet3d(factorised_stem(model.width, middle), factorised, model.blocks, model.width)
     return ResNet3d(whole_stem(model.width), whole, model.blocks, model.width)

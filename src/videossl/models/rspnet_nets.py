@@ -17,7 +17,14 @@ from typing import Any
 
 from torch import nn
 
-from videossl.models.resnet3d import BasicBlock, ResNet3d, factorised, middle_planes, whole
+from videossl.models.resnet3d import (
+    BasicBlock,
+    ResNet3d,
+    factorised,
+    factorised_stem,
+    middle_planes,
+    whole,
+)
 from videossl.models.s3dg import S3DG
 from videossl.study import schema
 
@@ -29,19 +36,6 @@ def pooled_stem(width: int) -> nn.Sequential:
         nn.BatchNorm3d(width),
         nn.ReLU(inplace=True),
         nn.MaxPool3d(3, 2, padding=1),
-    )
-
-
-def factorised_stem(width: int) -> nn.Sequential:
-    """3x7x7 as 1x7x7 and 3x1x1, with as many weights as the whole: 83 planes between for 64."""
-    middle = 3 * 49 * 3 * width // (49 * 3 + 3 * width)
-    return nn.Sequential(
-        nn.Conv3d(3, middle, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False),
-        nn.BatchNorm3d(middle),
-        nn.ReLU(inplace=True),
-        nn.Conv3d(middle, width, (3, 1, 1), 1, (1, 0, 0), bias=False),
-        nn.BatchNorm3d(width),
-        nn.ReLU(inplace=True),
     )
 
 
@@ -71,7 +65,10 @@ def r3d(model: schema.Model) -> ResNet3d:
 
 def r2plus1d(model: schema.Model) -> ResNet3d:
     """R(2+1)D with factorised shortcuts; blocks (1, 1, 1, 1) of width 64 were released."""
-    net = ResNet3d(factorised_stem(model.width), factorised_alone, model.blocks, model.width)
+    # as many weights as the whole 3x7x7: 83 planes between for 64
+    middle = 3 * 49 * 3 * model.width // (49 * 3 + 3 * model.width)
+    stem = factorised_stem(model.width, middle)
+    net = ResNet3d(stem, factorised_alone, model.blocks, model.width)
     for i, stage in enumerate((net.layer2, net.layer3, net.layer4)):
         first = stage[0]
         assert isinstance(first, BasicBlock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from videossl.report import sections, text_tables
 from videossl.report.drawing import Drawing, themed
 from videossl.report.inputs import Folder
-from videossl.report.layout import Row
+from videossl.report.layout import Group, Row
 from videossl.report.noise import Rule
 from videossl.report.tables import Cell, Column, Table
 from videossl.report.wording import DASH, change, counted, direction, joined, shown, unit, with_unit
@@ -97,15 +97,18 @@ def _facts(study: Study) -> str:
     return " · ".join(part for part in parts if not part.endswith(" "))
 
 
+def _leading(table: Table) -> Iterator[tuple[Group, Column, list[Row], Cell]]:
+    """Of each group: its first column, who leads there, and what the first of them has."""
+    for group in table.groups:
+        if columns := table.of(group):
+            leaders = table.leaders(columns[0])
+            yield group, columns[0], leaders, table.cells[leaders[0].name, columns[0]]
+
+
 def _sentence(table: Table, decimals: int) -> dict[str, Any] | None:
     """Who is best by each protocol, with the gain, in words."""
     clauses: dict[tuple[str, str], list[str]] = {}
-    for group in table.groups:
-        if not (columns := table.of(group)):
-            continue
-        column = columns[0]
-        leaders = table.leaders(column)
-        cell = table.cells[leaders[0].name, column]
+    for group, column, leaders, cell in _leading(table):
         value = with_unit(cell.value, column.declared, decimals)
         if cell.gain is not None:
             points = " points" if column.declared.share else ""
@@ -143,12 +146,7 @@ def _gains_are_over(tables: Sequence[Table]) -> str:
 def _tiles(table: Table, decimals: int) -> list[dict[str, Any]]:
     """One tile per protocol: its best value, whose it is, the gain."""
     tiles = []
-    for group in table.groups:
-        if not (columns := table.of(group)):
-            continue
-        column = columns[0]
-        leaders = table.leaders(column)
-        cell = table.cells[leaders[0].name, column]
+    for group, column, leaders, cell in _leading(table):
         tiles.append(
             {
                 "group": table.group_title(group),

@@ -16,7 +16,7 @@ from videossl.data.loading.device_clips import to_device_clips
 from videossl.data.loading.loader import CentralBatches, batches
 from videossl.data.shards.store import ClipStore
 from videossl.study.schema import Clip
-from videossl.train.device import readers
+from videossl.train.device import pick_device, readers
 
 
 @torch.no_grad()
@@ -27,7 +27,6 @@ def per_clip(
     clip: Clip,
     clips: int,
     batch_size: int,
-    device: torch.device,
     threads: int,
     colours: Colours,
 ) -> NDArray[np.float32]:
@@ -35,6 +34,7 @@ def per_clip(
 
     Clips are normalised by ``colours``. Beside a GPU, all of the ``threads`` but one read clips.
     """
+    device = pick_device()
     training = module.training
     module.eval()
     total = -(-len(videos) * clips // batch_size)

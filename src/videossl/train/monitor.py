@@ -14,7 +14,6 @@ from videossl.data.datasets.index import UNLABELLED
 from videossl.data.shards.store import ClipStore
 from videossl.models.backbone import Backbone
 from videossl.study.schema import Clip
-from videossl.train.device import pick_device
 from videossl.train.inference import per_clip
 
 COLLAPSED = 1e-3  # of feature_std; a network at its random start is two orders above
@@ -61,9 +60,8 @@ def neighbour_accuracy(
         return None
 
     def features(encoder: nn.Module, chosen: Sequence[int]) -> Tensor:
-        device = pick_device()
         colours = cast(Backbone, encoder).colours
-        outputs = per_clip(encoder, store, chosen, clip, 1, batch_size, device, threads, colours)
+        outputs = per_clip(encoder, store, chosen, clip, 1, batch_size, threads, colours)
         return F.normalize(torch.from_numpy(outputs[:, 0]), dim=1)
 
     def measure(encoder: nn.Module) -> float:

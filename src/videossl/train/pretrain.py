@@ -131,12 +131,7 @@ def _run(job: Job, params: PretrainParams) -> None:
         store, videos, method.requests, spec.augment, spec.batch_size, job.seed, motion
     )
     recipe = Recipe(
-        params.optimizer,
-        spec.epochs,
-        clip.size,
-        spec.precision,
-        job.seed,
-        spec.accumulate,
+        params.optimizer, spec.epochs, clip.size, spec.precision, job.seed, spec.accumulate
     )
     watch = monitor.neighbour_accuracy(store, videos, clip, spec.batch_size, job.threads)
     if watch is None and spec.monitor_epochs:

@@ -19,6 +19,7 @@ from support.stores import Store, requests
 from videossl.data.loading import loader, ring
 from videossl.data.loading.fields import Field
 from videossl.data.shards.store import CorruptShard
+from videossl.job import UserError
 
 HERE = Path(__file__).resolve().parent
 
