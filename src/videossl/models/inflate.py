@@ -37,13 +37,13 @@ from videossl.study import schema
 # Networks whose children, called in order, are ``forward_features``; and blocks of any dimension.
 SEQUENTIAL_NETS = (resnet.ResNet, regnet.RegNet)
 BLOCKS = (
-    *(resnet.BasicBlock, resnet.Bottleneck, regnet.RegStage, regnet.Bottleneck),
-    *(ConvNormAct, nn.Sequential),
-)
+    resnet.BasicBlock, resnet.Bottleneck, regnet.RegStage, regnet.Bottleneck,
+    ConvNormAct, nn.Sequential,
+)  # fmt: skip
 POINTWISE = (
-    *(nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.LeakyReLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid),
-    *(nn.Identity, nn.Dropout, DropPath, Sigmoid),
-)
+    nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.LeakyReLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid,
+    nn.Identity, nn.Dropout, DropPath, Sigmoid,
+)  # fmt: skip
 HEAD = ("global_pool", "fc", "head")
 
 

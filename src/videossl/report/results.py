@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from videossl.report.layout import Group, Row
 
 COLUMNS = (
-    *("row", "method", "backbone", "test", "form", "dataset", "labels", "protocol"),
-    *("seed", "split", "metric", "value", "n"),
-)
+    "row", "method", "backbone", "test", "form", "dataset", "labels", "protocol",
+    "seed", "split", "metric", "value", "n",
+)  # fmt: skip
 PREDICTIONS = "predictions.npz"
 
 

@@ -12,16 +12,16 @@ from videossl.job import UserError
 # What file managers, players, downloaders and operating systems leave beside videos. Anything else,
 # also a file without extension, may be a video: decode says what is none.
 NO_VIDEOS = {
-    *(".txt", ".md", ".rst", ".pdf", ".html", ".htm", ".log", ".nfo", ".doc", ".docx"),
-    *(".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".ini", ".toml", ".xls", ".xlsx"),
-    *(".srt", ".vtt", ".ass", ".ssa", ".sub", ".idx", ".lrc", ".eaf", ".textgrid"),
-    *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".svg", ".thm"),
-    *(".wav", ".mp3", ".aac", ".m4a", ".flac", ".opus"),
-    *(".npy", ".npz", ".pkl", ".pickle", ".mat", ".h5", ".hdf5", ".pt", ".pth"),
-    *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
-    *(".part", ".ytdl", ".crdownload", ".tmp", ".bak", ".torrent"),
-    *(".py", ".sh", ".m", ".db", ".lnk", ".url", ".md5", ".sha256", ".lock"),
-}
+    ".txt", ".md", ".rst", ".pdf", ".html", ".htm", ".log", ".nfo", ".doc", ".docx",
+    ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".ini", ".toml", ".xls", ".xlsx",
+    ".srt", ".vtt", ".ass", ".ssa", ".sub", ".idx", ".lrc", ".eaf", ".textgrid",
+    ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".svg", ".thm",
+    ".wav", ".mp3", ".aac", ".m4a", ".flac", ".opus",
+    ".npy", ".npz", ".pkl", ".pickle", ".mat", ".h5", ".hdf5", ".pt", ".pth",
+    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar",
+    ".part", ".ytdl", ".crdownload", ".tmp", ".bak", ".torrent",
+    ".py", ".sh", ".m", ".db", ".lnk", ".url", ".md5", ".sha256", ".lock",
+}  # fmt: skip
 VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx", "@eadir"}
 
