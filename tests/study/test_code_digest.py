@@ -22,7 +22,7 @@ OTHERS = [f"3.{minor}" for minor in range(11, 15) if minor != sys.version_info.m
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """An empty folder in the place of the package's."""
-    cached = (code_digest.digest, code_digest.imports, code_digest._file)
+    cached = (code_digest.digest, code_digest.imports, code_digest._file, code_digest._facts)
     monkeypatch.setattr(code_digest, "ROOT", tmp_path)
     for function in cached:
         function.cache_clear()

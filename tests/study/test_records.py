@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from videossl.job import UserError, write_json
-from videossl.study import files, publication, records
+from videossl.study import files, publication, records, remembered
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def test_content_digests_are_remembered_and_follow_the_file(tmp_path, monkeypatc
     assert files.digest(path) == "absent"
     path.write_bytes(b"one")
     first = files.digest(path)
-    known = json.loads(files.REMEMBERED.read_text())
+    known = remembered.read(files.REMEMBERED)
     assert [value[1] for value in known.values()] == [first]
     path.write_bytes(b"two")
     assert files.digest(path) != first

@@ -22,6 +22,10 @@ PACKAGE = "videossl"
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE = frozenset(f"{PACKAGE}.{name}" for name in ("cli", "machine", "study", "__main__"))
 DATA = frozenset({".css", ".csv", ".html", ".jinja", ".js", ".svg"})
+Facts = tuple[str, tuple[str, ...]]  # of a module: digest of its tree, names that it may import
+# digest of a module's source -> its facts; parsing takes longer than all else, so a caller may keep
+# what is here and lay it in again
+known: dict[str, Facts] = {}
 # fields that a Python version has and another has not, and that change nothing a stage computes
 UNCOUNTED = frozenset({"kind", "type_comment", "type_ignores"})
 
@@ -51,8 +55,29 @@ def digest(module: str) -> str:
         content = file.read_bytes()
         data.update(b"%s\0%d\0" % (os.fsencode(file.name), len(content)))
         data.update(content)
-    data.update(dump(_tree(module)).encode())
+    data.update(_facts(module)[0].encode())
     return data.hexdigest()[:16]
+
+
+@cache
+def _facts(module: str) -> Facts:
+    """What the syntax tree of a module says, remembered by the bytes of its source."""
+    file = _file(module)
+    if file is None:
+        raise ModuleNotFoundError(f"no module named {module!r} in {ROOT}")
+    source = file.read_bytes()
+    # a relative import depends on where the module stands; the rest on how trees are read here
+    place = f"{module}\0{_is_package(module)}\0{_own_digest()}\0".encode()
+    mark = hashlib.sha256(place + source).hexdigest()
+    if mark not in known:
+        tree = ast.parse(source, str(file))
+        known[mark] = hashlib.sha256(dump(tree).encode()).hexdigest(), _names(module, tree)
+    return known[mark]
+
+
+@cache
+def _own_digest() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def dump(node: ast.AST) -> str:
@@ -127,13 +152,20 @@ def _data_files(module: str) -> list[Path]:
 def imports(module: str) -> frozenset[str]:
     """The package's modules that ``module`` imports anywhere, and the packages that hold it."""
     names = {".".join(module.split(".")[:n]) for n in range(1, module.count(".") + 1)}
-    for node in ast.walk(_tree(module)):
+    names |= {*_facts(module)[1]}
+    return frozenset(name for name in names if _file(name) is not None) - {module}
+
+
+def _names(module: str, tree: ast.Module) -> tuple[str, ...]:
+    """Names below the package that a tree's imports can mean: modules, or what modules hold."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(module, node)
             names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-    return frozenset(name for name in names if _file(name) is not None) - {module}
+    return tuple(sorted(name for name in names if name.split(".")[0] == PACKAGE))
 
 
 def _absolute(module: str, node: ast.ImportFrom) -> str:
@@ -158,10 +190,3 @@ def _file(module: str) -> Path | None:
         if file.is_file():
             return file
     return None
-
-
-def _tree(module: str) -> ast.Module:
-    file = _file(module)
-    if file is None:
-        raise ModuleNotFoundError(f"no module named {module!r} in {ROOT}")
-    return ast.parse(file.read_text(encoding="utf-8"), str(file))

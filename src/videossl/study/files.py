@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
 from videossl.job import UserError
+from videossl.study import remembered
 
 NO_FILE = ("random", "none", "")  # what stands for weights that come from no file
 REMEMBERED = Path("scratch", "digests.json")
@@ -35,7 +35,7 @@ def digest(path: Path) -> str:
     if not path.is_file():
         return "absent"
     mark = [facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_ctime_ns]
-    known = _remembered()
+    known = remembered.read(REMEMBERED)
     name = os.path.realpath(path)
     if name in known and known[name][0] == mark:
         return str(known[name][1])
@@ -45,24 +45,5 @@ def digest(path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     known[name] = [mark, found]
-    _remember(known)
+    remembered.write(REMEMBERED, known)
     return found
-
-
-def _remembered() -> dict[str, list[object]]:
-    try:
-        known = json.loads(REMEMBERED.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _remember(known: dict[str, list[object]]) -> None:
-    """Write the digests down; where that is not possible they are computed again next time."""
-    part = REMEMBERED.with_name(f".{REMEMBERED.name}.{os.getpid()}.part")
-    try:
-        REMEMBERED.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(known), encoding="utf-8")
-        part.replace(REMEMBERED)
-    except OSError:
-        part.unlink(missing_ok=True)

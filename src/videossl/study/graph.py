@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from videossl.job import UserError
-from videossl.study import code_digest, files, reads, registry, schema
+from videossl.study import code_digest, files, reads, registry, remembered, schema
 from videossl.study import params as p
 from videossl.study.schema import Params
 from videossl.study.stages import Group, Instance, encoder, instance, stage_of
+
+CODE = Path("scratch", "code.json")
+MANY = 2000  # sources of which facts are kept: ten times the package's, then it begins anew
 
 
 class Graph:
@@ -284,7 +287,11 @@ class Graph:
 
     def code(self, node: Instance) -> dict[str, str]:
         """Module -> digest of its syntax tree, for all code the stage can reach."""
-        return code_digest.closure({self.entry(node), *self.modules(node).values()})
+        before = len(code_digest.known)
+        found = code_digest.closure({self.entry(node), *self.modules(node).values()})
+        if len(code_digest.known) > before:
+            remembered.write(CODE, code_digest.known)
+        return found
 
     # ------------------------------------------------------------------ identity
 
@@ -312,5 +319,10 @@ def load(path: Path = p.DEFAULT) -> Graph:
     Raises:
         UserError: the file is invalid.
     """
+    kept = remembered.read(CODE)
+    if len(kept) < MANY:
+        code_digest.known.update(
+            {mark: (facts[0], tuple(facts[1])) for mark, facts in kept.items()}
+        )
     raw = p.read(path)
     return Graph(p.validate(raw, str(path)), raw)
