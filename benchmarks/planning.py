@@ -1,0 +1,123 @@
+"""CPU seconds and memory of a command that finds everything done, and of planning all of a study.
+
+    python benchmarks/planning.py            # a line per engine and size; takes three minutes
+
+Outputs are stand-ins: a folder with a small file per instance, as no engine looks further when
+nothing changed. Nothing is trained. The large study is the default one with more seeds and splits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from videossl.job import write_json
+from videossl.study import graph as stages
+from videossl.study import grouped, publication, records
+from videossl.study.graph import Graph
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("Snakefile", "dvc.yaml", "params.yaml", ".dvc", ".dvcignore", "workflow", "src", "slurm")
+SIZES = ["default", "large"]
+LARGE = """
+seeds: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+finetune: {synthetic: {splits: [1, 2, 3]}}
+probe: {synthetic: {splits: [1, 2, 3]}}
+"""
+
+
+def copy(target: Path) -> None:
+    """The project at ``target``, as a repository of its own."""
+    target.mkdir()
+    for name in FILES:
+        source = ROOT / name
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("cache", "tmp"))
+        else:
+            shutil.copy(source, target / name, follow_symlinks=False)
+    subprocess.run(["git", "init", "-q"], cwd=target, check=True)
+
+
+def stand_ins(graph: Graph, study: Path) -> None:
+    """What both engines would have made, without its content."""
+    for node in graph.instances:
+        folder = study / "runs" / graph.path(node)
+        folder.mkdir(parents=True)
+        (folder / publication.RECORD).write_text("{}")
+    for group in [*graph.groups, *grouped.unneeded(graph)]:
+        folder = study / "results" / group.path
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(str(group))
+        write_json(folder / publication.CONTENTS, records.digests(folder))
+
+
+def measured(command: list[str], study: Path) -> tuple[float, float]:
+    """CPU seconds of a command and what it started; peak MiB of the largest process."""
+    script = (
+        "import resource, subprocess, sys\n"
+        "done = subprocess.run(sys.argv[1:], capture_output=True, text=True)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)\n"
+        "sys.exit(done.stdout + done.stderr if done.returncode else 0)\n"
+    )
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command],
+        cwd=study, capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+    seconds, peak = map(float, done.stdout.split())
+    return seconds, peak
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--sizes", nargs="*", choices=["default", "large"], default=["default", "large"]
+    )
+    args = parser.parse_args()
+    noop = ["snakemake", "--cores", "all", "--quiet"]
+    print(
+        "| command | instances | CPU s, least | CPU s, most | peak MiB |\n|---|---:|---:|---:|---:|"
+    )
+    for size in args.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            study = Path(folder, "study")
+            copy(study)
+            if size == "large":
+                (study / "large.yaml").write_text(LARGE)
+                subprocess.run(["videossl", "configure", "large.yaml"], cwd=study, check=True)
+            os.chdir(study)
+            graph = stages.load()
+            commands = {"snakemake, planning all": [*noop, "--dry-run"]}
+            for name, command in commands.items():
+                show(name, command, graph, study, args.repeats)
+            stand_ins(graph, study)
+            show("snakemake, nothing to do", noop, graph, study, args.repeats)
+            grouped.write_plan(graph, Path("results"))
+            subprocess.run(["dvc", "commit", "-f", "-q"], cwd=study, check=True)
+            show("dvc repro, nothing to do", ["dvc", "repro", "-q"], graph, study, args.repeats)
+            os.chdir(ROOT)
+
+
+def show(name: str, command: list[str], graph: Graph, study: Path, repeats: int) -> None:
+    """Print a line of the table."""
+    found = [measured(command, study) for _ in range(repeats)]
+    seconds = [used for used, _ in found]
+    count = len(graph.groups if name.startswith("dvc") else graph.instances)
+    peak = max(peak for _, peak in found)
+    print(
+        f"| {name} | {count} | {min(seconds):.1f} | {max(seconds):.1f} | {peak:.0f} |", flush=True
+    )
+
+
+if __name__ == "__main__":
+    main()
