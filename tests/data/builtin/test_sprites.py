@@ -274,7 +274,7 @@ def clip(frames, start, down, right):
 def test_a_small_network_learns_the_classes_from_all_labels():
     """Held-out videos of split 1, three clips each: more than 75 %, where chance gives 8.3.
 
-    At 64 pixels, a third wider and for a fifth longer it is more than 90 %, in three times the time.
+    At 64 pixels, a third wider and a fifth longer it is more than 90 %, in three times the time.
     """
     data = settings(seed=0, videos_per_class=45, frames=48, size=40)
     train, test = synthetic.split_videos(synthetic.list_videos(data.videos_per_class), 1)
