@@ -49,7 +49,10 @@ def execute(
         _run(graph, node, inputs, publication.part_of(out), threads)
         return
     lock = SCRATCH / "locks" / f"{'-'.join(node.path.parts)}-{fingerprint}"
-    with ownership.owned(lock, str(node)):
+    with ownership.owned(lock, str(node)) as waited:
+        if waited and _made(out, fingerprint):
+            print(f"{node}: it is there now", flush=True)
+            return
         _check_inputs(graph, node, inputs, exact=expect is not None)
         part = publication.begin(out)
         try:
@@ -71,6 +74,11 @@ def execute(
             shutil.rmtree(part, ignore_errors=True)
             raise
         shutil.rmtree(job.scratch, ignore_errors=True)
+
+
+def _made(out: Path, fingerprint: str) -> bool:
+    """Whether ``out`` is whole, and what this fingerprint stands for."""
+    return out.is_dir() and records.check(out)["fingerprint"] == fingerprint
 
 
 def _check_inputs(

@@ -17,8 +17,10 @@ POLL_SECONDS = 0.2
 
 
 @contextmanager
-def owned(lock: Path, what: str) -> Iterator[None]:
+def owned(lock: Path, what: str) -> Iterator[bool]:
     """Hold ``lock`` for the time of the block; wait for whoever holds it, and say who that is.
+
+    Yields whether it waited: then what was to be made may be there.
 
     The kernel releases it when the process dies, however it dies. Over a shared file system that
     holds as far as its ``flock`` does (NFS since Linux 2.6.12, Lustre with ``-o flock``).
@@ -35,9 +37,19 @@ def owned(lock: Path, what: str) -> Iterator[None]:
         facts = {"host": platform.node(), "pid": os.getpid(), "since": time.strftime("%F %T")}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(facts).encode(), 0)
-        yield
+        yield said
     finally:
         os.close(descriptor)  # the file stays: removing it would let two hold two files
+
+
+def hold(lock: Path) -> bool:
+    """Hold ``lock`` until this process ends, unless another process does; whether it is held."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    if _taken(descriptor):
+        return True
+    os.close(descriptor)
+    return False
 
 
 def _taken(descriptor: int) -> bool:
