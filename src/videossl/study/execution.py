@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
 import sys
 import time
@@ -119,9 +118,7 @@ def _run(
 ) -> tuple[Job, float]:
     """Hand over to the stage; returns what it was given and how many seconds it took."""
     threads = max(1, (threads or machine.threads()) // machine.ranks_here())
-    # Before torch and numpy are imported, whose thread pools are sized once: sums are the same for
-    # any number of threads of the job. What can run beside that, like reading clips, does.
-    os.environ["OMP_NUM_THREADS"] = "1"
+    machine.compute_in_one_thread()  # what can run beside that, like reading clips, does
     modules = {role: importlib.import_module(name) for role, name in graph.modules(node).items()}
     job = Job(
         stage=node.stage,
