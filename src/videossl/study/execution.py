@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from videossl import machine
-from videossl.job import Job, UserError, write_json
-from videossl.study import ownership, publication, records
+from videossl.job import Job, UserError
+from videossl.study import disk, ownership, publication, records
 from videossl.study.graph import Graph
 from videossl.study.stages import Instance
 
@@ -37,7 +37,8 @@ def execute(
 
     Raises:
         UserError: ``params.yaml`` or the code changed since ``expect`` was planned, an input is
-            not there or damaged, or ``out`` holds something that was not made here.
+            not there or damaged, ``out`` holds something that was not made here, or the disk is
+            full or refuses to be written.
     """
     fingerprint = graph.fingerprint(node)
     if expect is not None and expect != fingerprint:
@@ -48,11 +49,12 @@ def execute(
     if machine.rank():  # of several ranks one makes the output
         _run(graph, node, inputs, publication.part_of(out), threads)
         return
-    lock = SCRATCH / "locks" / f"{'-'.join(node.path.parts)}-{fingerprint}"
-    with ownership.owned(lock, str(node)):
+    lock = ownership.lock_of(*node.path.parts, fingerprint)
+    with disk.explained(out), ownership.owned(lock, str(node)) as waited:
+        if waited and records.holds(out, fingerprint):
+            return  # whoever this process waited for has made it
         _check_inputs(graph, node, inputs, exact=expect is not None)
-        part = publication.begin(out)
-        try:
+        with publication.made(out) as part:
             job, seconds = _run(graph, node, inputs, part, threads)
             record = {
                 "stage": node.stage,
@@ -65,11 +67,7 @@ def execute(
                 "versions": _versions(),
                 "files": records.digests(part),
             }
-            write_json(part / publication.RECORD, record)
-            publication.publish(part, out)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+            records.write(record, part)
         shutil.rmtree(job.scratch, ignore_errors=True)
 
 
