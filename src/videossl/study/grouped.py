@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from videossl.job import write_json
-from videossl.study import ownership, publication, records
+from videossl.job import UserError, write_json
+from videossl.study import disk, ownership, publication, records
 from videossl.study.execution import SCRATCH
 from videossl.study.graph import Graph
 from videossl.study.stages import STAGES, Group, Instance
@@ -38,7 +39,8 @@ def run_group(graph: Graph, group: Group, tree: Path, run: Run) -> None:
 
     Where nothing needs the group, because no row or protocol names it, its output says so.
     """
-    with ownership.owned(ownership.lock_of("tree", *group.path.parts), str(group)) as waited:
+    lock = ownership.lock_of("tree", *group.path.parts)
+    with disk.explained(tree), ownership.owned(lock, str(group)) as waited:
         nodes = graph.groups.get(group, [])
         places = {node: place(tree, node) for node in nodes}
         if waited and all(records.holds(places[n], graph.fingerprint(n)) for n in places):
@@ -68,10 +70,15 @@ def _run_group(graph: Graph, group: Group, tree: Path, run: Run) -> None:
 
 
 def _whole(folder: Path) -> bool:
-    """Whether a part was finished before, and is still what it was."""
+    """Whether a part was finished before, and is still what it was; else it is made again."""
     if not folder.is_dir():
         return False
-    records.check(folder, whole=True)
+    try:
+        records.check(folder, whole=True)
+    except UserError:
+        print(f"{folder}: damaged, so it is made again", file=sys.stderr)
+        shutil.rmtree(folder)
+        return False
     return True
 
 
