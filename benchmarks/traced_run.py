@@ -32,6 +32,7 @@ CALLS = (
     *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
     *("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat"),
 )
+DRAWN = re.compile(r"/\.tmp\w{6}$")  # what the writer of safetensors calls a file at first
 LIMIT = 300.0  # seconds; a run that takes longer hangs
 LINGER = 20.0  # seconds after its end until its children must be gone
 PR_SET_CHILD_SUBREAPER = 36  # of prctl.h
@@ -49,7 +50,8 @@ class Call:
         name: of the system call.
         file: as strace can be told it: the text that the call names, or the descriptor's path;
             ``{pid}`` stands for the number of the process.
-        number: which of the same calls on it, from 1.
+        number: which of the same calls on it, from 1; of a file whose name is drawn at random,
+            which of all calls of that name that the thread makes.
     """
 
     name: str
@@ -188,8 +190,9 @@ def trace() -> list[str]:
 def fault(call: Call, how: str, folder: Path) -> list[str]:
     """Options that let ``call`` fail with an error, or kill the process before it with "KILL"."""
     what = "signal=KILL" if how == "KILL" else f"error={how}"
+    where = [] if DRAWN.search(call.file) else ["-P", call.file]
     return [
-        *("-P", call.file),
+        *where,
         *("-e", f"trace={call.name}", "-e", "signal=none"),
         *("-e", f"inject={call.name}:{what}:when={call.number}"),
     ]
@@ -200,13 +203,13 @@ def calls(ended: Ended, folder: Path) -> list[Call]:
     found: dict[Call, None] = {}
     counts: dict[tuple[str, str, str], int] = {}
     for thread, name, names, descriptors, path in _parsed(ended.log):
-        touched = {*names, *descriptors}
+        touched = {*names, *descriptors, ""}  # "" stands for every call of that name
         for text in touched:
             counts[thread, name, text] = counts.get((thread, name, text), 0) + 1
         if path is None or not (folder / path).is_relative_to(folder):
             continue
         file = names[0] if names else descriptors[0]
-        number = counts[thread, name, file]
+        number = counts[thread, name, "" if DRAWN.search(file) else file]
         found[Call(name, file.replace(f".{ended.pid}.", ".{pid}."), number)] = None
     return list(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,11 @@ def explained(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         file = Path(error.filename) if isinstance(error.filename, str) else place
-        text = f"{file}: {error.strerror or error}{free(file)}"
-        if error.errno in FULL:
+        reason = error.strerror or str(error)
+        if isinstance(error, shutil.Error):  # of a tree: one of its files says enough
+            _, file, reason = error.args[0][0]
+        text = f"{file}: {reason}{free(Path(file))}"
+        if error.errno in FULL or os.strerror(errno.ENOSPC) in reason:
             text += "; `videossl prune` lists what no study needs"
         raise UserError(f"{text}; then run it again") from None
 
