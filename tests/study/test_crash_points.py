@@ -14,6 +14,7 @@ from support.study import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "crash_points.py"
 sys.path.insert(0, str(SCRIPT.parent))
+import guarantees  # noqa: E402
 import traced_run  # noqa: E402
 
 
@@ -57,3 +58,9 @@ def test_calls_are_read_from_what_strace_writes(tmp_path: Path) -> None:
         traced_run.Call("fsync", a, 1),
         traced_run.Call("unlinkat", "a", 1),
     ]
+
+
+def test_the_page_shows_the_figures_of_the_last_run() -> None:
+    page, results = guarantees.PAGE.read_text("utf-8"), guarantees.RESULTS.read_text("utf-8")
+    assert page == guarantees.rendered(page, results), "run python benchmarks/guarantees.py"
+    assert not [failure for one in json.loads(results) for failure in one["failures"]]
