@@ -269,7 +269,7 @@ def digests(out: Path) -> dict[str, Any]:
     return {
         path.relative_to(out).as_posix(): records.sha256(path)
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in ("stage.json", "speed.tsv")
+        if path.is_file() and path.name not in records.ASIDE
     }
 
 

@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         verb.add_argument("--runs", type=Path, metavar="DIR", help="find inputs in this tree")
         verb.add_argument("--expect", metavar="FINGERPRINT", help="refuse if it is another by now")
+        verb.add_argument("--attempt", type=int, default=1, metavar="N", help=argparse.SUPPRESS)
         verb.add_argument("--threads", type=int, help="CPU threads; default: all this process has")
         verb.set_defaults(call=_stage, stage=name)
 
@@ -130,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stage(args: argparse.Namespace) -> None:
-    from videossl.study import execution, grouped
+    from videossl.study import execution, grouped, refused
     from videossl.study import graph as stages
     from videossl.study.stages import LOOPED, STAGES
 
@@ -160,7 +161,8 @@ def _stage(args: argparse.Namespace) -> None:
     if missing:
         raise UserError(f"{node}: needs {', '.join(missing)}")
     inputs = {role: inputs.get(role, []) for role in needs}
-    _one(graph, node, inputs, args.out, args.expect, args.threads)
+    with refused.once("-".join([*node.path.parts, args.expect or ""]), args.attempt):
+        _one(graph, node, inputs, args.out, args.expect, args.threads)
 
 
 def _one(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
 import sys
 import time
@@ -52,7 +51,8 @@ def execute(
     lock = ownership.lock_of(*node.path.parts, fingerprint)
     with disk.explained(out), ownership.owned(lock, str(node)) as waited:
         if waited and records.holds(out, fingerprint):
-            return  # whoever this process waited for has made it
+            print(f"{node}: it is there now", flush=True)
+            return
         _check_inputs(graph, node, inputs, exact=expect is not None)
         with publication.made(out) as part:
             job, seconds = _run(graph, node, inputs, part, threads)
@@ -109,9 +109,7 @@ def _run(
 ) -> tuple[Job, float]:
     """Hand over to the stage; returns what it was given and how many seconds it took."""
     threads = max(1, (threads or machine.threads()) // machine.ranks_here())
-    # Before torch and numpy are imported, whose thread pools are sized once: sums are the same for
-    # any number of threads of the job. What can run beside that, like reading clips, does.
-    os.environ["OMP_NUM_THREADS"] = "1"
+    machine.compute_in_one_thread()  # what can run beside that, like reading clips, does
     modules = {role: importlib.import_module(name) for role, name in graph.modules(node).items()}
     job = Job(
         stage=node.stage,

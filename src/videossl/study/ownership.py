@@ -79,6 +79,17 @@ def held(lock: Path) -> bool:
         os.close(descriptor)
 
 
+def hold(lock: Path) -> bool:
+    """Hold ``lock`` until this process ends, unless another process does; whether it is held."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    if _taken(descriptor):
+        private.add(descriptor)
+        return True
+    os.close(descriptor)
+    return False
+
+
 def _taken(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
