@@ -114,9 +114,14 @@ def _parser() -> argparse.ArgumentParser:
     add("configure", "lay an overlay over params.yaml, keeping its comments").add_argument(
         "overlay", type=Path, help="e.g. configs/tiny.yaml"
     )
-    add("runs", "list what is stored under runs/").add_argument("--root", type=Path, default="runs")
-    prune = add("prune", "remove what neither params.yaml nor a named study needs")
+    stored_runs = add("runs", "list what is stored under runs/")
+    stored_runs.add_argument("--root", type=Path, default="runs")
+    stored_runs.add_argument(
+        "--verify", action="store_true", help="read every stored byte: is it what was written?"
+    )
+    prune = add("prune", "remove what no study needs: outputs, and what killed processes left")
     prune.add_argument("--root", type=Path, default="runs")
+    prune.add_argument("--results", type=Path, default="results")
     prune.add_argument("--keep", type=Path, nargs="*", default=[], help="overlays of other studies")
     prune.add_argument("--yes", action="store_true", help="remove; without it only list")
     adopt = add("adopt", "link Snakemake's finished results that fit into DVC's tree")
@@ -262,18 +267,23 @@ def _configure(args: argparse.Namespace) -> None:
     overlay.configure(args.overlay)
 
 
-def _runs(args: argparse.Namespace) -> None:
+def _runs(args: argparse.Namespace) -> int:
     from videossl.study import graph as stages
     from videossl.study import stored_runs
 
+    if args.verify:
+        text, whole = stored_runs.verify(args.root)
+        print(text)
+        return 0 if whole else EXIT_USER
     print(stored_runs.table(stages.load(), args.root))
+    return 0
 
 
 def _prune(args: argparse.Namespace) -> None:
     from videossl.study import graph as stages
     from videossl.study import stored_runs
 
-    print(stored_runs.prune(stages.load(), args.root, args.keep, args.yes))
+    print(stored_runs.prune(stages.load(), args.root, args.results, args.keep, args.yes))
 
 
 def _adopt(args: argparse.Namespace) -> None:

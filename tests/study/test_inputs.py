@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from videossl.job import UserError, write_json
-from videossl.study import execution, graph, publication, records
+from videossl.job import UserError
+from videossl.study import execution, graph, records
 from videossl.study.graph import Graph
 from videossl.study.stages import Instance, instance
 
@@ -31,7 +31,7 @@ def written(planned: Graph, node: Instance, folder: Path, **changed: object) -> 
         **{"fingerprint": planned.fingerprint(node), "params": planned.leaves(node)},
         **{"files": records.digests(folder), **changed},
     }
-    write_json(folder / publication.RECORD, record)
+    records.write(record, folder)
     return folder
 
 
