@@ -49,9 +49,10 @@ def _prefer_workspace(argv: list[str]) -> None:
     here = Path.cwd() / "src" / "videossl" / "cli.py"
     if here.is_file() and not here.samefile(__file__):
         source = str(here.parents[1])
-        path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+        from videossl.machine import first_on_path
+
         command = [sys.executable, "-m", "videossl", *argv]
-        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})
+        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": first_on_path(source)})
 
 
 def _parser() -> argparse.ArgumentParser:
