@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +132,18 @@ def test_one_thread_computes_whatever_a_scheduler_set():
     maxima = re.findall(r"(?:omp|mkl)_get_max_threads\(\) : (\d+)", said)
     assert maxima
     assert set(maxima) == {"1"}
+
+
+def test_code_in_a_folder_with_a_colon_is_found(tmp_path, monkeypatch):
+    """As a checkout of 12:30 has; a colon separates folders in PYTHONPATH."""
+    study = tmp_path / "run_12:30"
+    package = study / "src" / "videossl_here"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.chdir(study)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
+    machine.run_jobs_with(str(study / "src"))
+    code = "import videossl_here; print(videossl_here.__file__)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert Path(found.stdout.strip()).parent == package
+    assert os.environ["PYTHONPATH"].split(os.pathsep)[1:] == [str(tmp_path / "other")]

@@ -49,9 +49,10 @@ def _prefer_workspace(argv: list[str]) -> None:
     here = Path.cwd() / "src" / "videossl" / "cli.py"
     if here.is_file() and not here.samefile(__file__):
         source = str(here.parents[1])
-        path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+        from videossl.machine import first_on_path
+
         command = [sys.executable, "-m", "videossl", *argv]
-        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})
+        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": first_on_path(source)})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -218,15 +219,38 @@ def _check(args: argparse.Namespace) -> None:
 
     graph = stages.load()
     if args.dataset is not None:
-        from videossl.data.datasets import check
-
-        data = graph.params.data
-        if args.dataset not in data:
-            raise UserError(f"data.{args.dataset}: not in params.yaml; it has: {', '.join(data)}")
-        print(check.check(args.dataset, data[args.dataset]))
+        _check_dataset(graph, args.dataset)
         return
     for node in graph.instances:
         print(f"{graph.fingerprint(node)}  {node}")
+
+
+def _check_dataset(graph: Graph, name: str) -> None:
+    """What can be known of a dataset without decoding it, then what the study asks of it in vain.
+
+    Raises:
+        UserError: the lists are bad, or a stage would refuse the dataset; a line each.
+    """
+    from videossl import uses
+    from videossl.data.datasets import check, prepare
+    from videossl.study import grouped
+    from videossl.study.schema import SyntheticData
+    from videossl.study.stages import instance
+
+    data = graph.params.data
+    if name not in data:
+        raise UserError(f"data.{name}: not in params.yaml; it has: {', '.join(data)}")
+    dataset = data[name]
+    if isinstance(dataset, SyntheticData):
+        print(check.check(name, dataset))
+        return
+    index = check.read(dataset)
+    earlier = grouped.made(graph, instance("prepare", name))
+    listed = prepare.read(earlier, Path(dataset.root)) if earlier else None
+    print(check.report(name, dataset, index, listed))
+    print("\n".join(uses.lengths(graph.params, name, index)))
+    if problems := uses.problems(graph.params, name, index):
+        raise UserError("\n".join(problems))
 
 
 def _shards(args: argparse.Namespace) -> None:

@@ -72,8 +72,7 @@ def _made(graph: Graph, node: Instance, command: str) -> Path:
     Raises:
         UserError: none has; ``command`` would.
     """
-    places = (Path("runs") / graph.path(node), grouped.place(Path("results"), node))
-    made = next((place for place in places if place.is_dir()), None)
+    made = grouped.made(graph, node)
     if made is None:
         raise UserError(f"{node} is not there yet ({command})")
     return made

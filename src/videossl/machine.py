@@ -167,5 +167,15 @@ def run_jobs_with(source: str) -> None:
 
     An engine's jobs then run the code that was planned with, wherever the console script is from.
     """
-    rest = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([source, rest] if rest else [source])
+    os.environ["PYTHONPATH"] = first_on_path(source)
+
+
+def first_on_path(source: str) -> str:
+    """``PYTHONPATH`` with ``source`` before what is in it.
+
+    A colon separates folders there, so one whose own name has a colon is given relative to the
+    present folder, which is the study's. Python makes it absolute when it starts.
+    """
+    if os.pathsep in source:
+        source = os.path.relpath(source)
+    return os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))

@@ -27,8 +27,13 @@ PLAIN: dict[str, Any] = {
     "lowest": 0.0,
 }
 
-# the colours of a backbone
+# the colours of a backbone: SlowFast's, those of ImageNet's networks, torchvision's of video
 COLOURS: dict[str, Any] = {"mean": [0.45] * 3, "std": [0.225] * 3}
+IMAGENET: dict[str, Any] = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+KINETICS: dict[str, Any] = {
+    "mean": [0.43216, 0.394666, 0.37645],
+    "std": [0.22803, 0.22145, 0.216989],
+}
 
 
 def model(width: int = 4, name: str = "r3d", blocks: tuple[int, ...] = (1, 1, 1, 1)) -> Any:

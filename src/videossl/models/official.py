@@ -1,4 +1,4 @@
-"""Weights that the authors of RSPNet and of ρMoCo/ρBYOL/ρSimCLR/ρSwAV released.
+"""Weights that the authors of RSPNet and of ρMoCo/ρBYOL/ρSimCLR/ρSwAV released, and torchvision's.
 
 RSPNet (github.com/PeihaoChen/RSPNet, release ``pretrained_model``): keys ``model`` and ``arch``;
 the query encoder's weights start with ``encoder_q.encoder.``. PySlowFast's contrastive zoo
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from videossl.data.loading.augment import SLOWFAST, Colours
 from videossl.job import UserError
 from videossl.models import weights
 from videossl.study import schema
@@ -79,6 +80,24 @@ SLOW: Names = [
 ]
 
 
+# Of torchvision's S3D: the place of each Inception block in ``features``.
+S3D: Names = [
+    (r"^features\.0\.", "stage1."),
+    (r"^features\.2\.", "stage2.1."),
+    (r"^features\.3\.", "stage2.2."),
+    *(
+        (rf"^features\.{place}\.", f"stage{stage}.{i}.")
+        for stage, places in ((3, (5, 6)), (4, (8, 9, 10, 11, 12)), (5, (14, 15)))
+        for i, place in enumerate(places, start=1)
+    ),
+    (r"(^stage1|^stage2\.2|\.branch[12]\.1)\.0\.", r"\1.space."),
+    (r"(^stage1|^stage2\.2|\.branch[12]\.1)\.1\.", r"\1.time."),
+]
+
+IMAGENET = Colours((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+TORCHVISION = Colours((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
+
+
 class Layout(NamedTuple):
     """Where an encoder lies in a checkpoint, and how its weights are called there."""
 
@@ -87,26 +106,40 @@ class Layout(NamedTuple):
     prefix: str  # of the encoder's keys
     heads: tuple[str, ...]  # starts of keys, after the prefix, that are no part of the backbone
     names: Names
+    colours: Colours  # that its network was trained with
 
 
 RSPNET = {
-    "c3d": Layout("RSPNet's c3d", "c3d", "encoder_q.encoder.", ("linear.",), C3D),
-    "resnet18": Layout("RSPNet's resnet18", "r3d_rspnet", "encoder_q.encoder.", ("fc.",), R3D),
-    "r2plus1d-vcop": Layout(
-        "RSPNet's r2plus1d-vcop", "r2plus1d_rspnet", "encoder_q.encoder.", ("linear.",), R2PLUS1D
+    "c3d": Layout("RSPNet's c3d", "c3d", "encoder_q.encoder.", ("linear.",), C3D, IMAGENET),
+    "resnet18": Layout(
+        "RSPNet's resnet18", "r3d_rspnet", "encoder_q.encoder.", ("fc.",), R3D, IMAGENET
     ),
-    "s3dg": Layout("RSPNet's s3dg", "s3dg_rspnet", "encoder_q.encoder.", ("fc.",), S3DG),
+    "r2plus1d-vcop": Layout(
+        "RSPNet's r2plus1d-vcop",
+        "r2plus1d_rspnet",
+        "encoder_q.encoder.",
+        ("linear.",),
+        R2PLUS1D,
+        IMAGENET,
+    ),
+    "s3dg": Layout("RSPNet's s3dg", "s3dg_rspnet", "encoder_q.encoder.", ("fc.",), S3DG, IMAGENET),
 }
-ZOO = Layout("PySlowFast's Slow", "slow", "backbone.", ("head.",), SLOW)
+ZOO = Layout("PySlowFast's Slow", "slow", "backbone.", ("head.",), SLOW, SLOWFAST)
 SUPERVISED = ZOO._replace(prefix="")
+VISION = {
+    "r3d": Layout("torchvision's r3d_18", "r3d", "", ("fc.",), [], TORCHVISION),
+    "mc3": Layout("torchvision's mc3_18", "mc3", "", ("fc.",), [], TORCHVISION),
+    "r2plus1d": Layout("torchvision's r2plus1d_18", "r2plus1d", "", ("fc.",), [], TORCHVISION),
+    "s3d": Layout("torchvision's s3d", "s3d", "", ("classifier.",), S3D, TORCHVISION),
+}
 
 
 def import_checkpoint(path: Path, model: schema.Backbone) -> nn.Module:
     """The backbone ``model`` with the weights of an official checkpoint; prints what was not used.
 
     Raises:
-        UserError: the layout is unknown, is of another backbone, or a weight does not fit; naming
-            the first key at fault.
+        UserError: the layout is unknown, is of another backbone or of other colours, or a weight
+            does not fit; naming the first key at fault.
     """
     state, layout = _recognise(weights.read(path), path)
     if layout.backbone != model.name:
@@ -114,6 +147,12 @@ def import_checkpoint(path: Path, model: schema.Backbone) -> nn.Module:
             f"{path}: holds {layout.title}, which is the backbone {layout.backbone}; "
             f"model.name is {model.name}"
         )
+    for key, wanted in zip(("mean", "std"), layout.colours, strict=True):
+        if getattr(model, key) != [*wanted]:
+            raise UserError(
+                f"{path}: holds {layout.title}, which was trained with {key} = {[*wanted]}; the "
+                f"{key} of its entry of backbone is {getattr(model, key)}"
+            )
     net = weights.build(model)
     named, unused = _rename(state, layout, set(net.state_dict()), path)
     weights.fill(net, named, path)
@@ -133,10 +172,18 @@ def _recognise(found: Mapping[str, Any], path: Path) -> tuple[Mapping[str, Tenso
         state = found["model_state"]
         prefixed = any(key.startswith(ZOO.prefix) for key in state)
         return state, ZOO if prefixed else SUPERVISED
+    if found and all(isinstance(value, Tensor) for value in found.values()):
+        if "features.0.0.0.weight" in found:
+            return found, VISION["s3d"]
+        if "stem.0.weight" in found and "layer2.0.conv1.0.0.weight" in found:
+            return found, VISION["r2plus1d"]
+        if "stem.0.weight" in found and "layer2.0.conv1.0.weight" in found:
+            in_time = found["layer2.0.conv1.0.weight"].shape[2:3] == (3,)
+            return found, VISION["r3d" if in_time else "mc3"]
     first = next(iter(found), "(empty)")
     raise UserError(
-        f"{path}: unknown layout: its first key is {first!r}; known are RSPNet's (model, arch) "
-        "and PySlowFast's (model_state)"
+        f"{path}: unknown layout: its first key is {first!r}; known are RSPNet's (model, arch), "
+        "PySlowFast's (model_state) and torchvision's (stem.0.weight or features.0.0.0.weight)"
     )
 
 

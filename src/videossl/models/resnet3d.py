@@ -1,9 +1,9 @@
-"""3D residual networks with basic blocks: R3D and R(2+1)D.
+"""3D residual networks with basic blocks: R3D, MC3 and R(2+1)D.
 
 Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition",
 CVPR 2018 (section 3, table 1). Stage sizes, parameter names and the middle planes (computed once
-per block, from the block's own input and output) are those of torchvision's ``r3d_18`` and
-``r2plus1d_18`` so that their weights fit; ``blocks`` and ``width`` are free.
+per block, from the block's own input and output) are those of torchvision's ``r3d_18``,
+``mc3_18`` and ``r2plus1d_18`` so that their weights fit; ``blocks`` and ``width`` are free.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ def factorised(planes_in: int, planes_out: int, middle: int, stride: int) -> nn.
         nn.ReLU(inplace=True),
         nn.Conv3d(middle, planes_out, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False),
     )
+
+
+def spatial(planes_in: int, planes_out: int, middle: int, stride: int) -> nn.Module:
+    """A 1x3x3 convolution, of frame by frame; ``middle`` plays no part."""
+    return nn.Conv3d(planes_in, planes_out, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False)
 
 
 def whole_stem(width: int) -> nn.Sequential:
@@ -76,8 +81,10 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
         if stride != 1 or planes_in != planes:
+            in_time = 1 if convolution is spatial else stride
             self.downsample = nn.Sequential(
-                nn.Conv3d(planes_in, planes, 1, stride, bias=False), nn.BatchNorm3d(planes)
+                nn.Conv3d(planes_in, planes, 1, (in_time, stride, stride), bias=False),
+                nn.BatchNorm3d(planes),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,24 +95,37 @@ class BasicBlock(nn.Module):
 
 
 class ResNet3d(Backbone):
-    """Stem and four stages; stages two to four halve time, height and width.
+    """Stem and four stages; stages two to four halve height and width, and time unless ``mixed``.
 
     Attributes:
         num_features: channels of the last stage, 8 * width.
         stage_features: channels of the maps that ``stages`` gives.
+
+    Args:
+        stem: what comes before the stages.
+        convolution: makes those of the blocks.
+        blocks: how many each stage has.
+        width: channels of the first stage.
+        mixed: from the second stage on convolutions see single frames (MC3).
     """
 
     def __init__(
-        self, stem: nn.Sequential, convolution: Convolution, blocks: list[int], width: int
+        self,
+        stem: nn.Sequential,
+        convolution: Convolution,
+        blocks: list[int],
+        width: int,
+        mixed: bool = False,
     ) -> None:
         super().__init__()
         self.num_features = 8 * width
         self.stem = stem
         planes = [width, width, 2 * width, 4 * width, 8 * width]
         self.stage_features = planes[1:]
+        kinds = [convolution, *[spatial if mixed else convolution] * 3]
         stages = [
-            _stage(planes[i], planes[i + 1], depth, 1 if i == 0 else 2, convolution)
-            for i, depth in enumerate(blocks)
+            _stage(planes[i], planes[i + 1], depth, 1 if i == 0 else 2, kind)
+            for i, (depth, kind) in enumerate(zip(blocks, kinds, strict=True))
         ]
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         he_normal(self)
@@ -133,4 +153,5 @@ def build(model: schema.Model) -> ResNet3d:
     if model.name == "r2plus1d":
         middle = 45 * model.width // 64  # 45 of 64, scaled with width
         return ResNet3d(factorised_stem(model.width, middle), factorised, model.blocks, model.width)
-    return ResNet3d(whole_stem(model.width), whole, model.blocks, model.width)
+    mixed = model.name == "mc3"
+    return ResNet3d(whole_stem(model.width), whole, model.blocks, model.width, mixed)

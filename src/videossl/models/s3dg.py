@@ -1,4 +1,4 @@
-"""S3D-G: Inception with separable 3D convolutions and feature gating.
+"""S3D and S3D-G: Inception with separable 3D convolutions, in S3D-G with feature gating.
 
 Source: Xie et al., "Rethinking Spatiotemporal Feature Learning: Speed-Accuracy Trade-offs in Video
 Classification", ECCV 2018: separable convolutions in section 4.3 and figure 6, gating after each
@@ -48,8 +48,8 @@ def convolution(planes_in: int, planes: int, kernel: Triple, stride: Triple) -> 
     )
 
 
-class GatedSeparable(nn.Module):
-    """1xkxk in space, kx1x1 in time, then each channel scaled by a gate of the pooled map."""
+class Separable(nn.Module):
+    """1xkxk in space, then kx1x1 in time."""
 
     def __init__(
         self, planes_in: int, planes: int, size: int, strides: tuple[Triple, Triple]
@@ -57,11 +57,25 @@ class GatedSeparable(nn.Module):
         super().__init__()
         self.space = convolution(planes_in, planes, (1, size, size), strides[0])
         self.time = convolution(planes, planes, (size, 1, 1), strides[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, planes, T', H', W')."""
+        out: Tensor = self.time(self.space(x))
+        return out
+
+
+class GatedSeparable(Separable):
+    """A separable convolution, each of whose channels is scaled by a gate of the pooled map."""
+
+    def __init__(
+        self, planes_in: int, planes: int, size: int, strides: tuple[Triple, Triple]
+    ) -> None:
+        super().__init__(planes_in, planes, size, strides)
         self.gate = nn.Conv3d(planes, planes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, planes, T', H', W')."""
-        x = self.time(self.space(x))
+        x = super().forward(x)
         gate: Tensor = self.gate(x.mean(dim=(2, 3, 4), keepdim=True)).sigmoid()
         return x * gate
 
@@ -69,16 +83,16 @@ class GatedSeparable(nn.Module):
 class Inception(nn.Module):
     """Four branches side by side: 1x1x1, two separable 3x3x3, and a max pool."""
 
-    def __init__(self, planes_in: int, planes: list[int]) -> None:
+    def __init__(self, planes_in: int, planes: list[int], separable: type[Separable]) -> None:
         super().__init__()
         one, once = (1, 1, 1), ((1, 1, 1), (1, 1, 1))
         straight, reduce1, planes1, reduce2, planes2, pooled = planes
         self.branch0 = convolution(planes_in, straight, one, one)
         self.branch1 = nn.Sequential(
-            convolution(planes_in, reduce1, one, one), GatedSeparable(reduce1, planes1, 3, once)
+            convolution(planes_in, reduce1, one, one), separable(reduce1, planes1, 3, once)
         )
         self.branch2 = nn.Sequential(
-            convolution(planes_in, reduce2, one, one), GatedSeparable(reduce2, planes2, 3, once)
+            convolution(planes_in, reduce2, one, one), separable(reduce2, planes2, 3, once)
         )
         self.branch3 = nn.Sequential(
             nn.MaxPool3d(3, 1, padding=1), convolution(planes_in, pooled, one, one)
@@ -92,22 +106,25 @@ class Inception(nn.Module):
 
 
 class S3DG(Backbone):
-    """Five stages with max pools between; time is halved in the stem and before stages 4 and 5.
+    """S3D-G, or S3D where it is not ``gated``.
+
+    Five stages with max pools between; time is halved in the stem and before stages 4 and 5.
 
     Attributes:
         num_features: channels of the last stage, 16 * width.
         stage_features: channels of the maps that ``stages`` gives.
     """
 
-    def __init__(self, width: int, skip_frames: bool = False) -> None:
+    def __init__(self, width: int, skip_frames: bool = False, gated: bool = True) -> None:
         super().__init__()
+        separable = GatedSeparable if gated else Separable
         self.num_features = 16 * width
         strides = ((2, 2, 2), (1, 1, 1)) if skip_frames else ((1, 2, 2), (2, 1, 1))
-        self.stage1 = GatedSeparable(3, width, 7, strides)
+        self.stage1 = separable(3, width, 7, strides)
         self.stage2 = nn.Sequential(
             nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1)),
             convolution(width, width, (1, 1, 1), (1, 1, 1)),
-            GatedSeparable(width, 3 * width, 3, ((1, 1, 1), (1, 1, 1))),
+            separable(width, 3 * width, 3, ((1, 1, 1), (1, 1, 1))),
         )
         pools = [
             nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1)),
@@ -116,7 +133,7 @@ class S3DG(Backbone):
         ]
         planes = [3 * width, 480 * width // 64, 832 * width // 64]
         self.stage3, self.stage4, self.stage5 = (
-            _stage(number, pool, before, width)
+            _stage(number, pool, before, width, separable)
             for number, pool, before in zip("345", pools, planes, strict=True)
         )
         self.stage_features = [*planes, self.num_features]
@@ -130,15 +147,20 @@ class S3DG(Backbone):
         return maps
 
 
-def _stage(number: str, pool: nn.Module, planes_in: int, width: int) -> nn.Sequential:
+def _stage(
+    number: str, pool: nn.Module, planes_in: int, width: int, separable: type[Separable]
+) -> nn.Sequential:
     """A pool and the Inception blocks whose names start with ``number``."""
     table = [planes for name, planes in INCEPTION.items() if name[0] == number]
     scaled = [[count * width // 64 for count in planes] for planes in table]
     totals = [planes_in, *(p[0] + p[2] + p[4] + p[5] for p in scaled)]
-    blocks = (Inception(before, p) for (before, _), p in zip(pairwise(totals), scaled, strict=True))
+    blocks = (
+        Inception(before, p, separable)
+        for (before, _), p in zip(pairwise(totals), scaled, strict=True)
+    )
     return nn.Sequential(pool, *blocks)
 
 
 def build(model: schema.S3DG) -> S3DG:
-    """S3D-G whose planes are ``model.width`` / 64 of the published ones."""
-    return S3DG(model.width)
+    """S3D-G, or S3D, whose planes are ``model.width`` / 64 of the published ones."""
+    return S3DG(model.width, gated=model.name != "s3d")

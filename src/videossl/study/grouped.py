@@ -28,6 +28,12 @@ def place(tree: Path, node: Instance) -> Path:
     return tree / node.group.path / node.part
 
 
+def made(graph: Graph, node: Instance) -> Path | None:
+    """An instance's output, if either engine has made it in the present folder."""
+    places = (Path("runs") / graph.path(node), place(Path("results"), node))
+    return next((folder for folder in places if folder.is_dir()), None)
+
+
 def group_of(stage: str, key: Sequence[str]) -> Group:
     """The group of ``stage`` for the values of its key that DVC tells apart."""
     names = [name for name in STAGES[stage].key if name not in ("seed", "split", "protocol")]

@@ -24,11 +24,13 @@ METHODS = {
 
 BACKBONES = {
     "r3d": "videossl.models.resnet3d",
+    "mc3": "videossl.models.resnet3d",
     "r2plus1d": "videossl.models.resnet3d",
     "r3d_rspnet": "videossl.models.rspnet_nets",
     "r2plus1d_rspnet": "videossl.models.rspnet_nets",
     "c3d": "videossl.models.c3d",
     "s3dg": "videossl.models.s3dg",
+    "s3d": "videossl.models.s3dg",
     "s3dg_rspnet": "videossl.models.rspnet_nets",
     "slow": "videossl.models.slow",
     "inflated": "videossl.models.inflate",

@@ -17,20 +17,35 @@ PARTS = ("train", "val", "test", "all")
 
 
 def check(name: str, dataset: FolderData | SyntheticData, earlier: Listing | None = None) -> str:
-    """Lines for the terminal on the dataset called ``name``, the last one without a line end.
-
-    Counts classes, videos by split and part, and bytes; names what is absent, what is odd in the
-    lists, what no list names, the listed videos that ``decode`` is bound to reject (empty ones and
-    what is no file that can be read), and classes without a video in a part of a split. With an
-    ``earlier`` listing of ``prepare``, what has changed since then.
+    """What ``report`` says about the dataset called ``name``, after its adapter ran.
 
     Raises:
         UserError: what the format's adapter raises on bad lists and absent videos.
     """
     if isinstance(dataset, SyntheticData):
         return f"{name}: the built-in dataset is written by `prepare`; there is nothing to check"
+    return report(name, dataset, read(dataset), earlier)
+
+
+def read(dataset: FolderData) -> Index:
+    """The dataset's index, by its format's adapter.
+
+    Raises:
+        UserError: lists are bad, or videos absent.
+    """
     adapter = importlib.import_module(DATASETS[dataset.format])
     index: Index = adapter.read(expand(dataset.root), dataset.missing)
+    return index
+
+
+def report(name: str, dataset: FolderData, index: Index, earlier: Listing | None = None) -> str:
+    """Lines for the terminal on the dataset called ``name``, the last one without a line end.
+
+    Counts classes, videos by split and part, and bytes; names what is absent, what is odd in the
+    lists, what no list names, the listed videos that ``decode`` is bound to reject (empty ones and
+    what is no file that can be read), and classes without a video in a part of a split. With an
+    ``earlier`` listing of ``prepare``, what has changed since then.
+    """
     sizes = {entry.name: size_of(index.root / entry.name) for entry in index.entries}
     labels = ", ".join(f"{name} ({kind})" for name, kind in LABELS[dataset.format].items())
     unlisted = _unlisted(index)

@@ -26,7 +26,7 @@ class Network(Block):
 class Model(Network):
     """A 3D-ResNet family member."""
 
-    name: Literal["r3d", "r2plus1d", "r3d_rspnet", "r2plus1d_rspnet"]
+    name: Literal["r3d", "mc3", "r2plus1d", "r3d_rspnet", "r2plus1d_rspnet"]
     blocks: Annotated[list[Count], Field(min_length=4, max_length=4)]
     width: Annotated[int, Field(ge=4, le=256)]
 
@@ -39,9 +39,9 @@ class C3D(Network):
 
 
 class S3DG(Network):
-    """Separable 3D Inception with self-gating."""
+    """Separable 3D Inception, with self-gating but for s3d."""
 
-    name: Literal["s3dg", "s3dg_rspnet"]
+    name: Literal["s3dg", "s3d", "s3dg_rspnet"]
     width: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
 
 
