@@ -78,7 +78,7 @@ class TrainingStep:
         self.peak = schedule.peak(spec, batch_size)
         place(task.module, self.device)
         task.module.train()
-        self.optimizer = optim.build(task.module, spec)
+        self.optimizer = optim.build(task.module, spec, task.factor)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.number = 0
 
@@ -103,7 +103,7 @@ class TrainingStep:
         torch.manual_seed(self.seed * 1_000_003 + self.number)
         rate = self.peak * schedule.share(self.spec, self.number, self.total, self.warmup)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group[optim.FACTOR]
         self.optimizer.zero_grad(set_to_none=True)
         means: dict[str, Tensor] = {}
         for clips, batch in parts:
