@@ -28,7 +28,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        [output_of(node) for node in GRAPH.instances],
+        everything,
 
 
 onsuccess:

@@ -115,6 +115,7 @@ def test_a_baseline_is_random_ours_or_official(tmp_path):
         letter = "ab"[int(block)] if stage in "345" else ""
         state[f"encoder_q.encoder.{names[int(part)]}{stage}{letter}.{rest}"] = value
     torch.save({"arch": "c3d", "model": state}, tmp_path / "official.pth.tar")
+    model = model.model_copy(update={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
     found = initialized(tmp_path, model, tmp_path / "official.pth.tar")
     assert all(torch.equal(found[k], v) for k, v in net.state_dict().items())
 

@@ -22,7 +22,8 @@ DEADLINE = 120.0  # seconds, on a machine that is busy
 FOUR = "GPU-a,GPU-b,GPU-c,GPU-d"
 # claims, says what it sees, holds until its standard input ends; says so once it let go
 JOB = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a shell's background job
 from videossl.job import UserError
 from videossl.study import gpus, ownership
 gpus.POLL_SECONDS = 0.05
@@ -199,7 +200,7 @@ def test_a_waiting_job_holds_nothing_after_it_was_interrupted(jobs):
     waiting = jobs.start(3)
     waits(waiting)
     waiting.send_signal(signal.SIGINT)
-    waiting.wait()
+    waiting.wait(DEADLINE)
     assert len(ids(jobs.start(2))) == 2
 
 

@@ -30,6 +30,7 @@ OTHER = {
     "decode.short_side": 16,
     "finetune.synthetic.augment.crop_area": [0.3, 0.9],
     "finetune.synthetic.augment.crop_aspect": [0.9, 1.1],
+    "finetune.synthetic.never_flipped": ["MoveLeft"],
     "finetune.synthetic.splits": [2],
     "finetune.synthetic.test.topk": [1],
     "methods.rho_swav.code_queue": 64,
@@ -54,6 +55,7 @@ OTHER = {
 }
 # one value is possible here, for reasons beyond the type
 TIED = {
+    "finetune.synthetic.sampling",
     "motion.edges.content",
     "motion.flow.content",
     "motion.flow.step",

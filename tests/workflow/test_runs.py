@@ -103,6 +103,17 @@ def test_a_lost_output_is_made_again_and_nothing_else(ran, lost):
     assert snakemake(ran) == set()
 
 
+def test_what_snakemake_remembers_decides_nothing(tiny):
+    """Neither other inputs than last time, nor other code of a rule; lost outputs alone count."""
+    assert (tiny.root / ".snakemake").is_dir()
+    for lost in ("select/probe", "evaluate/rspnet"):
+        shutil.rmtree(tiny.root / "runs" / lost)
+    tiny.edit('"videossl embed {', '"videossl  embed {', "workflow/rules/transfer.smk")
+    planned = engines.would_run_snakemake(tiny.run("snakemake", "-n", "--cores", "2").stdout)
+    evaluations = {name for name in RSPNET if name.startswith("evaluate/")}
+    assert planned == {"select/probe/synthetic", *evaluations}
+
+
 @pytest.mark.slow
 def test_a_killed_stage_leaves_no_output_and_goes_on(ran):
     graph = engines.load(ran.root)

@@ -22,11 +22,26 @@ except UserError as error:
 
 
 MEMORY_MB = 8000  # of a process that computes
-FORCED = False
-if workflow.dag_settings is not None:
+
+
+def settled():
+    """Whether jobs are forced; and settings that are there only once this file has been read.
+
+    What Snakemake remembers of earlier runs decides nothing: neither other code of a rule or other
+    inputs, nor marks that a killed Snakemake left on outputs, which are whole or absent.
+    """
     settings = workflow.dag_settings
+    if settings is None:
+        return False
     settings.rerun_triggers = frozenset()
-    FORCED = bool(settings.forceall or settings.forcetargets or settings.forcerun)
+    workflow.dag.ignore_incomplete = True
+    return bool(settings.forceall or settings.forcetargets or settings.forcerun)
+
+
+def everything(wildcards):
+    """Input function of all that the study makes; it is the first that is asked."""
+    settled()
+    return [output_of(node) for node in GRAPH.instances]
 
 
 # Failed jobs are started again by the first Snakemake alone: the one inside a cluster's job would
@@ -64,7 +79,7 @@ def needs(stage):
 
     def inputs(wildcards):
         me = node_of(stage, wildcards)
-        done = Path(output_of(me)).exists() and not FORCED
+        done = not settled() and Path(output_of(me)).exists()
         return {
             role: [
                 ancient(path)
@@ -113,10 +128,7 @@ def publish():
 if workflow.is_main_process:
     # trainings at a time on this machine: one per GPU, or as many as cores without one
     workflow.global_resources.setdefault("gpu", machine.gpus() or machine.threads())
-    # An output is whole or absent: marks that a killed Snakemake left on outputs say nothing. Nor
-    # does its lock, if no other Snakemake runs in this folder.
-    if workflow.execution_settings is not None:
-        workflow.execution_settings.ignore_incomplete = True
+    # the lock of a killed Snakemake says nothing, if no other one runs in this folder
     if ownership.hold(Path("scratch", "locks", "snakemake")):
         for mark in Path(".snakemake", "locks").glob("*.lock"):
             mark.unlink()

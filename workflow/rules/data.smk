@@ -2,6 +2,8 @@
 
 
 rule prepare:
+    input:
+        unpack(needs("prepare")),
     output:
         directory("runs/prepare/{dataset}/{fp}"),
     log:

@@ -21,7 +21,7 @@ from videossl.data.loading.loader import Batch
 from videossl.data.shards.store import ClipStore
 from videossl.downstream import examples
 from videossl.downstream.examples import Examples, Numbers
-from videossl.downstream.objectives.base import Objective, Score
+from videossl.downstream.objective import Objective, Score
 from videossl.job import Job, UserError, write_json
 from videossl.models import weights
 from videossl.train import curve

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from videossl.data.loading.example_batches import Chosen, ViewBatches
 from videossl.data.shards.store import ClipStore
 from videossl.downstream import examples, metrics
-from videossl.downstream.objectives.base import Objective
+from videossl.downstream.objective import Objective
 from videossl.job import Job
 from videossl.models import weights
 from videossl.train.device import pick_device, place

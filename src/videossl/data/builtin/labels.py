@@ -13,6 +13,7 @@ from videossl.data.builtin.sprites import COLORS, SHAPES, TEXTURES, Appearance, 
 from videossl.data.datasets.index import Index
 from videossl.study.schema import SyntheticData
 
+LABELS = {"classes": "what moves: its shape, its texture and its colour"}  # beside the adapter's
 TAGS = (*sorted(SHAPES), *sorted(TEXTURES), *sorted(COLORS))
 
 

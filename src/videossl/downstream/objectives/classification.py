@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videossl.data.loading.loader import Batch
-from videossl.downstream import metrics
+from videossl.downstream import metrics, objective
 from videossl.downstream.examples import Examples, Numbers
-from videossl.downstream.objectives import base
-from videossl.downstream.objectives.base import Objective, Predictions, Score, Spec, Totals, Values
+from videossl.downstream.objective import Objective, Predictions, Score, Spec, Totals, Values
 from videossl.models.classifier import Classifier
 from videossl.study import schema
 
@@ -41,12 +40,12 @@ class Classification(Objective):
 
     def seen(self, outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Top-1 of the batch."""
-        return {"train_top1": base.top1(outputs, target)}
+        return {"train_top1": objective.top1(outputs, target)}
 
     def validate(self, outputs: Tensor, numbers: Numbers) -> Score:
         """Top-1 of one clip per example; the loss breaks ties."""
         target = self.labels.cpu()[torch.from_numpy(numbers)]
-        top1 = float(base.top1(outputs, target))
+        top1 = float(objective.top1(outputs, target))
         entropy = float(F.cross_entropy(outputs, target))
         return [top1, -entropy], {"validation_top1": top1, "validation_loss": entropy}
 
@@ -56,7 +55,7 @@ class Classification(Objective):
         Of softmax scores as in STS (Wang et al., TPAMI 2021) and most later work; RSPNet's released
         code averages logits.
         """
-        rows = base.by_view(outputs, numbers)
+        rows = objective.by_view(outputs, numbers)
         scores = (rows.softmax(-1) if views.average == "softmax" else rows).mean(dim=1)
         return {"labels": self.labels.cpu().numpy()[numbers], "scores": scores.numpy()}
 

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videossl.data.loading.loader import Batch
-from videossl.downstream import average_precision
+from videossl.downstream import average_precision, objective
 from videossl.downstream.examples import Examples, Numbers
-from videossl.downstream.objectives import base
-from videossl.downstream.objectives.base import Objective, Predictions, Score, Spec, Totals, Values
+from videossl.downstream.objective import Objective, Predictions, Score, Spec, Totals, Values
 from videossl.models.classifier import Classifier
 from videossl.study import schema
 
@@ -64,7 +63,7 @@ class MultiLabel(Objective):
         """Mean average precision of one clip per example; the loss breaks ties."""
         truth = self._truth(numbers)
         score = average_precision.of_videos(truth.numpy() > 0, outputs.numpy())
-        ranks = base.ranked(score, loss := float(self.loss(outputs, truth)))
+        ranks = objective.ranked(score, loss := float(self.loss(outputs, truth)))
         return ranks, {"validation_mAP": ranks[0], "validation_loss": loss}
 
     def _truth(self, numbers: Numbers) -> Tensor:
@@ -72,7 +71,7 @@ class MultiLabel(Objective):
 
     def predictions(self, outputs: Tensor, numbers: Numbers, views: schema.Views) -> Predictions:
         """Scores (N, classes): the largest sigmoid over views."""
-        scores = base.by_view(outputs, numbers).sigmoid().amax(dim=1).numpy()
+        scores = objective.by_view(outputs, numbers).sigmoid().amax(dim=1).numpy()
         return {"labels": self._truth(numbers).numpy().astype(np.bool_), "scores": scores}
 
     def measure(self, predictions: Predictions, views: schema.Views) -> tuple[Values, Totals]:
