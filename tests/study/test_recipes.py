@@ -1,4 +1,4 @@
-"""Overlays of published runs: each is a study that ``check`` passes on a tree in official layout."""
+"""Overlays of published runs: studies that ``check`` passes on trees in official layouts."""
 
 from __future__ import annotations
 
