@@ -1,12 +1,12 @@
 # make          set up and run the study of params.yaml on all cores (the same as `make demo`)
 # make setup    only make the environment in .venv
 # make test     set up and run the tests that take seconds
-# make test-slow, make lint
+# make test-slow, make test-slurm (where a SLURM runs), make lint
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo setup lint test test-slow clean
+.PHONY: demo setup lint test test-slow test-slurm clean
 
 demo: setup
 	snakemake --cores all
@@ -37,6 +37,10 @@ test: setup
 
 test-slow: setup
 	$(PYTEST) -m "slow and not gpu and not slurm"
+
+# one after the other: they share a cluster
+test-slurm: setup
+	OMP_NUM_THREADS=1 python -m pytest -m slurm tests/workflow/test_slurm.py
 
 clean:
 	rm -rf runs results logs scratch .snakemake

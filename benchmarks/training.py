@@ -49,7 +49,7 @@ from videossl.study import params, schema  # noqa: E402
 from videossl.study.reads import DecodeParams, MotionParams, PrepareParams  # noqa: E402
 from videossl.study.registry import METHODS  # noqa: E402
 from videossl.train.device import pick_device, readers  # noqa: E402
-from videossl.train.pretrain import Pretraining  # noqa: E402
+from videossl.train.pretrain import Pretraining, compile_networks  # noqa: E402
 from videossl.train.step import TrainingStep  # noqa: E402
 
 WARM = 3  # steps that are not timed
@@ -118,7 +118,7 @@ def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
         spec, study.task[spec.task], clip, encoder
     )
     if args.compile:
-        method.encoder.compile()
+        compile_networks(method)
     source = TrainBatches(
         *(store, store.members(1, "train"), method.requests, budget.augment, args.batch, 0),
         motion=None if spec.motion == schema.NO_MOTION else MotionStore(args.folder / spec.motion),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,29 @@ def test_threads_are_shared_among_visible_gpus(monkeypatch):
     assert machine.training_threads(1) == 4
     monkeypatch.setenv(machine.VISIBLE, "2")
     assert machine.training_threads(1) == 16
+
+
+POOLS = """
+from videossl import machine
+machine.compute_in_one_thread()
+import torch
+print(torch.get_num_threads())
+print(torch.__config__.parallel_info())
+"""
+
+
+def test_one_thread_computes_whatever_a_scheduler_set():
+    """Snakemake sets MKL's number to a job's threads, which goes before OpenMP's."""
+    given = dict.fromkeys([*machine.POOLS, "MKL_DOMAIN_NUM_THREADS"], "8")
+    done = subprocess.run(
+        [sys.executable, "-c", POOLS], capture_output=True, text=True, check=True,
+        env={**os.environ, **given, "MKL_DYNAMIC": "FALSE"},
+    )  # fmt: skip
+    said = done.stdout
+    assert said.startswith("1\n")
+    maxima = re.findall(r"(?:omp|mkl)_get_max_threads\(\) : (\d+)", said)
+    assert maxima
+    assert set(maxima) == {"1"}
 
 
 def test_code_in_a_folder_with_a_colon_is_found(tmp_path, monkeypatch):

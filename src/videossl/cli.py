@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         verb.add_argument("--runs", type=Path, metavar="DIR", help="find inputs in this tree")
         verb.add_argument("--expect", metavar="FINGERPRINT", help="refuse if it is another by now")
+        verb.add_argument("--attempt", type=int, default=1, metavar="N", help=argparse.SUPPRESS)
         verb.add_argument("--threads", type=int, help="CPU threads; default: all this process has")
         verb.set_defaults(call=_stage, stage=name)
 
@@ -120,9 +121,14 @@ def _parser() -> argparse.ArgumentParser:
     add("configure", "lay an overlay over params.yaml, keeping its comments").add_argument(
         "overlay", type=Path, help="e.g. configs/tiny.yaml"
     )
-    add("runs", "list what is stored under runs/").add_argument("--root", type=Path, default="runs")
-    prune = add("prune", "remove what neither params.yaml nor a named study needs")
+    stored_runs = add("runs", "list what is stored under runs/")
+    stored_runs.add_argument("--root", type=Path, default="runs")
+    stored_runs.add_argument(
+        "--verify", action="store_true", help="read every stored byte: is it what was written?"
+    )
+    prune = add("prune", "remove what no study needs: outputs, and what killed processes left")
     prune.add_argument("--root", type=Path, default="runs")
+    prune.add_argument("--results", type=Path, default="results")
     prune.add_argument("--keep", type=Path, nargs="*", default=[], help="overlays of other studies")
     prune.add_argument("--yes", action="store_true", help="remove; without it only list")
     adopt = add("adopt", "link Snakemake's finished results that fit into DVC's tree")
@@ -132,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stage(args: argparse.Namespace) -> None:
-    from videossl.study import execution, grouped
+    from videossl.study import execution, grouped, refused
     from videossl.study import graph as stages
     from videossl.study.stages import LOOPED, STAGES
 
@@ -162,7 +168,8 @@ def _stage(args: argparse.Namespace) -> None:
     if missing:
         raise UserError(f"{node}: needs {', '.join(missing)}")
     inputs = {role: inputs.get(role, []) for role in needs}
-    _one(graph, node, inputs, args.out, args.expect, args.threads)
+    with refused.once("-".join([*node.path.parts, args.expect or ""]), args.attempt):
+        _one(graph, node, inputs, args.out, args.expect, args.threads)
 
 
 def _one(
@@ -298,18 +305,23 @@ def _configure(args: argparse.Namespace) -> None:
     overlay.configure(args.overlay)
 
 
-def _runs(args: argparse.Namespace) -> None:
+def _runs(args: argparse.Namespace) -> int:
     from videossl.study import graph as stages
     from videossl.study import stored_runs
 
+    if args.verify:
+        text, whole = stored_runs.verify(args.root)
+        print(text)
+        return 0 if whole else EXIT_USER
     print(stored_runs.table(stages.load(), args.root))
+    return 0
 
 
 def _prune(args: argparse.Namespace) -> None:
     from videossl.study import graph as stages
     from videossl.study import stored_runs
 
-    print(stored_runs.prune(stages.load(), args.root, args.keep, args.yes))
+    print(stored_runs.prune(stages.load(), args.root, args.results, args.keep, args.yes))
 
 
 def _adopt(args: argparse.Namespace) -> None:

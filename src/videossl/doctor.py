@@ -25,6 +25,7 @@ from videossl.study.graph import Graph
 from videossl.study.registry import METHODS
 from videossl.study.schema import NO_MOTION
 from videossl.study.stages import Instance, instance
+from videossl.train import precision
 from videossl.train.device import pick_device, readers
 from videossl.train.pretrain import Pretraining, training_videos
 from videossl.train.step import TrainingStep
@@ -43,6 +44,7 @@ def report(graph: Graph) -> Iterator[str]:
     yield f"disk           {shutil.disk_usage('.').free / 1e9:.0f} GB free here"
     if device.type == "cpu":
         torch.set_num_threads(1)  # as trainings on a CPU compute
+    yield f"convolution    {precision.report(device)}"
     hours = 0.0
     for row in graph.params.methods:
         try:

@@ -14,6 +14,12 @@ PRETENDED = "VIDEOSSL_GPUS"  # a list of ids that stands for the machine's GPUs,
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 NONE_VISIBLE = frozenset({"", "-1", "none", "void", "NoDevFiles"})  # what others write for it
 DRIVER = Path("/proc/driver/nvidia/gpus")
+# What the thread pools of numerical libraries are sized by. Snakemake sets most of them to a job's
+# threads, and a library's own goes before OpenMP's.
+POOLS = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS",
+    "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
 LISTING_SECONDS = 60.0  # that nvidia-smi may take
 
 
@@ -29,6 +35,15 @@ def threads() -> int:
     """CPU threads to use: what the engine said, else all this process may run on."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))
+
+
+def compute_in_one_thread() -> None:
+    """Have numerical libraries compute in one thread, so that sums are the same on any machine.
+
+    Must come before torch and numpy are imported, whose pools are sized once.
+    """
+    os.environ.update(dict.fromkeys(POOLS, "1"))
+    os.environ.pop("MKL_DOMAIN_NUM_THREADS", None)  # goes before MKL's own number
 
 
 def rank() -> int:

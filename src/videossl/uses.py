@@ -98,7 +98,7 @@ def _classes(
                 f"{key}.retrieval.topk = {test.retrieval.topk}: must be at most the "
                 f"{len(labels)} training videos of split {split}"
             )
-    elif max(test.test.topk) > len(index.classes):
+    elif test.test.topk is not None and max(test.test.topk) > len(index.classes):
         yield (
             f"{key}.test.topk = {test.test.topk}: must be at most the {len(index.classes)} classes"
         )

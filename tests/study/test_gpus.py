@@ -16,7 +16,7 @@ import pytest
 from support.study import ROOT
 from videossl import machine
 from videossl.job import UserError
-from videossl.study import gpus
+from videossl.study import gpus, ownership
 
 DEADLINE = 120.0  # seconds, on a machine that is busy
 FOUR = "GPU-a,GPU-b,GPU-c,GPU-d"
@@ -24,7 +24,7 @@ FOUR = "GPU-a,GPU-b,GPU-c,GPU-d"
 JOB = """
 import os, subprocess, sys, time
 from videossl.job import UserError
-from videossl.study import gpus
+from videossl.study import gpus, ownership
 gpus.POLL_SECONDS = 0.05
 try:
     with gpus.claim(int(sys.argv[1])) as ids:
@@ -251,7 +251,7 @@ def test_the_environment_is_as_before_afterwards(here):
         assert machine.gpus() == 2
     assert os.environ[machine.VISIBLE] == "3,1,0"
     assert gpus.CLAIMED not in os.environ
-    assert not gpus._open
+    assert not ownership.private
 
 
 def test_a_claim_within_a_claim_is_answered_from_it(here):
@@ -260,7 +260,7 @@ def test_a_claim_within_a_claim_is_answered_from_it(here):
             assert again == own
         with pytest.raises(UserError, match="4 GPUs are asked for, but this job was given 3"):
             gpus.claim(4).__enter__()
-    assert not gpus._open
+    assert not ownership.private
 
 
 def test_a_lock_file_that_was_deleted_is_no_lock(here, monkeypatch):

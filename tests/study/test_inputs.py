@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from videossl.job import UserError, write_json
-from videossl.study import execution, graph, publication, records
+from videossl.job import UserError
+from videossl.study import execution, graph, records
 from videossl.study.graph import Graph
 from videossl.study.stages import Instance, instance
 
@@ -30,7 +31,7 @@ def written(planned: Graph, node: Instance, folder: Path, **changed: object) -> 
         **{"fingerprint": planned.fingerprint(node), "params": planned.leaves(node)},
         **{"files": records.digests(folder), **changed},
     }
-    write_json(folder / publication.RECORD, record)
+    records.write(record, folder)
     return folder
 
 
@@ -88,3 +89,18 @@ def test_damage_is_refused(planned, inputs):
     (inputs["weights"][0] / "file").write_text("bytez")
     with pytest.raises(UserError, match="damaged"):
         execution._check_inputs(planned, NODE, inputs, exact=False)
+
+
+def test_threads_are_set_before_anything_that_computes_is_imported(planned, monkeypatch, tmp_path):
+    order = []
+    monkeypatch.setattr(execution.machine, "compute_in_one_thread", lambda: order.append("threads"))
+    stage = SimpleNamespace(run=lambda job, params: order.append("run"))
+
+    def module(name: str) -> SimpleNamespace:
+        order.append("import")
+        return stage
+
+    monkeypatch.setattr(execution.importlib, "import_module", module)
+    execution._run(planned, NODE, {}, tmp_path, threads=8)
+    assert order[:2] == ["threads", "import"]
+    assert order[-1] == "run"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from videossl.study import ownership
 from videossl.study.ownership import owned
 
+DEADLINE = 120.0  # seconds, on a machine that is busy
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -29,32 +32,47 @@ def hold(lock: Path) -> subprocess.Popen[str]:
     )
 
 
+def says(process: subprocess.Popen[str], name: str) -> str:
+    """The next line of one of its streams; a test that waits in vain fails instead of hanging."""
+    stream = getattr(process, name)
+    assert select.select([stream], [], [], DEADLINE)[0], f"nothing on {name}"
+    return str(stream.readline())
+
+
+def let_go(process: subprocess.Popen[str]) -> None:
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
 def test_the_second_waits_and_says_for_whom(tmp_path):
     lock = tmp_path / "locks" / "x"
-    with hold(lock) as first, hold(lock) as second:
-        streams = [first.stdout, second.stdout]
-        assert all(stream is not None for stream in streams)
-        # whichever came first holds it; the other says so
-        waiting = second if first.stdout.readline() == "mine\n" and not _said(first) else first
-        line = waiting.stderr.readline()
-        holder = second if waiting is first else first
-        assert f"pretrain/rspnet/seed-0: waits for process {holder.pid} on " in line
-        holder.stdin.write("\n")
-        holder.stdin.flush()
-        assert waiting.stdout.readline() == "mine\n"
-        waiting.stdin.write("\n")
-        waiting.stdin.flush()
+    with hold(lock) as first:
+        assert says(first, "stdout") == "mine\n"
+        with hold(lock) as second:
+            line = says(second, "stderr")
+            assert f"pretrain/rspnet/seed-0: waits for process {first.pid} on " in line
+            let_go(first)
+            assert says(second, "stdout") == "mine\n"
+            let_go(second)
     assert first.returncode == second.returncode == 0
 
 
-def _said(process: subprocess.Popen[str]) -> bool:
-    return process.poll() is not None
+def test_a_process_holds_until_it_ends_and_asks_without_waiting(tmp_path):
+    lock = tmp_path / "x"
+    with hold(lock) as first:
+        assert says(first, "stdout") == "mine\n"
+        assert not ownership.hold(lock)
+        let_go(first)
+    asks = "import sys; from pathlib import Path; from videossl.study import ownership; "
+    held = [sys.executable, "-c", asks + "print(ownership.hold(Path(sys.argv[1])))", str(lock)]
+    for _ in range(2):  # each ends, and so lets go
+        assert subprocess.run(held, capture_output=True, text=True).stdout == "True\n"
 
 
 def test_a_killed_holder_frees_it(tmp_path):
     lock = tmp_path / "x"
     with hold(lock) as first:
-        assert first.stdout.readline() == "mine\n"
+        assert says(first, "stdout") == "mine\n"
         first.send_signal(signal.SIGKILL)
     with owned(lock, "x"):
         pass

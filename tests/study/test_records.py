@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from videossl.job import UserError, write_json
+from videossl.job import UserError
 from videossl.study import files, publication, records, remembered
 
 
@@ -24,7 +24,7 @@ def output(tmp_path: Path) -> Path:
         **{"stage": "pretrain", "key": {"row": "rspnet"}, "fingerprint": "0" * 12, "params": {}},
         "files": records.digests(folder),
     }
-    write_json(folder / publication.RECORD, record)
+    records.write(record, folder)
     records._checked.clear()
     return folder
 

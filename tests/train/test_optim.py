@@ -74,3 +74,19 @@ def test_a_weight_may_get_its_first_gradient_late(name):
         sum(layer(torch.ones(1, 2)).sum() for layer in chosen).backward()
         optimizer.step()
     assert not torch.equal(late.weight, before)
+
+
+def test_a_part_of_the_network_has_a_rate_of_its_own():
+    module = nn.ModuleDict({"encoder": nn.Linear(2, 2), "fc": nn.Linear(2, 2)})
+    spec = Optimizer(name="sgd", lr=0.1, momentum=0.0, weight_decay=0.5, **PLAIN)
+    factor = {"encoder.weight": 1.0, "encoder.bias": 1.0, "fc.weight": 10.0, "fc.bias": 10.0}
+    groups = optim.build(module, spec, factor.__getitem__).param_groups
+    found = {
+        (id(p), group[optim.FACTOR], group["weight_decay"])
+        for group in groups
+        for p in group["params"]
+    }
+    assert found == {
+        (id(p), factor[name], 0.5 if name.endswith("weight") else 0.0)
+        for name, p in module.named_parameters()
+    }

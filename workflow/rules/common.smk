@@ -5,7 +5,7 @@ SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 
 from videossl import machine
-from videossl.study import graph
+from videossl.study import graph, ownership
 from videossl.job import UserError
 
 machine.run_jobs_with(SOURCE)
@@ -21,11 +21,30 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 
+MEMORY_MB = 8000  # of a process that computes
 FORCED = False
 if workflow.dag_settings is not None:
     settings = workflow.dag_settings
     settings.rerun_triggers = frozenset()
     FORCED = bool(settings.forceall or settings.forcetargets or settings.forcerun)
+
+
+# Failed jobs are started again by the first Snakemake alone: the one inside a cluster's job would
+# multiply them. A stage that is told it is not the first attempt repeats a user's error at once.
+TRIES = 2 if workflow.is_main_process else 0
+
+
+def attempt_number(wildcards, attempt):
+    return attempt
+
+
+def more(amount):
+    """Resources function: that much, and as much again with every further attempt."""
+
+    def amounts(wildcards, attempt):
+        return (amount(wildcards) if callable(amount) else amount) * attempt
+
+    return amounts
 
 
 def output_of(node):
@@ -76,6 +95,10 @@ def gpus_of(wildcards):
     return GRAPH.gpus(node_of("pretrain", wildcards))
 
 
+def memory_of(wildcards):
+    return MEMORY_MB * gpus_of(wildcards)
+
+
 def publish():
     """Point runs/report at the report of the current params.yaml, if it is there."""
     latest = Path(output_of(graph.instance("aggregate")))
@@ -90,6 +113,13 @@ def publish():
 if workflow.is_main_process:
     # trainings at a time on this machine: one per GPU, or as many as cores without one
     workflow.global_resources.setdefault("gpu", machine.gpus() or machine.threads())
+    # An output is whole or absent: marks that a killed Snakemake left on outputs say nothing. Nor
+    # does its lock, if no other Snakemake runs in this folder.
+    if workflow.execution_settings is not None:
+        workflow.execution_settings.ignore_incomplete = True
+    if ownership.hold(Path("scratch", "locks", "snakemake")):
+        for mark in Path(".snakemake", "locks").glob("*.lock"):
+            mark.unlink()
     # values set back: the report is there and no job runs, so there is no onsuccess
     publish()
 

@@ -6,12 +6,19 @@ rule prepare:
         directory("runs/prepare/{dataset}/{fp}"),
     log:
         "logs/prepare/{dataset}/{fp}.log",
+    retries: TRIES
     threads: 2
+    resources:
+        attempt=attempt_number,
+        mem_mb=more(2000),
+        nodes=1,
+        runtime=more(240),
     params:
         reads=reads("prepare"),
     shell:
         "videossl prepare {wildcards.dataset} --out {output}"
-        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+        " --expect {wildcards.fp} --attempt {resources.attempt}"
+        " --threads {threads} > {log} 2>&1"
 
 
 rule decode:
@@ -21,15 +28,20 @@ rule decode:
         directory("runs/decode/{dataset}/{fp}"),
     log:
         "logs/decode/{dataset}/{fp}.log",
+    retries: TRIES
     threads: 2
     resources:
-        mem_mb=4000,
+        attempt=attempt_number,
+        mem_mb=more(4000),
+        nodes=1,
+        runtime=more(240),
     params:
         reads=reads("decode"),
         inputs=roles,
     shell:
         "videossl decode {wildcards.dataset} {params.inputs} --out {output}"
-        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+        " --expect {wildcards.fp} --attempt {resources.attempt}"
+        " --threads {threads} > {log} 2>&1"
 
 
 rule motion:
@@ -40,15 +52,20 @@ rule motion:
     log:
         "logs/motion/{motion}/{fp}.log",
     priority: 20  # pretraining waits for it
+    retries: TRIES
     threads: 2
     resources:
-        mem_mb=4000,
+        attempt=attempt_number,
+        mem_mb=more(4000),
+        nodes=1,
+        runtime=more(240),
     params:
         reads=reads("motion"),
         inputs=roles,
     shell:
         "videossl motion {wildcards.motion} {params.inputs} --out {output}"
-        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+        " --expect {wildcards.fp} --attempt {resources.attempt}"
+        " --threads {threads} > {log} 2>&1"
 
 
 rule select:
@@ -58,9 +75,16 @@ rule select:
         directory("runs/select/{form}/{test}/{fp}"),
     log:
         "logs/select/{form}/{test}/{fp}.log",
+    retries: TRIES
+    resources:
+        attempt=attempt_number,
+        mem_mb=more(4000),
+        nodes=1,
+        runtime=more(240),
     params:
         reads=reads("select"),
         inputs=roles,
     shell:
         "videossl select {wildcards.form} {wildcards.test} {params.inputs} --out {output}"
-        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+        " --expect {wildcards.fp} --attempt {resources.attempt}"
+        " --threads {threads} > {log} 2>&1"

@@ -14,9 +14,16 @@ rule aggregate:
         ),
     log:
         "logs/aggregate/{fp}.log",
+    retries: TRIES
+    resources:
+        attempt=attempt_number,
+        mem_mb=more(8000),
+        nodes=1,
+        runtime=more(240),
     params:
         reads=reads("aggregate"),
     # a large study has more inputs than a command line holds
     shell:
         "videossl aggregate --runs runs --out {output}"
-        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+        " --expect {wildcards.fp} --attempt {resources.attempt}"
+        " --threads {threads} > {log} 2>&1"

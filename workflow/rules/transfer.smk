@@ -8,11 +8,13 @@ rule finetune:
         directory("runs/finetune/{row}/{test}/seed-{seed}/split-{split}/{fp}"),
     log:
         "logs/finetune/{row}/{test}/seed-{seed}/split-{split}/{fp}.log",
-    retries: 2
+    retries: TRIES
     threads: machine.training_threads(1)
     resources:
+        attempt=attempt_number,
         gpu=1,
-        mem_mb=8000,
+        mem_mb=more(MEMORY_MB),
+        nodes=1,
         runtime=1440,
     params:
         reads=reads("finetune"),
@@ -20,7 +22,8 @@ rule finetune:
     shell:
         "videossl finetune {wildcards.row} {wildcards.test} --seed {wildcards.seed}"
         " --split {wildcards.split} {params.inputs} --out {output}"
-        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+        " --expect {wildcards.fp} --attempt {resources.attempt}"
+        " --threads {threads} > {log} 2>&1"
 
 
 rule test:
@@ -30,17 +33,22 @@ rule test:
         directory("runs/test/{row}/{test}/seed-{seed}/split-{split}/{fp}"),
     log:
         "logs/test/{row}/{test}/seed-{seed}/split-{split}/{fp}.log",
+    retries: TRIES
     threads: machine.training_threads(1)
     resources:
+        attempt=attempt_number,
         gpu=1,
-        mem_mb=8000,
+        mem_mb=more(MEMORY_MB),
+        nodes=1,
+        runtime=more(240),
     params:
         reads=reads("test"),
         inputs=roles,
     shell:
         "videossl test {wildcards.row} {wildcards.test} --seed {wildcards.seed}"
         " --split {wildcards.split} {params.inputs} --out {output}"
-        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+        " --expect {wildcards.fp} --attempt {resources.attempt}"
+        " --threads {threads} > {log} 2>&1"
 
 
 rule embed:
@@ -50,17 +58,22 @@ rule embed:
         directory("runs/embed/{row}/{test}/seed-{seed}/{fp}"),
     log:
         "logs/embed/{row}/{test}/seed-{seed}/{fp}.log",
+    retries: TRIES
     threads: machine.training_threads(1)
     resources:
+        attempt=attempt_number,
         gpu=1,
-        mem_mb=8000,
+        mem_mb=more(MEMORY_MB),
+        nodes=1,
+        runtime=more(240),
     params:
         reads=reads("embed"),
         inputs=roles,
     shell:
         "videossl embed {wildcards.row} {wildcards.test} --seed {wildcards.seed}"
         " {params.inputs} --out {output}"
-        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+        " --expect {wildcards.fp} --attempt {resources.attempt}"
+        " --threads {threads} > {log} 2>&1"
 
 
 rule evaluate:
@@ -72,12 +85,17 @@ rule evaluate:
         ),
     log:
         "logs/evaluate/{row}/{test}/{protocol}/seed-{seed}/split-{split}/{fp}.log",
+    retries: TRIES
     resources:
-        mem_mb=8000,
+        attempt=attempt_number,
+        mem_mb=more(MEMORY_MB),
+        nodes=1,
+        runtime=more(240),
     params:
         reads=reads("evaluate"),
         inputs=roles,
     shell:
         "videossl evaluate {wildcards.row} {wildcards.test} {wildcards.protocol}"
         " --seed {wildcards.seed} --split {wildcards.split} {params.inputs} --out {output}"
-        " --expect {wildcards.fp} --threads {threads} > {log} 2>&1"
+        " --expect {wildcards.fp} --attempt {resources.attempt}"
+        " --threads {threads} > {log} 2>&1"

@@ -39,14 +39,21 @@ class Protocol:
 METRICS = {  # pattern of a whole name -> what it is
     r"top(\d+)": Metric("top-{}", share=True, better="high", interval="wilson"),
     r"R@(\d+)": Metric("R@{}", share=True, better="high", interval="wilson"),
+    "mAP": Metric("mAP", share=True, better="high", interval="none"),
 }
 
 PROTOCOLS = {
     "recognition": Protocol(
         "Fine-tuned recognition",
         "The whole network is fine-tuned on the labelled training examples. The class scores of "
-        "each test example are averaged over several clips at fixed places; top-k is the share of "
+        "each test example are averaged over several views at fixed places; top-k is the share of "
         "test examples whose class is among the k highest scores.",
+    ),
+    "multi_label": Protocol(
+        "Fine-tuned multi-label recognition",
+        "The whole network is fine-tuned on the labelled training examples, each of which may have "
+        "any number of classes. The score of a class is the largest over several views; mAP is the "
+        "mean over classes of average precision.",
     ),
     "linear": Protocol(
         "Linear probe",

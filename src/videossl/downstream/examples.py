@@ -5,8 +5,9 @@ examples. The table is a CSV file, a row per example:
 
     example    its number, from 0: what batches and predictions name it by
     video      name of the video, relative to the dataset's root
-    target     number of its class
-    class      the class's name, for a reader
+    frame      number of the stored frame that it is about; empty where it is a whole video
+    target     number of its class; or JSON in the form of its kind (``kinds/``)
+    class      names of its classes, for a reader
     split_1    part in official split 1: train, val, test or all; empty where it is in none
 """
 
@@ -14,14 +15,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from videossl.data.datasets.prepare import ANNOTATIONS
 from videossl.data.shards.store import ClipStore
 from videossl.job import UserError, write_json
 
@@ -31,20 +33,58 @@ Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Source:
+    """What the examples of a test are made of.
+
+    Attributes:
+        store: the dataset's stored videos.
+        annotations: of each video by its name, of the dataset by ""; see ``datasets/index.py``.
+        labels: which of the dataset's labels are asked for.
+    """
+
+    store: ClipStore
+    annotations: dict[str, Any]
+    labels: str
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The annotations that belong to no single video."""
+        found: dict[str, Any] = self.annotations.get("", {})
+        return found
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes of these labels; the dataset's, where it has one kind of labels."""
+        found: list[str] = self.own.get("classes", {}).get(self.labels, self.store.classes)
+        return found
+
+
+def source(videos: Path, store: ClipStore, labels: str) -> Source:
+    """The stored videos with what ``prepare`` wrote of them into the folder ``videos``."""
+    path = videos / ANNOTATIONS
+    found = json.loads(path.read_text(encoding="ascii")) if path.is_file() else {}
+    return Source(store, found, labels)
+
+
+@dataclass(frozen=True)
 class Examples:
     """A test's examples, by number.
 
     Attributes:
         videos: name of each one's video.
-        targets: (N,) int64, number of its class.
+        targets: (N,) int64, number of its class; or of each one its target, as its kind has it.
         classes: name of each class.
         parts: official split -> part of each example, "" where it has none.
+        frames: (N,) number of the stored frame that it is about; ``None``: whole videos.
+        facts: what the kind says of all of them, such as the classes that a metric averages.
     """
 
     videos: list[str]
-    targets: Numbers
+    targets: Any
     classes: list[str]
     parts: dict[str, list[str]]
+    frames: Numbers | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def part(self, split: int, part: str) -> Numbers:
         """The numbers of the examples in one part of an official split, ascending.
@@ -73,6 +113,18 @@ class Examples:
                 f"{store.path}: has no video {error.args[0]!r}, which is an example of the test"
             ) from None
 
+    def knowing(self, numbers: Collection[int] | Numbers) -> Examples:
+        """The same examples without the targets of others than ``numbers``: -1, or ``None``.
+
+        What learns is handed this, so that it cannot look at what it is tested on.
+        """
+        known = np.zeros(len(self.videos), bool)
+        known[np.asarray(numbers, np.int64)] = True
+        if isinstance(self.targets, np.ndarray):
+            return replace(self, targets=np.where(known, self.targets, -1))
+        kept = [target if known[n] else None for n, target in enumerate(self.targets)]
+        return replace(self, targets=kept)
+
 
 def write(examples: Examples, facts: dict[str, Any], folder: Path) -> None:
     """Write the table, and beside it ``facts``: what the dataset is, its classes."""
@@ -80,13 +132,33 @@ def write(examples: Examples, facts: dict[str, Any], folder: Path) -> None:
     # names may be any bytes, which Python keeps as surrogates
     with (folder / TABLE).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["example", "video", "target", "class", *(SPLIT + s for s in splits)])
-        for number, (video, target) in enumerate(
-            zip(examples.videos, examples.targets.tolist(), strict=True)
-        ):
+        header = ["example", "video", "frame", "target", "class"]
+        table.writerow([*header, *(SPLIT + split for split in splits)])
+        for number in range(len(examples.videos)):
+            labels = labels_of(examples.targets[number])
+            names = "; ".join(examples.classes[label] for label in labels)
             parts = [examples.parts[split][number] for split in splits]
-            table.writerow([number, video, target, examples.classes[target], *parts])
-    write_json(folder / FACTS, {**facts, "classes": examples.classes})
+            table.writerow([number, *columns(examples, number), names, *parts])
+    own = {"classes": examples.classes, "facts": examples.facts}
+    write_json(folder / FACTS, {**facts, **own})
+
+
+def columns(examples: Examples, number: int) -> tuple[str, int | str, str]:
+    """What tables show of an example: its video, frame and target."""
+    frame = "" if examples.frames is None else int(examples.frames[number])
+    target = examples.targets[number]
+    plain = int(target) if isinstance(target, np.integer) else target
+    return examples.videos[number], frame, json.dumps(plain, separators=(",", ":"))
+
+
+def labels_of(target: Any) -> list[int]:
+    """The classes of a target, each once, in order."""
+    if isinstance(target, int | np.integer):
+        return [int(target)]
+    found: set[int] = set()
+    for label in target.get("classes", []):
+        found |= {*label} if isinstance(label, list) else {label}
+    return sorted(found)
 
 
 def read(folder: Path) -> Examples:
@@ -96,7 +168,7 @@ def read(folder: Path) -> Examples:
         UserError: it is not there, or not such a table.
     """
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        known = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         with (folder / TABLE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = list(csv.DictReader(file))
         parts = {
@@ -104,7 +176,14 @@ def read(folder: Path) -> Examples:
             for name in (rows[0] if rows else ())
             if name.startswith(SPLIT)
         }
-        targets = np.array([int(row["target"]) for row in rows], np.int64)
-        return Examples([row["video"] for row in rows], targets, facts["classes"], parts)
+        targets: Any = [json.loads(row["target"]) for row in rows]
+        if all(isinstance(target, int) for target in targets):
+            targets = np.array(targets, np.int64)
+        numbers = [int(row["frame"]) for row in rows if row["frame"]]
+        frames = np.array(numbers, np.int64) if numbers else None
+        if frames is not None and len(frames) < len(rows):
+            raise ValueError("some examples have a frame and some have none")
+        videos = [row["video"] for row in rows]
+        return Examples(videos, targets, known["classes"], parts, frames, known["facts"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / TABLE}: not a table of examples: {error}") from None

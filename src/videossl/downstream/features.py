@@ -32,14 +32,17 @@ def save(features: NDArray[np.float32], examples: Examples, folder: Path) -> Non
     """Write the features (N, D) of all examples, and whose each row is.
 
     Raises:
-        UserError: a feature is not finite.
+        UserError: a feature is not finite, or the disk refuses.
     """
     if (row := first_not_finite(features)) is not None:
         raise UserError(
             f"the features of {examples.videos[row]} are not finite: the encoder's weights are "
             "damaged, or it diverged"
         )
-    save_file({"features": features}, folder / FILE)
+    try:
+        save_file({"features": features}, folder / FILE)
+    except SafetensorError as error:
+        raise UserError(f"{folder / FILE}: cannot be written: {error}") from None
     with (folder / ROWS).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["example", "video"])

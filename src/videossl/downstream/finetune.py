@@ -10,27 +10,28 @@ import copy
 import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from videossl.data.loading.loader import Batch, TrainBatches
-from videossl.data.loading.sampling import ClipRequest, random_start, span, window
+from videossl.data.loading.example_batches import Chosen, ExampleBatches, ViewBatches
+from videossl.data.loading.loader import Batch
 from videossl.data.shards.store import ClipStore
 from videossl.downstream import examples
 from videossl.downstream.examples import Examples, Numbers
-from videossl.job import Job, write_json
+from videossl.downstream.objectives.base import Objective, Score
+from videossl.job import Job, UserError, write_json
 from videossl.models import weights
 from videossl.train import curve
-from videossl.train.inference import per_clip
+from videossl.train.inference import outputs_of
 from videossl.train.loop import Recipe, fit
 from videossl.train.task import Task
 
 if TYPE_CHECKING:
     from videossl.study.reads import FinetuneParams
+    from videossl.study.schema import Finetune
 
 
 def choose_labelled(
@@ -54,27 +55,45 @@ def choose_labelled(
     return sorted(train), sorted(kept)
 
 
+def choose_grouped(
+    videos: Sequence[str], share: float, validation: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Positions of the labelled examples for training and for validation, by whole videos.
+
+    ``share`` of the videos, rounded, at least one, is used; of those, ``validation`` are kept aside
+    as in ``choose_labelled``. Moments of one video are alike, so they are on one side.
+    """
+    names = sorted(set(videos))
+    chosen, aside = choose_labelled([0] * len(names), share, validation, seed)
+    used, kept = ({names[place] for place in places} for places in (chosen, aside))
+    train = [place for place, name in enumerate(videos) if name in used]
+    return train, [place for place, name in enumerate(videos) if name in kept]
+
+
 class Supervised(Task):
     """An objective, for the loop; keeps the weights of the epoch that is best on validation."""
 
     def __init__(
         self,
         model: nn.Module,
-        objective: ModuleType,
-        targets: Tensor,
-        validate: Callable[[nn.Module], tuple[list[float], dict[str, float]]] | None,
+        objective: Objective,
+        head_lr: float,
+        validate: Callable[[nn.Module], Score] | None,
     ) -> None:
-        self.module, self.objective, self.targets = model, objective, targets
+        self.module, self.objective, self.head_lr = model, objective, head_lr
         self.validate = validate
         self.best: dict[str, Any] = {"score": [], "epoch": 0, "state": {}, "seen": {}}
+
+    def factor(self, name: str) -> float:
+        """What is not the encoder's has a rate of its own."""
+        return 1.0 if name.startswith("encoder.") else self.head_lr
 
     def step(
         self, clips: list[Tensor], batch: Batch, backward: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
         """One supervised step."""
-        self.targets = self.targets.to(batch.example.device)
-        target = self.targets[batch.example]
-        outputs = self.module(clips[0])
+        target = self.objective.target(batch)
+        outputs = self.objective.forward(self.module, clips[0], batch)
         loss = self.objective.loss(outputs, target)
         backward(loss)
         return {"loss": loss.detach(), **self.objective.seen(outputs, target)}
@@ -103,49 +122,48 @@ def run(job: Job, params: FinetuneParams) -> None:
     """Write ``classifier.safetensors`` of the chosen epoch, the curve, and who trained it.
 
     Raises:
-        UserError: the loss is no longer finite, or there are no training examples.
+        UserError: the loss is no longer finite, there are no training examples, or a class that is
+            never flipped is unknown.
     """
-    spec, clip, objective = params.finetune, params.finetune.clip, job.modules["objective"]
+    spec = params.finetune
     found = examples.read(job.input("examples"))
     store = ClipStore(job.input("shards"))
     numbers = found.part(job.split, "train")
-    labels = found.targets[numbers].tolist()
-    chosen, aside = choose_labelled(labels, spec.share, spec.validation, job.seed)
+    chosen, aside = _choose(found, numbers, spec, job.seed)
     training, validation = numbers[chosen], numbers[aside]
     _write_chosen(found, training, validation, job.out / examples.TABLE)
+    found = found.knowing(np.concatenate([training, validation]))
 
     torch.manual_seed(job.seed)
     path = job.input("weights") / "encoder.safetensors"
     encoder = weights.load_encoder(path)
-    model = objective.build(encoder, found, spec.dropout)
-    targets = objective.targets(found)
-    videos = found.stored(store, validation)
+    objective: Objective = job.modules["objective"].build(found.knowing(training), spec)
+    model = objective.network(encoder, spec.dropout)
 
-    def validate(module: nn.Module) -> tuple[list[float], dict[str, float]]:
-        outputs = per_clip(
-            module, store, videos, clip, 1, spec.batch_size, job.threads, encoder.colours
-        )
-        result: tuple[list[float], dict[str, float]] = objective.validate(
-            torch.from_numpy(outputs[:, 0]), targets[torch.from_numpy(validation)]
-        )
-        return result
+    def loaded(numbers: Numbers) -> Chosen:
+        frames = None if found.frames is None else found.frames[numbers]
+        return Chosen(numbers, found.stored(store, numbers), frames, objective.whole)
 
-    def requests(rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
-        start = random_start(rng, num_frames, span(clip.frames, clip.stride))
-        return [ClipRequest(window(num_frames, start, clip.frames, clip.stride), 0)]
+    judge: Objective = job.modules["objective"].build(found.knowing(validation), spec)
+    views = ViewBatches(store, loaded(validation), spec.clip, spec.sampling, 1, 1, spec.batch_size)
 
-    task = Supervised(model, objective, targets, validate if videos else None)
+    def validate(module: nn.Module) -> Score:
+        outputs = outputs_of(module, views, job.threads, encoder.colours, judge.forward)
+        return judge.validate(outputs, validation)
+
+    task = Supervised(model, objective, spec.head_lr, validate if len(validation) else None)
     task.colours = encoder.colours
-    batches = TrainBatches(
+    batches = ExampleBatches(
         store,
-        found.stored(store, training),
-        requests,
+        loaded(training),
+        spec.clip,
+        spec.sampling,
         spec.augment,
         spec.batch_size,
         job.seed,
-        examples=training.tolist(),
+        _never_flipped(found, training, spec, job.key["test"]),
     )
-    recipe = Recipe(params.optimizer, spec.epochs, clip.size, spec.precision, job.seed)
+    recipe = Recipe(params.optimizer, spec.epochs, spec.clip.size, spec.precision, job.seed)
     rows = fit(job, task, batches, recipe)
     model.load_state_dict(task.best["state"])
     weights.save(model, weights.backbone_of(path), job.out / "classifier.safetensors")
@@ -156,6 +174,30 @@ def run(job: Job, params: FinetuneParams) -> None:
     )
 
 
+def _choose(
+    found: Examples, numbers: Numbers, spec: Finetune, seed: int
+) -> tuple[list[int], list[int]]:
+    """Positions in ``numbers`` that train and that validate."""
+    if found.frames is None and isinstance(found.targets, np.ndarray):
+        labels = found.targets[numbers].tolist()
+        return choose_labelled(labels, spec.share, spec.validation, seed)
+    videos = [found.videos[number] for number in numbers]
+    return choose_grouped(videos, spec.share, spec.validation, seed)
+
+
+def _never_flipped(found: Examples, training: Numbers, spec: Finetune, test: str) -> list[int]:
+    """The training examples of classes that a mirror would turn into another class."""
+    known = {name: label for label, name in enumerate(found.classes)}
+    for name in spec.never_flipped:
+        if name not in known:
+            raise UserError(
+                f"finetune.{test}.never_flipped: found {name!r}; must be classes of "
+                f"data.{spec.data}, such as {found.classes[0]!r}"
+            )
+    chosen = {known[name] for name in spec.never_flipped}
+    return [n for n in training.tolist() if chosen & {*examples.labels_of(found.targets[n])}]
+
+
 def _write_chosen(found: Examples, training: Numbers, validation: Numbers, path: Path) -> None:
     """A row per example that is used, with the part it plays."""
     part = {
@@ -164,7 +206,7 @@ def _write_chosen(found: Examples, training: Numbers, validation: Numbers, path:
     }
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["example", "video", "target", "part"])
+        table.writerow(["example", "video", "frame", "target", "part"])
         for number in sorted(part):
-            target = int(found.targets[number])
-            table.writerow([number, found.videos[number], target, part[number]])
+            columns = examples.columns(found, number)
+            table.writerow([number, *columns, part[number]])

@@ -53,21 +53,25 @@ def write(
     protocol: str,
     examples: NDArray[np.int64],
     values: Mapping[str, NDArray[np.floating[Any]]],
+    totals: Mapping[str, float] | None = None,
+    /,
     **predictions: NDArray[Any],
 ) -> None:
-    """Write ``predictions.npz``, then ``metrics.json`` (shares, 0 to 1).
+    """Write ``predictions.npz``, then ``metrics.json`` (shares are 0 to 1).
 
     Args:
         job: of the stage ``test`` or ``evaluate``.
         protocol: what the results are called.
         examples: (N,) numbers of the test examples.
         values: metric -> its value for each of them; the metric is their mean.
-        predictions: what the values were computed from, a row for each.
+        totals: metric that is no mean over examples -> its value.
+        predictions: what all of these were computed from.
 
     Raises:
         UserError: a value is not finite.
     """
     found = {name: float(value.mean(dtype=np.float64)) for name, value in values.items()}
+    found |= totals or {}
     for name, value in found.items():
         if not np.isfinite(value):
             raise UserError(f"{job.name}: {name} = {value}: must be finite")

@@ -26,7 +26,8 @@ def run(job: Job, params: SelectParams) -> None:
         UserError: no stored video has labels of that kind.
     """
     folder = job.input("shards")
-    found = job.modules["kind"].examples(ClipStore(folder))
+    source = examples.source(job.input("videos"), ClipStore(folder), params.labels)
+    found = job.modules["kind"].examples(source)
     if not found.videos:
         raise UserError(f"data.{params.data}: no stored video has {params.labels!r} labels")
     # whatever depends on the examples depends on the frames: DVC's stages are told of them by this

@@ -1,4 +1,4 @@
-"""Stage ``test``: predict with a fine-tuned network on several clips of each test example.
+"""Stage ``test``: predict with a fine-tuned network on several views of each test example.
 
 Testing is deterministic. Predictions are written first, and metrics are computed from them.
 """
@@ -7,33 +7,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from videossl.data.loading.example_batches import Chosen, ViewBatches
 from videossl.data.shards.store import ClipStore
 from videossl.downstream import examples, metrics
+from videossl.downstream.objectives.base import Objective
 from videossl.job import Job
 from videossl.models import weights
 from videossl.train.device import pick_device, place
-from videossl.train.inference import per_clip
+from videossl.train.inference import outputs_of
 
 if TYPE_CHECKING:
     from videossl.study.reads import TestParams
 
 
 def run(job: Job, params: TestParams) -> None:
-    """Write the scores of every test example, and the metrics of the objective."""
-    spec, objective = params.test, job.modules["objective"]
-    chosen = examples.read(job.input("examples"))
+    """Write the predictions for every test example, and the metrics of the objective."""
+    spec = params.test
+    found = examples.read(job.input("examples"))
     store = ClipStore(job.input("shards"))
-    numbers = chosen.part(job.split, "test")
+    numbers = found.part(job.split, "test")
+    objective: Objective = job.modules["objective"].build(found.knowing(numbers), params)
     path = job.input("classifier") / "classifier.safetensors"
     encoder = weights.build(weights.backbone_of(path))
-    model = objective.build(encoder, chosen, 0.0)
+    model = objective.network(encoder, 0.0)
     weights.load(model, path)
     place(model, pick_device())
-    videos = chosen.stored(store, numbers)
-    outputs = per_clip(
-        model, store, videos, params.clip, spec.clips, spec.batch_size, job.threads, encoder.colours
+    objective.testing(spec)
+    frames = None if found.frames is None else found.frames[numbers]
+    chosen = Chosen(numbers, found.stored(store, numbers), frames, objective.whole)
+    views = ViewBatches(
+        store, chosen, params.clip, params.sampling, spec.clips, spec.crops, spec.batch_size
     )
-    scores = objective.predict(outputs)
-    labels = chosen.targets[numbers]
-    values = objective.measure(scores, labels, spec.topk)
-    metrics.write(job, objective.PROTOCOL, numbers, values, labels=labels, scores=scores)
+    outputs = outputs_of(model, views, job.threads, encoder.colours, objective.forward)
+    predictions = objective.predictions(outputs, numbers, spec)
+    values, totals = objective.measure(predictions, spec)
+    metrics.write(job, objective.protocol, numbers, values, totals, **predictions)

@@ -32,13 +32,19 @@ def save(module: nn.Module, model: schema.Backbone, path: Path, prefix: str = ""
     """Write the weights and buffers of ``module`` whose names start with ``prefix``.
 
     Contiguous, on the CPU, without the prefix; the header's ``model`` is the backbone's parameters.
+
+    Raises:
+        UserError: the disk refuses.
     """
     state = {
         name.removeprefix(prefix): value.detach().cpu().contiguous()
         for name, value in module.state_dict().items()
         if name.startswith(prefix)
     }
-    save_file(state, path, metadata={"model": model.model_dump_json()})
+    try:
+        save_file(state, path, metadata={"model": model.model_dump_json()})
+    except SafetensorError as error:
+        raise UserError(f"{path}: cannot be written: {error}") from None
 
 
 def load(module: nn.Module, path: Path) -> None:

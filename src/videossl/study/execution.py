@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
 import sys
 import time
@@ -13,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from videossl import machine
-from videossl.job import Job, UserError, write_json
-from videossl.study import ownership, publication, records
+from videossl.job import Job, UserError
+from videossl.study import disk, ownership, publication, records
 from videossl.study.graph import Graph
 from videossl.study.stages import Instance
 
@@ -37,7 +36,8 @@ def execute(
 
     Raises:
         UserError: ``params.yaml`` or the code changed since ``expect`` was planned, an input is
-            not there or damaged, or ``out`` holds something that was not made here.
+            not there or damaged, ``out`` holds something that was not made here, or the disk is
+            full or refuses to be written.
     """
     fingerprint = graph.fingerprint(node)
     if expect is not None and expect != fingerprint:
@@ -48,11 +48,13 @@ def execute(
     if machine.rank():  # of several ranks one makes the output
         _run(graph, node, inputs, publication.part_of(out), threads)
         return
-    lock = SCRATCH / "locks" / f"{'-'.join(node.path.parts)}-{fingerprint}"
-    with ownership.owned(lock, str(node)):
+    lock = ownership.lock_of(*node.path.parts, fingerprint)
+    with disk.explained(out), ownership.owned(lock, str(node)) as waited:
+        if waited and records.holds(out, fingerprint):
+            print(f"{node}: it is there now", flush=True)
+            return
         _check_inputs(graph, node, inputs, exact=expect is not None)
-        part = publication.begin(out)
-        try:
+        with publication.made(out) as part:
             job, seconds = _run(graph, node, inputs, part, threads)
             record = {
                 "stage": node.stage,
@@ -65,11 +67,7 @@ def execute(
                 "versions": _versions(),
                 "files": records.digests(part),
             }
-            write_json(part / publication.RECORD, record)
-            publication.publish(part, out)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+            records.write(record, part)
         shutil.rmtree(job.scratch, ignore_errors=True)
 
 
@@ -111,9 +109,7 @@ def _run(
 ) -> tuple[Job, float]:
     """Hand over to the stage; returns what it was given and how many seconds it took."""
     threads = max(1, (threads or machine.threads()) // machine.ranks_here())
-    # Before torch and numpy are imported, whose thread pools are sized once: sums are the same for
-    # any number of threads of the job. What can run beside that, like reading clips, does.
-    os.environ["OMP_NUM_THREADS"] = "1"
+    machine.compute_in_one_thread()  # what can run beside that, like reading clips, does
     modules = {role: importlib.import_module(name) for role, name in graph.modules(node).items()}
     job = Job(
         stage=node.stage,

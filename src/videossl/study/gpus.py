@@ -20,23 +20,13 @@ from pathlib import Path
 
 from videossl import machine
 from videossl.job import UserError
+from videossl.study import ownership
 
 FOLDER = "VIDEOSSL_GPU_LOCKS"  # another folder for the locks
 CLAIMED = "VIDEOSSL_CLAIMED_GPUS"  # what a process above this one holds for it
 SHARED = Path("/tmp")  # seen by all processes of a user, whatever started them
 POLL_SECONDS = 1.0
 COMMAND_LENGTH = 120  # characters of a command that are shown
-
-_open: set[int] = set()  # descriptors of locks that this process holds
-
-
-def _close_in_child() -> None:
-    """A forked child (a reader) would hold the lock beyond its parent's death; exec closes it."""
-    while _open:
-        os.close(_open.pop())
-
-
-os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextmanager
@@ -176,7 +166,7 @@ def _lock(path: Path, kind: int = fcntl.LOCK_EX) -> int | None:
             descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise UserError(f"{path}: no lock of a GPU: {error.strerror}") from error
-        _open.add(descriptor)
+        ownership.private.add(descriptor)
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -196,8 +186,8 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _release(descriptor: int | None) -> None:
-    if descriptor in _open:
-        _open.remove(descriptor)
+    if descriptor in ownership.private:
+        ownership.private.remove(descriptor)
         os.close(descriptor)
 
 

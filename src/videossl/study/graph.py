@@ -174,7 +174,7 @@ class Graph:
             if key.but:
                 block = p.pick(self.params, path)
                 found += [f"{path}.{field}" for field in block.model_fields_set - {*key.but}]
-            else:
+            elif path in self._below:  # a key that may be absent
                 found.append(path)
         return sorted([*found, *self._inherited(node)])
 
@@ -190,8 +190,11 @@ class Graph:
 
     def hidden_keys(self, node: Instance) -> list[str]:
         """The declared keys whose names ``dvc.yaml`` cannot form: ``plan`` writes their values."""
-        if node.stage == "finetune":
-            return [f"optimizer.{self.names(node)['optimizer']}"]
+        if node.stage in ("finetune", "test"):  # and keys that not every test has
+            own = f"finetune.{dict(node.key)['test']}.sigma"
+            found = [own] if own in self._below else []
+            more = node.stage == "finetune"
+            return [*found, *([f"optimizer.{self.names(node)['optimizer']}"] if more else [])]
         return self._inherited(node)
 
     def leaves(self, node: Instance) -> dict[str, Any]:

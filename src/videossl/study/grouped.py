@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from videossl.job import write_json
-from videossl.study import publication, records
+from videossl.job import UserError, write_json
+from videossl.study import disk, ownership, publication, records
 from videossl.study.execution import SCRATCH
 from videossl.study.graph import Graph
 from videossl.study.stages import STAGES, Group, Instance
@@ -44,8 +45,17 @@ def run_group(graph: Graph, group: Group, tree: Path, run: Run) -> None:
 
     Where nothing needs the group, because no row or protocol names it, its output says so.
     """
+    lock = ownership.lock_of("tree", *group.path.parts)
+    with disk.explained(tree), ownership.owned(lock, str(group)) as waited:
+        nodes = graph.groups.get(group, [])
+        places = {node: place(tree, node) for node in nodes}
+        if waited and all(records.holds(places[n], graph.fingerprint(n)) for n in places):
+            return  # whoever this process waited for has made it
+        _run_group(graph, group, tree, run)
+
+
+def _run_group(graph: Graph, group: Group, tree: Path, run: Run) -> None:
     nodes = graph.groups.get(group, [])
-    out = tree / group.path
     finished = {node: PARTS / graph.path(node) for node in nodes}
     for node, folder in finished.items():
         if _whole(folder):
@@ -55,22 +65,26 @@ def run_group(graph: Graph, group: Group, tree: Path, run: Run) -> None:
             for role, needs in graph.needs(node).items()
         }
         run(node, inputs, folder)
-    part = publication.begin(out)
-    for node, folder in finished.items():
-        shutil.copytree(folder, part / node.part, copy_function=link, dirs_exist_ok=True)
-    if not nodes:
-        print(f"{group}: nothing needs it", flush=True)
-    write_json(part / publication.CONTENTS, records.digests(part))
-    publication.publish(part, out)
+    with publication.made(tree / group.path) as part:
+        for node, folder in finished.items():
+            shutil.copytree(folder, part / node.part, copy_function=link, dirs_exist_ok=True)
+        if not nodes:
+            print(f"{group}: nothing needs it", flush=True)
+        write_json(part / publication.CONTENTS, records.digests(part))
     for folder in finished.values():
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _whole(folder: Path) -> bool:
-    """Whether a part was finished before, and is still what it was."""
+    """Whether a part was finished before, and is still what it was; else it is made again."""
     if not folder.is_dir():
         return False
-    records.check(folder, whole=True)
+    try:
+        records.check(folder, whole=True)
+    except UserError:
+        print(f"{folder}: damaged, so it is made again", file=sys.stderr)
+        shutil.rmtree(folder)
+        return False
     return True
 
 
@@ -88,31 +102,31 @@ def write_plan(graph: Graph, tree: Path) -> None:
     That is: the digest of the code that the stage can reach, the values of keys that a template
     cannot form, the content of files that parameters name; and whether anything needs the stage.
     """
-    out = tree / "plan"
-    part = publication.begin(out)
-    for group in [*graph.groups, *unneeded(graph)]:
-        nodes = graph.groups.get(group, [])
-        code = {module: d for node in nodes for module, d in graph.code(node).items()}
-        lines = [f"needed  {'yes' if nodes else 'no'}"]
-        lines += [f"code  {module}  {digest}" for module, digest in sorted(code.items())]
-        if nodes:
-            lines += [f"key  {leaf}  {v!r}" for leaf, v in graph.hidden_leaves(group).items()]
-        contents = {name: d for node in nodes for name, d in graph.contents(node).items()}
-        lines += [f"file  {name}  {digest}" for name, digest in sorted(contents.items())]
-        file = part / str(group)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    write_json(part / publication.CONTENTS, {})
-    publication.publish(part, out)
+    with publication.made(tree / "plan") as part:
+        for group in [*graph.groups, *unneeded(graph)]:
+            _write_plan_of(graph, group, part / str(group))
+        write_json(part / publication.CONTENTS, {})
     for stage in STOOD_FOR:
         write_nothing(tree / stage / NONE)
 
 
+def _write_plan_of(graph: Graph, group: Group, file: Path) -> None:
+    nodes = graph.groups.get(group, [])
+    code = {module: d for node in nodes for module, d in graph.code(node).items()}
+    lines = [f"needed  {'yes' if nodes else 'no'}"]
+    lines += [f"code  {module}  {digest}" for module, digest in sorted(code.items())]
+    if nodes:
+        lines += [f"key  {leaf}  {v!r}" for leaf, v in graph.hidden_leaves(group).items()]
+    contents = {name: d for node in nodes for name, d in graph.contents(node).items()}
+    lines += [f"file  {name}  {digest}" for name, digest in sorted(contents.items())]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
 def write_nothing(out: Path) -> None:
     """What stands for an entry that is not there."""
-    part = publication.begin(out)
-    write_json(part / publication.CONTENTS, {})
-    publication.publish(part, out)
+    with publication.made(out) as part:
+        write_json(part / publication.CONTENTS, {})
 
 
 def unneeded(graph: Graph) -> list[Group]:

@@ -6,10 +6,12 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from videossl.job import UserError
+from videossl.study import disk, ownership
 
 RECORD = "stage.json"  # what each output says about itself
 CONTENTS = "contents.json"  # digests of what others depend on, in a folder that DVC tracks
@@ -20,6 +22,26 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of fcntl.h and renameat2(2)
 def part_of(out: Path) -> Path:
     """The folder beside ``out`` in which this process makes it."""
     return out.with_name(f".{out.name}.{os.getpid()}.part")
+
+
+@contextmanager
+def made(out: Path) -> Iterator[Path]:
+    """A folder to fill; it takes the place of ``out`` where the block ends without an error.
+
+    One process at a time makes something there.
+
+    Raises:
+        UserError: at ``out`` is something that was not made here, or the disk refuses.
+    """
+    lock = ownership.lock_of_place(out)
+    with disk.explained(out), ownership.owned(lock, str(out)):
+        part = begin(out)
+        try:
+            yield part
+            publish(part, out)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
 
 
 def begin(out: Path) -> Path:

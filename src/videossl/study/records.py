@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from videossl.job import UserError
+from videossl.job import UserError, write_json
 from videossl.study.publication import CONTENTS, RECORD
 
 # Files that hold durations: nothing depends on them, so that equal results are equal bytes.
 ASIDE = (RECORD, CONTENTS, "speed.tsv")
 NAMED = ("stage", "key", "fingerprint", "params", "files")  # what others read of a record
+SEAL = "sha256"  # of a record: the digest of all else in it
 SHARDS = ".lmdb"  # frames in shards have checksums of their own, which every read checks
 
 _checked: set[tuple[str, int, int]] = set()  # files that this process has found whole
@@ -32,6 +34,16 @@ def sha256(path: Path) -> str:
     """Digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(record: Mapping[str, Any], folder: Path) -> None:
+    """Write the record of an output, sealed by its own digest."""
+    write_json(folder / RECORD, {**record, SEAL: _seal(record)})
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in record.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -53,7 +65,24 @@ def read(folder: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(record, dict) or not set(NAMED) <= set(record):
         raise UserError(f"{path}: not a record of a stage; remove {folder} and run again")
+    if record.get(SEAL) != _seal(record):
+        raise UserError(
+            f"{path}: damaged (other text than was written); remove {folder} and run again"
+        )
     return record
+
+
+def holds(folder: Path, fingerprint: str) -> bool:
+    """Whether the whole output of that fingerprint is at ``folder``."""
+    try:
+        return bool(check(folder, whole=True)["fingerprint"] == fingerprint)
+    except UserError:
+        return False
+
+
+def name(record: Mapping[str, Any]) -> str:
+    """``<stage>/<key>`` of the instance that made an output."""
+    return "/".join([record["stage"], *map(str, record["key"].values())])
 
 
 def check(folder: Path, whole: bool = False) -> dict[str, Any]:
@@ -65,27 +94,34 @@ def check(folder: Path, whole: bool = False) -> dict[str, Any]:
         UserError: a file is absent, damaged or another's, naming it and what to remove.
     """
     record = read(folder)
-    for name, facts in record["files"].items():
-        _check(folder, name, facts, whole)
+    for file, facts in record["files"].items():
+        if what := _wrong(folder / file, facts, whole):
+            raise UserError(
+                f"{folder / file}: {what}; it is of the output of {name(record)}: "
+                f"remove {folder} and run the workflow again"
+            )
     return record
 
 
-def _check(folder: Path, name: str, facts: Mapping[str, Any], whole: bool) -> None:
-    path = folder / name
+def _wrong(path: Path, facts: Mapping[str, Any], whole: bool) -> str:
+    """What is wrong with a file; nothing, if it is what was written."""
     try:
-        found = path.stat()
-    except OSError:
-        raise UserError(f"{path}: absent; remove {folder} and run the workflow again") from None
-    what = ""
+        return _differs(path, facts, whole)
+    except FileNotFoundError:
+        return "absent"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _differs(path: Path, facts: Mapping[str, Any], whole: bool) -> str:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        return "damaged (no file)"
     if found.st_size != facts["size"]:
-        what = f"{found.st_size} bytes instead of {facts['size']}"
-    elif whole or path.suffix != SHARDS:
-        mark = (str(path), found.st_ino, found.st_mtime_ns)
-        if mark in _checked:
-            return
+        return f"damaged ({found.st_size} bytes instead of {facts['size']})"
+    mark = (str(path), found.st_ino, found.st_mtime_ns)
+    if mark not in _checked and (whole or path.suffix != SHARDS):
         if sha256(path) != facts["sha256"]:
-            what = "other bytes than were written"
-        else:
-            _checked.add(mark)
-    if what:
-        raise UserError(f"{path}: damaged ({what}); remove {folder} and run the workflow again")
+            return "damaged (other bytes than were written)"
+        _checked.add(mark)
+    return ""

@@ -59,7 +59,7 @@ DATASETS = {
 # The labels of a format, and of which kind they are; the kind decides what can test on them.
 CLASS = {"action": "class"}
 LABELS = {
-    "synthetic": CLASS,
+    "synthetic": {**CLASS, "tags": "classes"},
     "ucf101": CLASS,
     "hmdb51": CLASS,
     "kinetics": CLASS,
@@ -81,11 +81,13 @@ LABELS = {
 # What an example of a kind is.
 KINDS = {
     "class": "videossl.downstream.kinds.video_class",
+    "classes": "videossl.downstream.kinds.several_classes",
 }
 
 # What fine-tuning learns of a kind of labels.
 OBJECTIVES = {
     "class": "videossl.downstream.objectives.classification",
+    "classes": "videossl.downstream.objectives.multi_label",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,11 +11,17 @@ from torch import nn
 
 from videossl.study.schema import Optimizer
 
+FACTOR = "rate_factor"  # key of a parameter group: what its rate is multiplied by
 DECAY = "decay_apart"  # key of a parameter group: weight decay that the optimiser knows nothing of
 
 
-def build(module: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
+def build(
+    module: nn.Module, spec: Optimizer, factor: Callable[[str], float] = lambda name: 1.0
+) -> torch.optim.Optimizer:
     """The optimiser of all parameters that take a gradient.
+
+    The rate of a parameter is the schedule's times ``factor`` of its name: groups have it as
+    ``FACTOR``, and whoever sets their rate multiplies.
 
     Unless ``decay_norms``, weight decay leaves out one-dimensional parameters (biases, norms), as
     in the ρ methods' paper (Feichtenhofer et al., CVPR 2021, appendix: BN weight decay 0).
@@ -24,14 +31,16 @@ def build(module: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
     tensor at all without weight decay. ``clip_norm`` alone limits gradients: timm's LAMB would
     limit their norm to 1 as well.
     """
-    trained = [p for p in module.parameters() if p.requires_grad]
     of_norms = spec.weight_decay if spec.decay_norms else 0.0
-    wide: dict[str, Any] = {
-        "params": [p for p in trained if p.ndim > 1],
-        "weight_decay": spec.weight_decay,
-    }
-    flat: dict[str, Any] = {"params": [p for p in trained if p.ndim <= 1], "weight_decay": of_norms}
-    groups = [wide, flat]
+    named = [(factor(name), p) for name, p in module.named_parameters() if p.requires_grad]
+    wides: list[dict[str, Any]] = []
+    flats: list[dict[str, Any]] = []
+    for one in dict.fromkeys(value for value, _ in named):
+        own = [p for value, p in named if value == one]
+        wide, flat = [p for p in own if p.ndim > 1], [p for p in own if p.ndim <= 1]
+        wides.append({"params": wide, "weight_decay": spec.weight_decay, FACTOR: one})
+        flats.append({"params": flat, "weight_decay": of_norms, FACTOR: one})
+    groups = [group for pair in zip(wides, flats, strict=True) for group in pair]
     betas = (spec.momentum, 0.999)
     _leave_out_the_compiler()
     if spec.name == "sgd":
@@ -44,8 +53,10 @@ def build(module: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
     from timm.optim.lamb import Lamb
     from timm.optim.lars import Lars
 
-    wide["always_adapt"] = True
-    flat |= {"always_adapt": False, "weight_decay": 0.0, DECAY: of_norms}
+    for group in wides:
+        group["always_adapt"] = True
+    for group in flats:
+        group |= {"always_adapt": False, "weight_decay": 0.0, DECAY: of_norms}
     optimizer: torch.optim.Optimizer
     if spec.name == "lars":
         optimizer = Lars(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov)

@@ -158,7 +158,12 @@ def _spread(method: Method, spec: Pretrain, bn_group: Group) -> None:
             if isinstance(module, MomentumEncoder):
                 module.shuffle_over(bn_group)
     if spec.compile:
-        torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
-        for module in list(method.modules()):
-            if type(module) is type(method.encoder):
-                module.compile()
+        compile_networks(method)
+
+
+def compile_networks(method: Method) -> None:
+    """Compile a method's encoder, and its momentum encoder if it has one, each as a whole."""
+    torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
+    for module in list(method.modules()):
+        if type(module) is type(method.encoder):
+            module.compile()

@@ -13,6 +13,7 @@ from videossl.data.loading.loader import Batch
 from videossl.job import UserError
 from videossl.study.schema import Optimizer
 from videossl.train import optim, schedule
+from videossl.train import precision as bfloat16
 from videossl.train.device import keep_freed_memory, pick_device, place
 from videossl.train.prefetch import prefetch
 from videossl.train.task import Task
@@ -66,12 +67,8 @@ class TrainingStep:
         self.autocast = precision == "bfloat16"
         if self.device.type == "cpu":
             keep_freed_memory()
-        if self.autocast and self.device.type == "cpu":
-            # torch 2.14: oneDNN's bfloat16 weight gradients of 3x3x3 convolutions on maps of two
-            # frames are garbage (1e34 or nan)
-            raise UserError(
-                "precision = 'bfloat16': wrong gradients on the CPU; use float32, or a GPU"
-            )
+        if self.autocast:
+            bfloat16.check(self.device)
         self.warmup = spec.warmup_epochs * per_epoch
         if self.warmup > total:
             raise UserError(
@@ -81,7 +78,7 @@ class TrainingStep:
         self.peak = schedule.peak(spec, batch_size)
         place(task.module, self.device)
         task.module.train()
-        self.optimizer = optim.build(task.module, spec)
+        self.optimizer = optim.build(task.module, spec, task.factor)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.number = 0
 
@@ -106,7 +103,7 @@ class TrainingStep:
         torch.manual_seed(self.seed * 1_000_003 + self.number)
         rate = self.peak * schedule.share(self.spec, self.number, self.total, self.warmup)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group[optim.FACTOR]
         self.optimizer.zero_grad(set_to_none=True)
         means: dict[str, Tensor] = {}
         for clips, batch in parts:

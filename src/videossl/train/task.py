@@ -33,6 +33,10 @@ class Task(ABC):
     ) -> dict[str, Tensor]:
         """Add the gradients of one batch; returns detached scalars, ``loss`` among them."""
 
+    def factor(self, name: str) -> float:
+        """What the learning rate of the parameter of that name is multiplied by."""
+        return 1.0
+
     def after_step(self, progress: float) -> None:
         """Runs after each optimiser step; ``progress`` is the share of training done, in (0, 1]."""
         return

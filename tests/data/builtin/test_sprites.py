@@ -243,8 +243,8 @@ class Block(nn.Module):
         return torch.relu(self.second(self.first(x)) + self.shortcut(x))
 
 
-def small_network(width=16):
-    """A 3D residual network of 0.23 M parameters for grey clips."""
+def small_network(width=12):
+    """A 3D residual network of 0.13 M parameters for grey clips."""
     return nn.Sequential(
         nn.Conv3d(1, width, (3, 5, 5), (1, 2, 2), (1, 2, 2), bias=False),
         nn.BatchNorm3d(width),
@@ -265,27 +265,30 @@ def grey(videos, data):
 
 
 def clip(frames, start, down, right):
-    """8 frames at stride 2, moved around the torus, cropped to 56x56: (1, 8, 56, 56)."""
+    """8 frames at stride 2, moved around the torus, cropped to 32x32: (1, 8, 32, 32)."""
     moved = torch.roll(frames[start : start + 15 : 2], (int(down), int(right)), (1, 2))
-    return moved[None, :, 4:60, 4:60]
+    return moved[None, :, 4:36, 4:36]
 
 
 @pytest.mark.slow
 def test_a_small_network_learns_the_classes_from_all_labels():
-    """Held-out videos of split 1, three clips each: more than 90 %."""
-    data = settings(seed=0, videos_per_class=45, frames=48, size=64)
+    """Held-out videos of split 1, three clips each: more than 75 %, where chance gives 8.3.
+
+    At 64 pixels, a third wider and a fifth longer it is more than 90 %, in three times the time.
+    """
+    data = settings(seed=0, videos_per_class=45, frames=48, size=40)
     train, test = synthetic.split_videos(synthetic.list_videos(data.videos_per_class), 1)
     (frames, labels), (held_out, truth) = grey(train, data), grey(test, data)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    network, epochs, batch = small_network(), 36, 24
+    network, epochs, batch = small_network(), 30, 24
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 4e-3, total_steps=epochs * (len(train) // batch), pct_start=0.2
     )
     for _ in range(epochs):
         for chosen in rng.permutation(len(train)).reshape(-1, batch):
-            places = rng.integers((34, 64, 64), size=(batch, 3))
+            places = rng.integers((34, 40, 40), size=(batch, 3))
             clips = torch.stack([clip(frames[i], *p) for i, p in zip(chosen, places, strict=True)])
             contrast = torch.from_numpy(rng.uniform(0.5, 1.5, (batch, 1, 1, 1, 1))).float()
             loss = nn.functional.cross_entropy(network(clips * contrast), labels[chosen])
@@ -299,4 +302,4 @@ def test_a_small_network_learns_the_classes_from_all_labels():
             network(torch.stack([clip(f, start, 0, 0) for f in held_out])) for start in (0, 16, 33)
         ]
     accuracy = (sum(s.softmax(1) for s in scores).argmax(1) == truth).double().mean()
-    assert accuracy > 0.9
+    assert accuracy > 0.75

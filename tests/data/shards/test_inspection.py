@@ -53,8 +53,8 @@ def test_damage_is_listed_place_by_place(stored: Path, monkeypatch: pytest.Monke
         inspection.verify(stored)
     lines = str(error.value).splitlines()
     assert lines[0].endswith("shard-00000.lmdb: SHA-256 is not the manifest's")
-    assert [line.split("lmdb: ")[1] for line in lines[1:]] == [
-        f"b.mp4, frame {frame}: checksum mismatch" for frame in (3, 7, 8)
+    assert [line.split("lmdb: ")[1].split(";")[0] for line in lines[1:]] == [
+        f"damaged at b.mp4, frame {frame}: checksum mismatch" for frame in (3, 7, 8)
     ]
     monkeypatch.setattr(inspection, "SHOWN", 2)
     with pytest.raises(UserError, match="2 more damaged places"):

@@ -35,13 +35,13 @@ def pictures(video: int) -> NDArray[np.uint8]:
     return np.round(127.5 + 60 * waves).astype(np.uint8)
 
 
-def write_store(folder: Path, codec: str, shard_bytes: int) -> None:
+def write_store(folder: Path, codec: str, shard_bytes: int, other: int = 0) -> None:
     encode = records.encoder(codec, 95)
     size = {"frames": FRAMES, "height": HEIGHT, "width": WIDTH, "fps": 25.0}
     with tempfile.TemporaryDirectory() as scratch:
         build = ShardBuilder(Path(scratch), shard_bytes)
         for video in range(VIDEOS):
-            frames = [encode(frame) for frame in pictures(video)]
+            frames = [encode(frame) for frame in pictures(video + other)]
             facts = {"label": video % 2, "splits": {"1": ("train", "test")[video % 2]}}
             record = records.pack(frames, codec, HEIGHT, WIDTH)
             build.add(record, {"name": f"v{video}.avi", **facts, **size})
@@ -65,7 +65,7 @@ def raw(tmp_path: Path) -> Path:
 
 def places(folder: Path) -> list[Place]:
     videos = json.loads((folder / "manifest.json").read_text())["videos"]
-    return [Place(v["shard"], v["offset"], v["length"]) for v in videos]
+    return [Place(v["shard"], v["offset"], v["length"], v["table_crc32"]) for v in videos]
 
 
 def flip(path: Path, offset: int) -> None:
@@ -208,7 +208,8 @@ def test_damaged_frame_is_named(raw: Path, frames: Sequence[int]) -> None:
     start = place.offset + records.table_bytes(FRAMES)
     flip(raw / "shard-00000.lmdb", start + 3 * frame_bytes + 5)
     store = ClipStore(raw)
-    with pytest.raises(CorruptShard, match=r"shard-00000\.lmdb: v1\.avi, frame 3: checksum"):
+    wanted = r"shard-00000\.lmdb: damaged at v1\.avi, frame 3: checksum.*; remove .* and run"
+    with pytest.raises(CorruptShard, match=wanted):
         store.clip(1, frames)
     np.testing.assert_array_equal(store.clip(1, [2, 4]), pictures(1)[[2, 4]])
     np.testing.assert_array_equal(store.clip(0, frames), pictures(0)[frames])
@@ -219,6 +220,15 @@ def test_damaged_table_is_named(raw: Path, position: int) -> None:
     flip(raw / "shard-00000.lmdb", places(raw)[4].offset + position)
     with pytest.raises(CorruptShard, match=r"v4\.avi, table of frames"):
         ClipStore(raw).clip(4, [0])
+
+
+def test_another_shard_of_the_same_shape_is_refused(raw: Path, tmp_path: Path) -> None:
+    """Its frames fit their own checksums, and every size and place is the same."""
+    (tmp_path / "other").mkdir()
+    write_store(tmp_path / "other", "raw", 1 << 20, other=100)
+    (tmp_path / "other" / "shard-00000.lmdb").replace(raw / "shard-00000.lmdb")
+    with pytest.raises(CorruptShard, match=r"v0\.avi, table of frames: not what was written; rem"):
+        ClipStore(raw).clip(0, [0])
 
 
 def test_file_cut_while_open(raw: Path) -> None:
@@ -308,7 +318,9 @@ def test_a_disk_that_does_not_read(raw: Path, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("videossl.data.shards.store.os.pread", fails)
-    with pytest.raises(CorruptShard, match=r"\.lmdb: v\d\.avi, not readable: Input/output error"):
+    with pytest.raises(
+        CorruptShard, match=r"\.lmdb: damaged at v\d\.avi, not readable: Input/output error"
+    ):
         store.clip(1, [0])
 
 

@@ -33,6 +33,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from tqdm import tqdm
 
+from videossl.data.builtin import labels
 from videossl.data.builtin.sprites import (
     MOTIONS,
     Appearance,
@@ -112,7 +113,9 @@ def run(job: Job, params: Params) -> None:
         written = list(bar)
     _write_splits(job.out / "ucfTrainTestlist", videos)
     _write_annotations(job.out / "annotations", videos, written, params)
-    prepare.write(job.modules["dataset"].read(job.out), job.out, job.out)
+    known = {video.name: one for video, one in zip(videos, written, strict=True)}
+    index = labels.annotate(job.modules["dataset"].read(job.out), known, params.data)
+    prepare.write(index, job.out, job.out)
 
 
 @contextmanager

@@ -57,8 +57,26 @@ def draw(rng: np.random.Generator, spec: Augment, height: int, width: int) -> Dr
 def centre(height: int, width: int) -> Draw:
     """The deterministic draw of testing: the largest centred square, nothing else."""
     side = min(height, width)
+    return _plain((height - side) // 2, (width - side) // 2, side, side)
+
+
+def squares(height: int, width: int, crops: int) -> list[Draw]:
+    """Draws of the largest squares at even places along the long side; of one, the centred one."""
+    if crops == 1:
+        return [centre(height, width)]
+    side = min(height, width)
+    places = [(n * (height - side), n * (width - side)) for n in range(crops)]
+    return [_plain(y // (crops - 1), x // (crops - 1), side, side) for y, x in places]
+
+
+def whole(height: int, width: int) -> Draw:
+    """The draw of the whole frame, stretched to a square: shares of the frame stay the same."""
+    return _plain(0, 0, height, width)
+
+
+def _plain(y: int, x: int, height: int, width: int) -> Draw:
     out = np.zeros(FIELDS, np.float32)
-    out[CROP] = ((height - side) // 2, (width - side) // 2, side, side)
+    out[CROP] = (y, x, height, width)
     out[FACTORS] = 1.0
     out[SEQUENCE] = (0, 1, 2)
     return out

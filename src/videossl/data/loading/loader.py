@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videossl.data.loading import ring
-from videossl.data.loading.augment import centre, draw
+from videossl.data.loading.augment import Draw, centre, draw
 from videossl.data.loading.ring import Sample
 from videossl.data.loading.sampling import ClipRequest, Kind, span, uniform_starts, window
-from videossl.data.shards.store import ClipStore
+from videossl.data.shards.store import ClipStore, Video
 from videossl.study.schema import Augment, Clip, Motion
 
 Requests = Callable[[np.random.Generator, int], list[ClipRequest]]
@@ -212,7 +212,10 @@ class CentralBatches:
         """The one clip of a row."""
         position = step * self.batch_size + row
         info = self.store.videos[int(self.rows[position])]
+        return [self._clip(info, position)]
+
+    def _clip(self, info: Video, position: int) -> tuple[ClipRequest, Draw]:
         starts = uniform_starts(info.frames, span(self.clip.frames, self.clip.stride), self.clips)
         start = starts[position % self.clips]
         frames = window(info.frames, start, self.clip.frames, self.clip.stride)
-        return [(ClipRequest(frames, 0), centre(info.height, info.width))]
+        return ClipRequest(frames, 0), centre(info.height, info.width)

@@ -54,3 +54,33 @@ def uniform_starts(num_frames: int, span: int, clips: int) -> list[int]:
     if clips == 1:
         return [last // 2]
     return [round(i * last / (clips - 1)) for i in range(clips)]
+
+
+def around(num_frames: int, frame: int, length: int, stride: int) -> Indices:
+    """Indices of a clip with ``frame`` in its middle, shape (length,).
+
+    Where it would reach beyond the video, the first or last frame is repeated, as in SlowFast's
+    loader of AVA: frames of another time would show something else.
+    """
+    places = frame + stride * (np.arange(length, dtype=np.int64) - length // 2)
+    return np.clip(places, 0, num_frames - 1)
+
+
+def cover(num_frames: int, length: int, rng: np.random.Generator) -> Indices:
+    """A random frame of each of ``length`` equal segments of a video, shape (length,).
+
+    Source: Wang et al., "Temporal Segment Networks", ECCV 2016, section 3.1.
+    """
+    edges = np.arange(length + 1) * num_frames / length
+    return _inside(num_frames, edges[:-1] + rng.random(length) * np.diff(edges))
+
+
+def cover_at(num_frames: int, length: int, clip: int, clips: int) -> Indices:
+    """The frame at one of ``clips`` even places in each segment; of one clip, in the middle."""
+    places = np.arange(length) + (clip + 0.5) / clips
+    return _inside(num_frames, places * num_frames / length)
+
+
+def _inside(num_frames: int, places: NDArray[np.float64]) -> Indices:
+    """The frames at real places from 0 to ``num_frames``."""
+    return np.minimum(places.astype(np.int64), num_frames - 1)

@@ -15,7 +15,7 @@ from videossl.job import UserError
 from videossl.study.schema import Motion
 
 ZERO, SCALE = 128.0, 127.0  # flow in 8 bit
-NOWHERE = Place(-1, 0, 0)  # of a video without motion
+NOWHERE = Place(-1, 0, 0, 0)  # of a video without motion
 
 
 def planes(options: Motion) -> int:

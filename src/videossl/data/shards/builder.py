@@ -84,7 +84,7 @@ class ShardBuilder:
                 path.unlink(missing_ok=True)  # begun by a process that was killed
                 self._writer = records.ShardWriter(path, self.shard_bytes)
             self._writer.put(record)
-            self._pending.videos.append(facts)
+            self._pending.videos.append(facts | {"table_crc32": records.table_checksum(record)})
             if self._writer.full:
                 self._finish()
 
@@ -134,11 +134,15 @@ def _facts_file(path: Path) -> Path:
 
 
 def _finished(folder: Path) -> list[FinishedShard]:
-    """The shards that are complete, up to the first that is not."""
+    """The shards that are complete and as they were written, up to the first that is not."""
     shards: list[FinishedShard] = []
     while (file := folder / f"{len(shards):05d}.json").is_file():
-        shard = FinishedShard(file.with_suffix(".lmdb"), **json.loads(file.read_text()))
-        if not shard.path.is_file() or shard.path.stat().st_size != shard.size:
+        try:
+            shard = FinishedShard(file.with_suffix(".lmdb"), **json.loads(file.read_text()))
+            whole = records.sha256(shard.path) == shard.sha256
+        except (OSError, ValueError, TypeError):  # what is damaged is made again
+            break
+        if not whole:
             break
         shards.append(shard)
     for later in sorted(folder.glob("[0-9]*.json"))[len(shards) :]:

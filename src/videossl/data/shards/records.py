@@ -111,6 +111,11 @@ def unpack_table(data: bytes, header: bytes, length: int) -> Table:
     return Table(offsets, checksums)
 
 
+def table_checksum(record: bytes) -> int:
+    """CRC-32 of what stands before the first frame: with the frames' own it covers all of it."""
+    return zlib.crc32(record[: table_bytes(HEADER.unpack_from(record)[3])])
+
+
 class ShardWriter:
     """Writes records, in the order given, into one shard file; one process, one writer.
 

@@ -39,11 +39,12 @@ class CorruptShard(UserError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a record is: shard number, and its bytes in that file."""
+    """Where a record is: shard number, its bytes in that file, the checksum of its table."""
 
     shard: int
     offset: int
     length: int
+    table_crc32: int
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class ClipStore:
             for video in manifest["videos"]
         ]
         self._places = [
-            Place(video["shard"], video["offset"], video["length"]) for video in manifest["videos"]
+            Place(**{key: video[key] for key in Place.__dataclass_fields__})
+            for video in manifest["videos"]
         ]
         self._codec: str = manifest["codec"]
         self.channels: int = manifest["channels"]
@@ -193,6 +195,8 @@ class ClipStore:
             header = record_header(
                 self._codec, facts.frames, facts.height, facts.width, self.channels
             )
+            if zlib.crc32(data) != place.table_crc32:
+                raise self._corrupt(video, "table of frames: not what was written")
             try:
                 table = unpack_table(data, header, place.length)
             except ValueError as error:
@@ -242,7 +246,8 @@ class ClipStore:
 
     def _corrupt(self, video: int, what: str) -> CorruptShard:
         file = self.path / self._files[self._places[video].shard]
-        return CorruptShard(f"{file}: {self.videos[video].name}, {what}")
+        again = f"remove {self.path} and run the workflow again"
+        return CorruptShard(f"{file}: damaged at {self.videos[video].name}, {what}; {again}")
 
     def _descriptor(self, shard: int) -> int:
         # A forked worker may go on with its parent's: pread moves no shared position.

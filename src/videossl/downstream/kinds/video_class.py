@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from videossl.data.datasets.index import UNLABELLED
-from videossl.data.shards.store import ClipStore
-from videossl.downstream.examples import Examples
+from videossl.downstream.examples import Examples, Source
 
 
-def examples(store: ClipStore) -> Examples:
+def examples(source: Source) -> Examples:
     """Every stored video that has a class, in the order of the store."""
+    store = source.store
     chosen = [video for video in store.videos if video.label != UNLABELLED]
     splits = sorted({split for video in chosen for split in video.splits})
     return Examples(

@@ -2,69 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videossl.data.loading.loader import Batch
 from videossl.downstream import metrics
-from videossl.downstream.examples import Examples
+from videossl.downstream.examples import Examples, Numbers
+from videossl.downstream.objectives import base
+from videossl.downstream.objectives.base import Objective, Predictions, Score, Spec, Totals, Values
 from videossl.models.classifier import Classifier
-
-PROTOCOL = "recognition"  # what the results of testing are called
-
-
-def build(encoder: nn.Module, examples: Examples, dropout: float) -> nn.Module:
-    """The network: a linear layer on the pooled feature, a logit per class."""
-    return Classifier(encoder, len(examples.classes), dropout)
+from videossl.study import schema
 
 
-def targets(examples: Examples) -> Tensor:
-    """(N,) int64, by number of the example."""
-    return torch.from_numpy(examples.targets)
+class Classification(Objective):
+    """A linear layer on the pooled feature, a logit per class."""
+
+    protocol = "recognition"
+
+    def __init__(self, examples: Examples) -> None:
+        super().__init__(examples)
+        self.labels = torch.from_numpy(examples.targets)
+
+    def network(self, encoder: nn.Module, dropout: float) -> nn.Module:
+        """Clips (B, 3, T, S, S) -> logits (B, classes)."""
+        return Classifier(encoder, len(self.classes), dropout)
+
+    def target(self, batch: Batch) -> Tensor:
+        """The classes, (B,)."""
+        self.labels = self.labels.to(batch.example.device)
+        return self.labels[batch.example]
+
+    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy of logits (B, classes) for classes (B,)."""
+        return F.cross_entropy(outputs.float(), target)
+
+    def seen(self, outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Top-1 of the batch."""
+        return {"train_top1": base.top1(outputs, target)}
+
+    def validate(self, outputs: Tensor, numbers: Numbers) -> Score:
+        """Top-1 of one clip per example; the loss breaks ties."""
+        target = self.labels.cpu()[torch.from_numpy(numbers)]
+        top1 = float(base.top1(outputs, target))
+        entropy = float(F.cross_entropy(outputs, target))
+        return [top1, -entropy], {"validation_top1": top1, "validation_loss": entropy}
+
+    def predictions(self, outputs: Tensor, numbers: Numbers, views: schema.Views) -> Predictions:
+        """Scores (N, classes): the mean over views of softmax scores, or of logits.
+
+        Of softmax scores as in STS (Wang et al., TPAMI 2021) and most later work; RSPNet's released
+        code averages logits.
+        """
+        rows = base.by_view(outputs, numbers)
+        scores = (rows.softmax(-1) if views.average == "softmax" else rows).mean(dim=1)
+        return {"labels": self.labels.cpu().numpy()[numbers], "scores": scores.numpy()}
+
+    def measure(self, predictions: Predictions, views: schema.Views) -> tuple[Values, Totals]:
+        """Top-k."""
+        assert views.topk is not None
+        values: dict[str, Any] = metrics.topk(
+            predictions["scores"], predictions["labels"], views.topk
+        )
+        return values, {}
 
 
-def loss(outputs: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of logits (B, classes) for classes (B,)."""
-    return F.cross_entropy(outputs.float(), target)
-
-
-@torch.no_grad()
-def seen(outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """What the curve shows of a training batch."""
-    return {"train_top1": (outputs.argmax(1) == target).float().mean()}
-
-
-def validate(outputs: Tensor, target: Tensor) -> tuple[list[float], dict[str, float]]:
-    """A score that is larger where the network is better, loss breaks ties; and the curve's part.
-
-    Args:
-        outputs: (N, classes) logits of one clip per example.
-        target: (N,).
-    """
-    top1 = float((outputs.argmax(1) == target).float().mean())
-    entropy = float(F.cross_entropy(outputs, target))
-    return [top1, -entropy], {"validation_top1": top1, "validation_loss": entropy}
-
-
-def predict(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scores (N, classes): the mean over clips of their softmax scores.
-
-    As in STS (Wang et al., TPAMI 2021) and most later work.
-
-    Args:
-        outputs: (N, clips, classes) logits.
-    """
-    scores: NDArray[np.float32] = torch.from_numpy(outputs).softmax(-1).mean(dim=1).numpy()
-    return scores
-
-
-def measure(
-    scores: NDArray[np.float32], target: NDArray[np.int64], topk: Sequence[int]
-) -> dict[str, NDArray[Any]]:
-    """Metric -> its value for each example; the metric is their mean."""
-    return metrics.topk(scores, target, topk)
+def build(examples: Examples, spec: Spec) -> Classification:
+    """The objective of these examples."""
+    return Classification(examples)

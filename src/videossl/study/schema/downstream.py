@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from videossl.study.schema.blocks import Block, Count, Name, Positive
+from videossl.study.schema.blocks import Block, Count, Fraction, Name, Positive
 from videossl.study.schema.data import Clip
 from videossl.study.schema.training import Augment, Precision
 
@@ -21,11 +21,18 @@ class Baseline(Block):
 
 
 class Views(Block):
-    """How a fine-tuned network is tested: which clips of a video, and what is reported."""
+    """How a fine-tuned network is tested: which views of an example, and what is reported.
+
+    Keys that may be absent are of some kinds of labels only (``consistency``).
+    """
 
     clips: Count
+    crops: Literal[1, 3]
     batch_size: Count
-    topk: Annotated[list[Count], Field(min_length=1)]
+    average: Literal["softmax", "logits"] | None = None
+    topk: Annotated[list[Count], Field(min_length=1)] | None = None
+    boxes: Literal["detected", "true"] | None = None
+    least_score: Fraction | None = None
 
 
 class Finetune(Block):
@@ -37,12 +44,16 @@ class Finetune(Block):
     share: Annotated[float, Field(gt=0, le=1)]
     validation: Annotated[float, Field(ge=0, lt=1)]
     clip: Clip
+    sampling: Literal["window", "cover"]
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     precision: Precision
     dropout: Annotated[float, Field(ge=0, lt=1)]
     optimizer: Name
+    head_lr: Positive
     augment: Augment
+    never_flipped: list[str]
+    sigma: Annotated[float, Field(gt=0, le=1)] | None = None
     test: Views
 
 

@@ -1,0 +1,37 @@
+"""Kind ``classes``: a video has any number of classes, each during a time.
+
+The target is ``{"classes": [class, …], "frames": [[first, last], …]}``, the stored frames that each
+is seen in, perhaps beyond the last one.
+"""
+
+from __future__ import annotations
+
+import math
+
+from videossl.downstream.examples import Examples, Source
+
+
+def examples(source: Source) -> Examples:
+    """Every stored video that the annotations name, in the order of the store."""
+    store = source.store
+    named = {name for name, entry in source.annotations.items() if name and "actions" in entry}
+    chosen = [video for video in store.videos if video.name in named]
+    targets = []
+    for video in chosen:
+        actions = source.annotations[video.name]["actions"]
+        targets.append(
+            {
+                "classes": [action["class"] for action in actions],
+                "frames": [
+                    [math.floor(a["start"] * video.fps), math.ceil(a["end"] * video.fps)]
+                    for a in actions
+                ],
+            }
+        )
+    splits = sorted({split for video in chosen for split in video.splits})
+    return Examples(
+        [video.name for video in chosen],
+        targets,
+        source.classes,
+        {split: [video.splits.get(split, "") for video in chosen] for split in splits},
+    )

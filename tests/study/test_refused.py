@@ -1,0 +1,46 @@
+"""What a user got wrong is said again at once; anything else is tried again."""
+
+from __future__ import annotations
+
+import pytest
+
+from videossl.job import UserError
+from videossl.study import refused
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def attempt(number: int, error: Exception | None = None) -> bool:
+    """Whether the block ran."""
+    ran = False
+    with refused.once("pretrain-rspnet", number):
+        ran = True
+        if error is not None:
+            raise error
+    return ran
+
+
+def test_a_users_error_is_repeated_until_a_first_attempt():
+    with pytest.raises(UserError, match="data: ρ is bad"):
+        attempt(1, UserError("data: ρ is bad"))
+    for number in (2, 3):
+        with pytest.raises(UserError, match="data: ρ is bad"):
+            attempt(number)
+    assert attempt(1)  # mended: it runs
+    assert attempt(2)  # and nothing is left of the error
+
+
+def test_another_failure_is_tried_again():
+    with pytest.raises(OSError, match="lost"):
+        attempt(1, OSError("lost"))
+    assert attempt(2)
+
+
+def test_an_attempt_of_another_job_says_nothing():
+    with pytest.raises(UserError):
+        attempt(1, UserError("bad"))
+    with refused.once("pretrain-vtdl", 2):
+        pass
