@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,38 @@ def test_a_dataset_that_is_there_is_counted(tmp_path: Path) -> None:
     assert size is not None
     assert (size.videos, size.counts["1", "train"], size.frames) == (5, 4, 25)
     assert size.origin == "listed; 3 headers read"
+
+
+TABLE = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+COSTS = re.findall(
+    r"^\| `(\w+)` \|.*\| ([\d x]+) \| ([\d.,]+) \| ([\d,]+) \| ([\d,]+) \|$", TABLE, re.M
+)
+
+
+@pytest.mark.parametrize(("name", "shape", "millions", "hours", "disk"), COSTS)
+def test_the_table_of_recipes_is_what_is_computed(
+    name: str, shape: str, millions: str, hours: str, disk: str
+) -> None:
+    lines = list(estimate.report(study(name), 500.0))
+    counts = (re.search(r"([\d,]+) trained on", line) for line in lines)
+    trained = sum(int(count[1].replace(",", "")) for count in counts if count) / 1e6
+    assert f"clips, and hours of one GPU at 500 clips/s of {shape} x {shape.split()[-1]}:" in lines
+    assert (f"{trained:,.1f}", lines[-1]) == (millions, f"all: {hours} GPU hours")
+    assert f"disk: about {disk} GB" in lines
+
+
+def test_the_table_has_every_recipe() -> None:
+    published = {path.stem for path in (ROOT / "configs").glob("*.yaml")} - {
+        *("tiny", "table", "ucf101", "hmdb51", "kinetics400")
+    }
+    assert {name for name, *_ in COSTS} == published - {"order_geometry"}  # of no official size
+
+
+def test_crops_are_views() -> None:
+    recipe = study("modist")
+    sizes = {name: estimate.size_of(recipe, name) for name in recipe.data}
+    (found,) = (w for w in estimate.work(recipe, sizes) if w.name == "finetune.ucf101")
+    assert found.seen == 2 * 3_783 * 10 * 3
 
 
 def test_what_nobody_knows_is_said() -> None:

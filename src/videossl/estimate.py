@@ -162,7 +162,8 @@ def work(params: schema.Params, sizes: Mapping[str, Size | None]) -> Iterator[Wo
                 train = math.ceil(test.share * size.counts.get((split, "train"), 0))
                 tested = size.counts.get((split, "test"), 0)
                 found.trained += rows * seeds * test.epochs * train
-                found.seen += rows * seeds * tested * test.test.clips
+                views = test.test.clips * test.test.crops
+                found.seen += rows * seeds * tested * views
         yield found
     for name, probe in params.probe.items():
         if probe.run:
