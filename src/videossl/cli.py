@@ -107,7 +107,13 @@ def _parser() -> argparse.ArgumentParser:
         if name == "show":
             action.add_argument("video", help="its name, as `list` gives it")
             action.add_argument("--out", type=Path, default=Path("sheet.png"), help="PNG to write")
-    add("doctor", "what this machine is, how fast it trains, how long the study takes")
+    doctor = add("doctor", "what this machine is, how fast it trains, how long the study takes")
+    doctor.add_argument(
+        "--study", action="store_true", help="instead: clips and disk, before anything is decoded"
+    )
+    doctor.add_argument(
+        "--clips-per-second", type=float, metavar="N", help="with --study: of one GPU, for hours"
+    )
     add("plan", "write what dvc.yaml cannot name: code digests, values, contents").add_argument(
         "--tree", type=Path, required=True, metavar="DIR"
     )
@@ -262,10 +268,18 @@ def _shards(args: argparse.Namespace) -> None:
         print({"verify": inspection.verify, "list": inspection.listing}[args.action](args.folder))
 
 
-def _doctor(_: argparse.Namespace) -> None:
+def _doctor(args: argparse.Namespace) -> None:
     from videossl.study import graph as stages
 
     graph = stages.load()
+    rate = args.clips_per_second
+    if rate is not None and not (args.study and rate > 0):
+        raise UserError("--clips-per-second: is for doctor --study, and must be above 0")
+    if args.study:
+        from videossl import estimate
+
+        print("\n".join(estimate.report(graph.params, rate)))
+        return
     from videossl import doctor  # torch: after params.yaml was found to be right
 
     for line in doctor.report(graph):

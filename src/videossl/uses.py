@@ -114,25 +114,19 @@ def _shown(counts: Counts) -> str:
 def lengths(params: schema.Params, name: str, index: Index) -> list[str]:
     """What the headers of a few videos say: frames, what cannot be opened, and who needs more.
 
-    Headers may be wrong, so this is a hint. Each is read in a child process, as ``decode`` does.
+    Headers may be wrong, so this is a hint.
     """
-    names = [entry.name for entry in index.entries if size_of(index.root / entry.name)]
-    chosen = names[:: -(-len(names) // OPENED) or 1]
-    headers = list(_headers(index.root, chosen))
-    bad = [
-        f"{name}: {header.reason}"
-        for name, header in zip(chosen, headers, strict=True)
-        if isinstance(header, isolate.Failure)
-    ]
+    read = headers(index)
+    bad = [f"{video}: {one.reason}" for video, one in read if isinstance(one, isolate.Failure)]
     rate = params.decode.fps
     frames = sorted(
         round(header.seconds * rate) if isinstance(rate, float) else header.frames
-        for header in headers
+        for _, header in read
         if isinstance(header, Header) and header.frames
     )
     lines = []
     if bad:
-        lines.append(f"cannot be opened: {len(bad)} of {len(chosen)} tried; first: {bad[0]}")
+        lines.append(f"cannot be opened: {len(bad)} of {len(read)} tried; first: {bad[0]}")
     if frames:
         lines.append(
             f"frames of {len(frames)} videos by their headers: {frames[0]} to {frames[-1]}"
@@ -141,9 +135,13 @@ def lengths(params: schema.Params, name: str, index: Index) -> list[str]:
     return lines
 
 
-def _headers(root: Path, names: Sequence[str]) -> Iterator[Header | isolate.Failure]:
-    read = partial(header_of, root)
-    return isolate.ordered(read, names, children=1, deadline=lambda _: HEADER_SECONDS)
+def headers(index: Index) -> list[tuple[str, Header | isolate.Failure]]:
+    """The headers of a few videos, spread over the list; each is read in a child process."""
+    names = [entry.name for entry in index.entries if size_of(index.root / entry.name)]
+    chosen = names[:: -(-len(names) // OPENED) or 1]
+    read = partial(header_of, index.root)
+    found = isolate.ordered(read, chosen, children=1, deadline=lambda _: HEADER_SECONDS)
+    return list(zip(chosen, found, strict=True))
 
 
 def header_of(root: Path, name: str, attempt: int) -> Header:

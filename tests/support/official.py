@@ -66,6 +66,20 @@ def ssv2(root: Path, train: int, test: int) -> None:
     plant(root / "20bn-something-something-v2", {f"{n}.webm": "x" for n in range(train + test)})
 
 
+def charades(root: Path, train: int, test: int) -> None:
+    header = "id,subject,actions,length\n"
+    numbers = {"train": range(train), "test": range(train, train + test)}
+    lists = {
+        f"Charades_v1_{part}.csv": header
+        + "".join(f"V{n:04d},x,c{n % len(CLASSES):03d} 1.00 9.50,30.0\n" for n in ids)
+        for part, ids in numbers.items()
+    }
+    names = "".join(f"c{n:03d} Holding {name}\n" for n, name in enumerate(CLASSES))
+    plant(root / "Charades", {**lists, "Charades_v1_classes.txt": names})
+    films = {f"V{n:04d}.mp4": "x" for n in range(train + test)}
+    plant(root / "Charades_v1_480", films)
+
+
 def frame_classes(root: Path, train: int, test: int) -> None:
     parts = {n: "train" if n < train else "test" for n in range(train + test)}
     splits = "".join(f"{n}.mp4,{part}\n" for n, part in parts.items())
@@ -81,5 +95,6 @@ TREES: dict[str, Callable[[Path, int, int], None]] = {
     "ucf101": ucf101,
     "hmdb51": hmdb51,
     "ssv2": ssv2,
+    "charades": charades,
     "frame_classes": frame_classes,
 }
