@@ -13,7 +13,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def attempt(number: int, error: Exception | None = None) -> bool:
+def attempt(number: int, error: BaseException | None = None) -> bool:
     """Whether the block ran."""
     ran = False
     with refused.once("pretrain-rspnet", number):
@@ -31,6 +31,14 @@ def test_a_users_error_is_repeated_until_a_first_attempt():
             attempt(number)
     assert attempt(1)  # mended: it runs
     assert attempt(2)  # and nothing is left of the error
+
+
+def test_an_error_that_was_mended_does_not_come_back():
+    with pytest.raises(UserError):
+        attempt(1, UserError("bad"))
+    with pytest.raises(KeyboardInterrupt):  # mended, and cut short
+        attempt(1, KeyboardInterrupt())
+    assert attempt(2)
 
 
 def test_another_failure_is_tried_again():

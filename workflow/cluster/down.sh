@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # Stop what up.sh started, with the jobs that are left, and forget them.
 set -euo pipefail
+if [[ ! -e /etc/slurm/made-by-videossl ]]; then
+    echo "cluster/down.sh: no SLURM that up.sh started"
+    exit 0
+fi
 pids() { ps -C "$1" -o pid=,stat= | awk '$2 !~ /^Z/ {print $1}'; }
 
 if [[ -n $(pids slurmctld) ]]; then

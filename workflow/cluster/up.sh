@@ -25,10 +25,19 @@ if ((${#absent[@]})); then
     apt-get -qq update
     apt-get -qq -y --no-install-recommends install "${absent[@]}" >/dev/null
 fi
-if alive slurmctld; then
-    echo "cluster/up.sh: slurmctld runs already (down.sh stops it)" >&2
+for daemon in slurmctld slurmd; do
+    if alive "$daemon"; then
+        echo "cluster/up.sh: $daemon runs already: this machine has a SLURM" >&2
+        exit 1
+    fi
+done
+mark=/etc/slurm/made-by-videossl # down.sh stops and forgets nothing else
+if [[ -s /etc/slurm/slurm.conf && ! -e $mark ]]; then
+    echo "cluster/up.sh: /etc/slurm/slurm.conf is another cluster's" >&2
     exit 1
 fi
+install -d /etc/slurm
+touch "$mark"
 
 # the daemons call each other by the node's name
 getent hosts "$host" >/dev/null || echo "127.0.0.1 $host" >>/etc/hosts

@@ -21,14 +21,15 @@ def once(name: str, attempt: int) -> Iterator[None]:
         UserError: the block's, or that of the earlier attempt.
     """
     note = FOLDER / name
-    if attempt > 1 and (said := _read(note)):
+    if attempt == 1:  # it may be killed: an older note would be taken for what it ended with
+        _write(note, "")
+    elif said := _read(note):
         raise UserError(said)
     try:
         yield
     except UserError as error:
         _write(note, str(error))
         raise
-    _write(note, "")
 
 
 def _read(note: Path) -> str:
