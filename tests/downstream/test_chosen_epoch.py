@@ -94,7 +94,7 @@ def tune(folder: Path, monkeypatch: pytest.MonkeyPatch, validation: float) -> Si
 
     monkeypatch.setattr(finetune, "outputs_of", outputs_of)
     spec = spec.model_copy(update={"validation": validation})
-    run(job, spec, SimpleNamespace(build=lambda found, spec: Watched(found)), monkeypatch)
+    run(job, spec, SimpleNamespace(build=lambda found: Watched(found)), monkeypatch)
     seen.written = load_file(folder / "out" / "classifier.safetensors")
     seen.epoch = json.loads((folder / "out" / "metrics.json").read_text())["epoch"]
     return seen

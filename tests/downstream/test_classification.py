@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -21,7 +19,7 @@ FOUND = Examples(["a", "b", "c"], np.array([1, 0, 0]), ["x", "y"], {"1": ["test"
 @pytest.mark.parametrize(("average", "top1"), [("softmax", [0, 0]), ("logits", [1, 1])])
 def test_views_are_averaged_as_it_says(average, top1):
     views = schema.Views(clips=3, crops=1, batch_size=4, average=average, topk=[1])
-    objective = classification.build(FOUND, SimpleNamespace())
+    objective = classification.build(FOUND)
     found = objective.predictions(torch.tensor(LOGITS), NUMBERS, views)
     rows = np.array(LOGITS).reshape(2, 3, 2)
     if average == "softmax":

@@ -31,7 +31,7 @@ def batch(numbers: list[int], reach: list[tuple[float, float]]) -> SimpleNamespa
 
 
 def test_a_clip_has_the_classes_whose_time_meets_it():
-    objective = multi_label.build(FOUND, SimpleNamespace())
+    objective = multi_label.build(FOUND)
     rows = batch([0, 0, 0, 1, 2, 2], [(0, 8), (9, 20), (10, 19), (0, 9), (5, 6), (6, 9)])
     assert objective.target(rows).tolist() == [
         *([0, 0, 1], [1, 0, 1], [0, 0, 0]),
@@ -68,7 +68,7 @@ def test_a_constant_predictor_has_the_share_of_true_videos():
 
 
 def test_the_best_view_of_a_class_counts():
-    objective = multi_label.build(FOUND, SimpleNamespace())
+    objective = multi_label.build(FOUND)
     outputs = torch.tensor([[3.0, -1, 0], [-2, 4, 0], [0, 0, -5], [0, 0, 5]])
     found = objective.predictions(outputs, np.array([0, 2]), VIEWS)
     np.testing.assert_allclose(found["scores"][0], torch.tensor([3.0, 4, 0]).sigmoid())
@@ -78,7 +78,7 @@ def test_the_best_view_of_a_class_counts():
 
 
 def test_a_network_without_any_true_video_is_ranked_by_its_loss():
-    objective = multi_label.build(FOUND, SimpleNamespace())
+    objective = multi_label.build(FOUND)
     score, seen = objective.validate(torch.zeros(1, 3), np.array([1]))
     assert score == [0.0, pytest.approx(-np.log(2))]
     assert seen["validation_mAP"] == 0.0

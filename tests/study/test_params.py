@@ -6,6 +6,7 @@ import ast
 import copy
 from typing import Any, get_args
 
+import jsonschema
 import pytest
 
 from support.study import ROOT
@@ -47,6 +48,27 @@ def put(key: str, value: Any) -> dict[str, Any]:
             "finetune.synthetic.splits",
             [4],
             "finetune.synthetic.splits = [4]: the built-in dataset has the splits 1 to 3",
+        ),
+        (
+            "finetune.synthetic.labels",
+            "tags",
+            (
+                "finetune.synthetic.test.average: no such key; finetune.synthetic.labels = 'tags' are "
+                "of kind classes"
+            ),
+        ),
+        (
+            "finetune.synthetic.test",
+            {"clips": 1, "crops": 1, "batch_size": 4, "topk": [1]},
+            (
+                "finetune.synthetic.test.average: missing; finetune.synthetic.labels = 'action' are of "
+                "kind class"
+            ),
+        ),
+        (
+            "finetune.synthetic.sampling",
+            "cover",
+            "finetune.synthetic.clip.stride = 4: must be 1: finetune.synthetic.sampling = 'cover'",
         ),
         ("probe.synthetic.splits", [1, 1], "splits = [1, 1]: must differ from one another"),
         ("methods.byol", {**ROW, "method": "byol"}, "methods.byol.method = 'byol': must be 'rsp"),
@@ -235,7 +257,7 @@ def test_a_stage_sees_what_it_declares_and_nothing_else():
 
 def test_the_schema_for_editors_is_the_one_in_docs():
     assert (ROOT / "docs/params.schema.json").read_text() == json_schema.text()
-    validator = pytest.importorskip("jsonschema").Draft202012Validator(json_schema.build())
+    validator = jsonschema.Draft202012Validator(json_schema.build())
     assert not list(validator.iter_errors(RAW))
     assert list(validator.iter_errors(put("seeds", ["a"])))
     assert list(validator.iter_errors(put("methods.rspnet.speed", 1)))

@@ -137,15 +137,16 @@ def run(job: Job, params: FinetuneParams) -> None:
     torch.manual_seed(job.seed)
     path = job.input("weights") / "encoder.safetensors"
     encoder = weights.load_encoder(path)
-    objective: Objective = job.modules["objective"].build(found.knowing(training), spec)
+    objective: Objective = job.modules["objective"].build(found.knowing(training))
     model = objective.network(encoder, spec.dropout)
 
     def loaded(numbers: Numbers) -> Chosen:
         frames = None if found.frames is None else found.frames[numbers]
-        return Chosen(numbers, found.stored(store, numbers), frames, objective.whole)
+        videos = found.stored(store, numbers)
+        return Chosen(numbers, videos, frames, objective.whole, spec.clip, spec.sampling)
 
-    judge: Objective = job.modules["objective"].build(found.knowing(validation), spec)
-    views = ViewBatches(store, loaded(validation), spec.clip, spec.sampling, 1, 1, spec.batch_size)
+    judge: Objective = job.modules["objective"].build(found.knowing(validation))
+    views = ViewBatches(store, loaded(validation), 1, 1, spec.batch_size)
 
     def validate(module: nn.Module) -> Score:
         outputs = outputs_of(module, views, job.threads, encoder.colours, judge.forward)
@@ -156,8 +157,6 @@ def run(job: Job, params: FinetuneParams) -> None:
     batches = ExampleBatches(
         store,
         loaded(training),
-        spec.clip,
-        spec.sampling,
         spec.augment,
         spec.batch_size,
         job.seed,

@@ -1,13 +1,13 @@
 """What an objective is: head, loss, validation score, predictions, and what it asks of the loader.
 
-A module of this package offers ``build(examples, spec)``, the objective of the examples whose
-targets are known; ``spec`` is the test's block, of which it reads what ``Spec`` names.
+A module of ``objectives`` offers ``build(examples)``, the objective of the examples whose targets
+are known.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,15 +22,6 @@ Score = tuple[list[float], dict[str, float]]
 Predictions = dict[str, NDArray[Any]]
 Values = dict[str, NDArray[np.floating[Any]]]  # metric -> its value for each example
 Totals = dict[str, float]  # metric that is no mean over examples -> its value
-
-
-class Spec(Protocol):
-    """What an objective may read of a test."""
-
-    @property
-    def clip(self) -> schema.Clip: ...  # noqa: D102
-    @property
-    def sigma(self) -> float | None: ...  # noqa: D102
 
 
 class Objective(ABC):
@@ -77,10 +68,6 @@ class Objective(ABC):
             outputs: what ``forward`` gave for one view of each example, one after another.
             numbers: (N,) of the examples.
         """
-
-    def testing(self, views: schema.Views) -> None:
-        """Called before testing; what follows of ``forward`` may depend on how it is tested."""
-        return
 
     @abstractmethod
     def predictions(self, outputs: Tensor, numbers: Numbers, views: schema.Views) -> Predictions:

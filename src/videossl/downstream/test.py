@@ -26,18 +26,16 @@ def run(job: Job, params: TestParams) -> None:
     found = examples.read(job.input("examples"))
     store = ClipStore(job.input("shards"))
     numbers = found.part(job.split, "test")
-    objective: Objective = job.modules["objective"].build(found.knowing(numbers), params)
+    objective: Objective = job.modules["objective"].build(found.knowing(numbers))
     path = job.input("classifier") / "classifier.safetensors"
     encoder = weights.build(weights.backbone_of(path))
     model = objective.network(encoder, 0.0)
     weights.load(model, path)
     place(model, pick_device())
-    objective.testing(spec)
     frames = None if found.frames is None else found.frames[numbers]
-    chosen = Chosen(numbers, found.stored(store, numbers), frames, objective.whole)
-    views = ViewBatches(
-        store, chosen, params.clip, params.sampling, spec.clips, spec.crops, spec.batch_size
-    )
+    videos = found.stored(store, numbers)
+    chosen = Chosen(numbers, videos, frames, objective.whole, params.clip, params.sampling)
+    views = ViewBatches(store, chosen, spec.clips, spec.crops, spec.batch_size)
     outputs = outputs_of(model, views, job.threads, encoder.colours, objective.forward)
     predictions = objective.predictions(outputs, numbers, spec)
     values, totals = objective.measure(predictions, spec)

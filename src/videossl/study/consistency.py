@@ -8,12 +8,8 @@ from videossl.study import schema
 from videossl.study.registry import LABELS, OBJECTIVES, PROTOCOLS
 
 BUILT_IN_SPLITS = 3  # of the built-in dataset
-# By kind of labels, the keys of a test that trains and of its views that others do not have.
-TRAIN_KEYS: dict[str, tuple[str, ...]] = {"gaze": ("sigma",)}
-TEST_KEYS = {"class": ("average", "topk"), "boxes": ("boxes", "least_score")}
-MOMENTS = {"boxes", "frame_class", "gaze"}  # kinds of a moment of a video
-PLACES = {"boxes", "gaze"}  # kinds of places in the frame, which is seen whole
-FRAME_NUMBERS = {"frame_class", "gaze"}  # kinds whose annotations count the frames of the file
+# by kind of labels, the keys of a test's views that other kinds do not have
+VIEW_KEYS = {"class": ("average", "topk")}
 
 
 def references(params: schema.Params) -> Iterator[str]:
@@ -91,8 +87,8 @@ def _tests(params: schema.Params) -> Iterator[str]:
                     f"{key}.labels = {test.labels!r}: are of kind {offered[test.labels]}, "
                     f"which {form} cannot test; it can: {', '.join(sorted(_kinds(form)))}"
                 )
-            else:
-                yield from _of_kind(params, key, test, offered[test.labels])
+            elif isinstance(test, schema.Finetune):
+                yield from _of_kind(key, test, offered[test.labels])
             if len(set(test.splits)) < len(test.splits):
                 yield f"{key}.splits = {test.splits}: must differ from one another"
             if isinstance(data, schema.SyntheticData):
@@ -104,40 +100,18 @@ def _tests(params: schema.Params) -> Iterator[str]:
                 yield from _clip_too_long(f"{key}.clip", test.clip, test.data, data)
 
 
-def _of_kind(
-    params: schema.Params, key: str, test: schema.Finetune | schema.Probe, kind: str
-) -> Iterator[str]:
-    """Keys that a kind of labels needs or does not know, and views that it cannot have."""
-    if kind in FRAME_NUMBERS and params.decode.fps != "native":
-        yield (
-            f"decode.fps = {params.decode.fps}: must be native: {key}.labels = {test.labels!r} "
-            f"name frames of data.{test.data} by number"
-        )
-    if not isinstance(test, schema.Finetune):
-        return
-    for holder, block, keys in ((key, test, TRAIN_KEYS), (f"{key}.test", test.test, TEST_KEYS)):
-        for name in sorted({name for names in keys.values() for name in names}):
-            there, wanted = getattr(block, name) is not None, name in keys.get(kind, ())
-            if there != wanted:
-                what = "missing" if wanted else "no such key"
-                yield f"{holder}.{name}: {what}; {key}.labels = {test.labels!r} are of kind {kind}"
+def _of_kind(key: str, test: schema.Finetune, kind: str) -> Iterator[str]:
+    """Keys that a kind of labels needs or does not know, and clips that it cannot have."""
+    for name in sorted({name for names in VIEW_KEYS.values() for name in names}):
+        there, wanted = getattr(test.test, name) is not None, name in VIEW_KEYS.get(kind, ())
+        if there != wanted:
+            what = "missing" if wanted else "no such key"
+            yield f"{key}.test.{name}: {what}; {key}.labels = {test.labels!r} are of kind {kind}"
     if test.sampling == "cover" and test.clip.stride != 1:
         yield (
             f"{key}.clip.stride = {test.clip.stride}: must be 1: {key}.sampling = 'cover' takes "
             "the frames from the whole video"
         )
-    one = f"{key}.labels = {test.labels!r} are of moments"
-    if kind in MOMENTS and test.sampling != "window":
-        yield f"{key}.sampling = {test.sampling!r}: must be 'window': {one}"
-    if kind in MOMENTS and test.test.clips != 1:
-        yield f"{key}.test.clips = {test.test.clips}: must be 1: {one}"
-    if kind in PLACES:
-        entire = f"{key}.labels = {test.labels!r} are of whole frames"
-        if test.test.crops != 1:
-            yield f"{key}.test.crops = {test.test.crops}: must be 1: {entire}"
-        for name in ("crop_area", "crop_aspect"):
-            if (value := getattr(test.augment, name)) != [1.0, 1.0]:
-                yield f"{key}.augment.{name} = {value}: must be 1.0 and 1.0: {entire}"
 
 
 def _kinds(form: str) -> set[str]:

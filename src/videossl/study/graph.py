@@ -190,11 +190,8 @@ class Graph:
 
     def hidden_keys(self, node: Instance) -> list[str]:
         """The declared keys whose names ``dvc.yaml`` cannot form: ``plan`` writes their values."""
-        if node.stage in ("finetune", "test"):  # and keys that not every test has
-            own = f"finetune.{dict(node.key)['test']}.sigma"
-            found = [own] if own in self._below else []
-            more = node.stage == "finetune"
-            return [*found, *([f"optimizer.{self.names(node)['optimizer']}"] if more else [])]
+        if node.stage == "finetune":
+            return [f"optimizer.{self.names(node)['optimizer']}"]
         return self._inherited(node)
 
     def leaves(self, node: Instance) -> dict[str, Any]:

@@ -7,7 +7,7 @@ declared here is an ``AttributeError``, and both engines are told the same keys.
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict
 
@@ -85,8 +85,7 @@ class TestParams(StageParams):
     """What ``test`` reads."""
 
     clip: Annotated[schema.Clip, Key("finetune.{test}.clip")]
-    sampling: Annotated[Literal["window", "cover"], Key("finetune.{test}.sampling")]
-    sigma: Annotated[float | None, Key("finetune.{test}.sigma")]
+    sampling: Annotated[schema.FrameSampling, Key("finetune.{test}.sampling")]
     test: Annotated[schema.Views, Key("finetune.{test}.test")]
 
 

@@ -22,15 +22,16 @@ VIDEOS = [5, 5, 2]
 NUMBERS = np.array([7, 8, 9])
 
 
-def chosen(frames: list[int] | None = None, whole: bool = False) -> Chosen:
-    return Chosen(NUMBERS, VIDEOS, None if frames is None else np.array(frames), whole)
+def chosen(
+    frames: list[int] | None = None, whole: bool = False, sampling: str = "window"
+) -> Chosen:
+    moments = None if frames is None else np.array(frames)
+    return Chosen(NUMBERS, VIDEOS, moments, whole, CLIP, sampling)
 
 
 def training(given: Chosen, **rest) -> list:
     """(number, request, draw) of the rows of five epochs."""
-    source = ExampleBatches(
-        Store(), given, CLIP, rest.pop("sampling", "window"), AUGMENT, 3, 0, **rest
-    )
+    source = ExampleBatches(Store(), given, AUGMENT, 3, 0, **rest)
     return [
         (int(source.examples_of(step)[row]), *source.sample_of(step, row)[0])
         for step in range(5)
@@ -72,7 +73,7 @@ def test_cover_takes_a_frame_of_each_equal_part(num_frames, length, seed, clips)
 
 
 def test_training_covers_the_video_where_that_is_asked_for():
-    reach = [r.labels for _, r, _ in training(chosen(), sampling="cover")]
+    reach = [r.labels for _, r, _ in training(chosen(sampling="cover"))]
     assert all(first < 3 <= 9 <= last for first, last in reach)
 
 
@@ -86,7 +87,7 @@ def test_three_crops_lie_along_the_long_side(size, places):
 
 
 def test_views_are_clips_by_crops_in_order():
-    source = ViewBatches(Store(), chosen(), CLIP, "window", 2, 3, 4)
+    source = ViewBatches(Store(), chosen(), 2, 3, 4)
     rows = [
         (int(source.examples_of(step)[row]), *source.sample_of(step, row)[0])
         for step in source.steps()
@@ -98,7 +99,7 @@ def test_views_are_clips_by_crops_in_order():
 
 
 def test_views_of_a_moment_show_it_whole():
-    source = ViewBatches(Store(), chosen([6, 1, 11], whole=True), CLIP, "window", 1, 1, 4)
+    source = ViewBatches(Store(), chosen([6, 1, 11], whole=True), 1, 1, 4)
     ((request, draw),) = source.sample_of(0, 1)
     assert request.frames.tolist() == [0, 0, 1, 3]
     assert draw[CROP].tolist() == [0, 0, 20, 24]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,26 +24,28 @@ from videossl.data.loading.sampling import (
     window,
 )
 from videossl.data.shards.store import ClipStore, Video
-from videossl.study.schema import Augment, Clip
-
-Sampling = Literal["window", "cover"]
+from videossl.study.schema import Augment, Clip, FrameSampling
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Some examples of a test, as a loader sees them.
+    """Some examples of a test, as a loader sees them, and which of their frames it reads.
 
     Attributes:
         numbers: (N,) of the examples.
         videos: index of each one's video in the store.
         frames: (N,) the frame that each is about; ``None`` if they are whole videos.
         whole: whether the whole frame is seen, stretched to a square, in place of a crop.
+        clip: how many frames, and how far apart.
+        sampling: a window of the video, or a frame of each of its equal parts.
     """
 
     numbers: NDArray[np.int64]
     videos: Sequence[int]
     frames: NDArray[np.int64] | None
     whole: bool
+    clip: Clip
+    sampling: FrameSampling
 
 
 class ExampleBatches(TrainBatches):
@@ -57,8 +58,6 @@ class ExampleBatches(TrainBatches):
         self,
         store: ClipStore,
         chosen: Chosen,
-        clip: Clip,
-        sampling: Sampling,
         augment: Augment,
         batch_size: int,
         seed: int,
@@ -69,7 +68,7 @@ class ExampleBatches(TrainBatches):
         super().__init__(
             store, chosen.videos, lambda *_: [], augment, batch_size, seed, examples=numbers
         )
-        self.chosen, self.clip, self.sampling = chosen, clip, sampling
+        self.chosen = chosen
         self.never_flipped = frozenset(never_flipped)
 
     def sample_of(self, step: int, row: int) -> Sample:
@@ -88,10 +87,10 @@ class ExampleBatches(TrainBatches):
         return [(ClipRequest(frames, 0, labels=reach), drawn)]
 
     def _frames(self, rng: np.random.Generator, num_frames: int, place: int) -> Indices:
-        clip = self.clip
+        clip = self.chosen.clip
         if self.chosen.frames is not None:
             return around(num_frames, int(self.chosen.frames[place]), clip.frames, clip.stride)
-        if self.sampling == "cover":
+        if self.chosen.sampling == "cover":
             return cover(num_frames, clip.frames, rng)
         start = random_start(rng, num_frames, span(clip.frames, clip.stride))
         return window(num_frames, start, clip.frames, clip.stride)
@@ -108,14 +107,12 @@ class ViewBatches(CentralBatches):
         self,
         store: ClipStore,
         chosen: Chosen,
-        clip: Clip,
-        sampling: Sampling,
         clips: int,
         crops: int,
         batch_size: int,
     ) -> None:
-        super().__init__(store, chosen.videos, clip, clips * crops, batch_size)
-        self.chosen, self.sampling, self.crops = chosen, sampling, crops
+        super().__init__(store, chosen.videos, chosen.clip, clips * crops, batch_size)
+        self.chosen, self.crops = chosen, crops
         self.spread = clips
         self.numbers = np.repeat(chosen.numbers, clips * crops)
 
@@ -136,7 +133,7 @@ class ViewBatches(CentralBatches):
         clip = self.clip
         if self.chosen.frames is not None:
             return around(num_frames, int(self.chosen.frames[place]), clip.frames, clip.stride)
-        if self.sampling == "cover":
+        if self.chosen.sampling == "cover":
             return cover_at(num_frames, clip.frames, number, self.spread)
         start = uniform_starts(num_frames, span(clip.frames, clip.stride), self.spread)[number]
         return window(num_frames, start, clip.frames, clip.stride)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from videossl.data.loading.loader import Batch
 from videossl.downstream import metrics, objective
 from videossl.downstream.examples import Examples, Numbers
-from videossl.downstream.objective import Objective, Predictions, Score, Spec, Totals, Values
+from videossl.downstream.objective import Objective, Predictions, Score, Totals, Values
 from videossl.models.classifier import Classifier
 from videossl.study import schema
 
@@ -68,6 +68,6 @@ class Classification(Objective):
         return values, {}
 
 
-def build(examples: Examples, spec: Spec) -> Classification:
+def build(examples: Examples) -> Classification:
     """The objective of these examples."""
     return Classification(examples)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from videossl.data.loading.loader import Batch
 from videossl.downstream import average_precision, objective
 from videossl.downstream.examples import Examples, Numbers
-from videossl.downstream.objective import Objective, Predictions, Score, Spec, Totals, Values
+from videossl.downstream.objective import Objective, Predictions, Score, Totals, Values
 from videossl.models.classifier import Classifier
 from videossl.study import schema
 
@@ -80,6 +80,6 @@ class MultiLabel(Objective):
         return {}, {"mAP": score}
 
 
-def build(examples: Examples, spec: Spec) -> MultiLabel:
+def build(examples: Examples) -> MultiLabel:
     """The objective of these examples."""
     return MultiLabel(examples)

@@ -6,11 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from videossl.study.schema.blocks import Block, Count, Fraction, Name, Positive
+from videossl.study.schema.blocks import Block, Count, Name, Positive
 from videossl.study.schema.data import Clip
 from videossl.study.schema.training import Augment, Precision
 
 Splits = Annotated[list[Count], Field(min_length=1)]
+
+
+FrameSampling = Literal["window", "cover"]  # which frames a clip has
 
 
 class Baseline(Block):
@@ -31,8 +34,6 @@ class Views(Block):
     batch_size: Count
     average: Literal["softmax", "logits"] | None = None
     topk: Annotated[list[Count], Field(min_length=1)] | None = None
-    boxes: Literal["detected", "true"] | None = None
-    least_score: Fraction | None = None
 
 
 class Finetune(Block):
@@ -44,7 +45,7 @@ class Finetune(Block):
     share: Annotated[float, Field(gt=0, le=1)]
     validation: Annotated[float, Field(ge=0, lt=1)]
     clip: Clip
-    sampling: Literal["window", "cover"]
+    sampling: FrameSampling
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     precision: Precision
@@ -53,7 +54,6 @@ class Finetune(Block):
     head_lr: Positive
     augment: Augment
     never_flipped: list[str]
-    sigma: Annotated[float, Field(gt=0, le=1)] | None = None
     test: Views
 
 
