@@ -52,18 +52,12 @@ def put(key: str, value: Any) -> dict[str, Any]:
         (
             "finetune.synthetic.labels",
             "tags",
-            (
-                "finetune.synthetic.test.average: no such key; finetune.synthetic.labels = 'tags' are "
-                "of kind classes"
-            ),
+            "finetune.synthetic.test.average: no such key; finetune.synthetic.labels = 'tags'",
         ),
         (
             "finetune.synthetic.test",
             {"clips": 1, "crops": 1, "batch_size": 4, "topk": [1]},
-            (
-                "finetune.synthetic.test.average: missing; finetune.synthetic.labels = 'action' are of "
-                "kind class"
-            ),
+            "finetune.synthetic.test.average: missing; finetune.synthetic.labels = 'action'",
         ),
         (
             "finetune.synthetic.sampling",
