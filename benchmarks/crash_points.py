@@ -127,8 +127,8 @@ def prepare_process() -> None:
 # ------------------------------------------------------------------ what is run
 
 
-def make_study(base: Path) -> None:
-    """A very small study, every instance run once."""
+def make_study(base: Path, overlay: str = OVERLAY) -> None:
+    """A very small study with ``overlay`` laid over it, every instance run once."""
     from videossl.cli import command
     from videossl.study import execution, graph
     from videossl.study.registry import METHODS
@@ -136,9 +136,9 @@ def make_study(base: Path) -> None:
     base.mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", base)
     others = "".join(f"  {name}: null\n" for name in METHODS if name != ROW)
-    (base / "small.yaml").write_text(f"{OVERLAY}methods:\n{others}")
-    for overlay in (ROOT / "configs" / "tiny.yaml", base / "small.yaml"):
-        _run(["configure", str(overlay)], base)
+    (base / "small.yaml").write_text(f"{overlay}methods:\n{others}")
+    for file in (ROOT / "configs" / "tiny.yaml", base / "small.yaml"):
+        _run(["configure", str(file)], base)
     planned = graph.load(base / "params.yaml")
     for node in planned.instances:
         inputs = execution.inputs_below(planned, node, base / "runs")

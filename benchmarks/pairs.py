@@ -72,7 +72,7 @@ def pair(base: Path, stage: str, engines: int) -> list[str]:
     commands = [first, first if engines == 1 else tree]
     said = [folder.with_name(f"pair.{number}") for number in range(2)]
     pids = [
-        traced_run._stopped(arguments, folder, file)
+        traced_run.stopped(arguments, folder, file)
         for arguments, file in zip(commands, said, strict=True)
     ]
     for pid in pids:
@@ -80,7 +80,7 @@ def pair(base: Path, stage: str, engines: int) -> list[str]:
     wanted = digests(base / "runs" / planned.path(node))
     wrong = []
     for pid, file in zip(pids, said, strict=True):
-        status, left = traced_run._wait(pid)
+        status, left = traced_run.wait(pid)
         if status or left:
             wrong.append(f"{status}: {file.read_text()[-300:]}")
     wrong += [f"{out}: other bytes" for out in outs[engines] if digests(folder / out) != wanted]

@@ -87,12 +87,12 @@ def run(arguments: Sequence[str], folder: Path, options: Sequence[str] | None = 
     """Run ``videossl`` in ``folder``; under strace with ``options``, ``{pid}`` filled in."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans come to this process
     said, log = folder.with_name(f"{folder.name}.said"), folder.with_name(f"{folder.name}.strace")
-    pid = _stopped(arguments, folder, said)
+    pid = stopped(arguments, folder, said)
     tracer = None
     if options is not None:
         tracer = _attach(pid, [word.replace("{pid}", str(pid)) for word in options], log)
     os.kill(pid, signal.SIGCONT)
-    status, left = _wait(pid)
+    status, left = wait(pid)
     lines: list[str] = []
     if tracer is not None:
         tracer.communicate()
@@ -100,7 +100,7 @@ def run(arguments: Sequence[str], folder: Path, options: Sequence[str] | None = 
     return Ended(status, said.read_text(errors="replace"), lines, pid, left)
 
 
-def _stopped(arguments: Sequence[str], folder: Path, said: Path) -> int:
+def stopped(arguments: Sequence[str], folder: Path, said: Path) -> int:
     """A fork that waits for SIGCONT, then runs the command line."""
     from videossl import cli
 
@@ -145,7 +145,7 @@ def _attach(pid: int, options: Sequence[str], log: Path) -> subprocess.Popen[str
     raise RuntimeError("strace ended")
 
 
-def _wait(pid: int) -> tuple[int | None, bool]:
+def wait(pid: int) -> tuple[int | None, bool]:
     status = _ended(pid, LIMIT)
     if status is None:
         os.killpg(pid, signal.SIGKILL)

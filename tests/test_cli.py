@@ -46,6 +46,39 @@ def test_config_is_refused(study):
     assert "--config has no effect" in done.stdout + done.stderr
 
 
+LEFT_OVER = {
+    "RANK": "1",
+    "WORLD_SIZE": "2",
+    "LOCAL_RANK": "1",
+    "MASTER_ADDR": "",
+    "PYTHONOPTIMIZE": "2",
+    "VIDEOSSL_CHECKPOINT_SECONDS": "",
+    "VIDEOSSL_TENSORBOARD": "",
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "",
+    "PYTHONPATH": "",
+}
+
+
+def test_settings_of_other_tools_change_nothing(study):
+    study.shrink(["rspnet"])
+    plain = study.run("videossl", "check").stdout
+    study.env.update(LEFT_OVER)
+    assert study.run("videossl", "check").stdout == plain
+    study.run("videossl", "initialize", "scratch", "--seed", "0", "--out", "made")
+    assert (study.root / "made/encoder.safetensors").is_file()
+
+
+def test_too_little_memory_is_one_line(study):
+    """As `ulimit -v` of a cluster's login node gives."""
+    limited = "ulimit -v 900000; exec videossl initialize scratch --seed 0 --out made"
+    done = study.run("bash", "-c", limited, check=False)
+    assert done.returncode == cli.EXIT_USER
+    assert "Traceback" not in done.stderr
+    assert re.fullmatch(r"error: .*memory.*\n", done.stderr)
+    assert not (study.root / "made").exists()
+
+
 def test_a_changed_plan_is_refused(study):
     done = study.run(
         *("videossl", "initialize", "scratch", "--seed", "0", "--out", "x", "--expect", "0" * 12),

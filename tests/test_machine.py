@@ -147,3 +147,16 @@ def test_code_in_a_folder_with_a_colon_is_found(tmp_path, monkeypatch):
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert Path(found.stdout.strip()).parent == package
     assert os.environ["PYTHONPATH"].split(os.pathsep)[1:] == [str(tmp_path / "other")]
+
+
+def test_what_another_launcher_left_behind_counts_for_nothing(monkeypatch):
+    """Shells and container images keep these; only torchrun's own variable says it runs us."""
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "")):
+        monkeypatch.setenv(name, value)
+    assert (machine.rank(), machine.ranks(), machine.ranks_here()) == (0, 1, 1)
+    assert not machine.launched()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert machine.launched()
+    assert (machine.rank(), machine.ranks(), machine.ranks_here()) == (1, 2, 2)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from videossl.study.graph import Graph
     from videossl.study.stages import Instance
 
+ABOUT = "One declarative, cached pipeline for self-supervised video representation learning."
 EXIT_USER = 2
 EXIT_AGAIN = 75  # EX_TEMPFAIL: stopped from outside, run it again to resume
 
@@ -58,7 +59,7 @@ def _prefer_workspace(argv: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     from videossl.study.stages import LOOPED, STAGES
 
-    parser = argparse.ArgumentParser(prog="videossl", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="videossl", description=ABOUT)
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
@@ -121,6 +122,10 @@ def _parser() -> argparse.ArgumentParser:
     add("configure", "lay an overlay over params.yaml, keeping its comments").add_argument(
         "overlay", type=Path, help="e.g. configs/tiny.yaml"
     )
+    status = add("status", "what is done, runs, failed and waits, by either engine, anywhere")
+    status.add_argument(
+        "--watch", type=float, nargs="?", const=2.0, metavar="SECONDS", help="show it every 2 s"
+    )
     stored_runs = add("runs", "list what is stored under runs/")
     stored_runs.add_argument("--root", type=Path, default="runs")
     stored_runs.add_argument(
@@ -138,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stage(args: argparse.Namespace) -> None:
-    from videossl.study import execution, grouped, refused
+    from videossl.study import execution, grouped
     from videossl.study import graph as stages
     from videossl.study.stages import LOOPED, STAGES
 
@@ -168,8 +173,7 @@ def _stage(args: argparse.Namespace) -> None:
     if missing:
         raise UserError(f"{node}: needs {', '.join(missing)}")
     inputs = {role: inputs.get(role, []) for role in needs}
-    with refused.once("-".join([*node.path.parts, args.expect or ""]), args.attempt):
-        _one(graph, node, inputs, args.out, args.expect, args.threads)
+    _one(graph, node, inputs, args.out, args.expect, args.threads, args.attempt)
 
 
 def _one(
@@ -179,16 +183,21 @@ def _one(
     out: Path,
     expect: str | None,
     threads: int | None,
+    attempt: int = 1,
 ) -> None:
     """Run one instance on GPUs of its own, in as many processes as its budget says."""
-    from videossl.study import execution, launch
+    from videossl import machine
+    from videossl.study import execution, failures, launch
 
-    count = graph.gpus(node)
-    with _gpus(count):
-        if count > 1 and not launch.launched():
-            launch.launch_ranks(count, command(node, inputs, out, expect, threads))
-            return
+    if machine.launched():  # one rank of several; the process that started them notes failures
         execution.execute(graph, node, inputs, out, expect, threads)
+        return
+    count = graph.gpus(node)
+    with failures.noted("-".join(graph.path(node).parts), attempt), _gpus(count):
+        if count > 1:
+            launch.launch_ranks(count, command(node, inputs, out, expect, threads))
+        else:
+            execution.execute(graph, node, inputs, out, expect, threads)
 
 
 def _gpus(count: int) -> AbstractContextManager[object]:
@@ -303,6 +312,12 @@ def _configure(args: argparse.Namespace) -> None:
     from videossl.study import overlay
 
     overlay.configure(args.overlay)
+
+
+def _status(args: argparse.Namespace) -> None:
+    from videossl.study import status
+
+    status.report(args.watch)
 
 
 def _runs(args: argparse.Namespace) -> int:

@@ -17,6 +17,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
 
+from videossl import machine
+
 BUCKET_BYTES = 64 << 20  # of gradients that are averaged in one piece
 
 
@@ -38,7 +40,7 @@ def world() -> int:
 @contextmanager
 def joined() -> Iterator[None]:
     """Join the ranks that ``torchrun`` started, for the time of the block; else do nothing."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if machine.ranks() == 1:
         yield
         return
     if torch.cuda.is_available():

@@ -46,14 +46,28 @@ def compute_in_one_thread() -> None:
     os.environ.pop("MKL_DOMAIN_NUM_THREADS", None)  # goes before MKL's own number
 
 
+def launched() -> bool:
+    """Whether ``torchrun`` started this process.
+
+    Its own variable tells: ``RANK`` and ``WORLD_SIZE`` are also left behind by other tools, in
+    shells and container images, and count for nothing then.
+    """
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def rank() -> int:
     """This process's number among those that ``torchrun`` started; 0 without it."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ["RANK"]) if launched() else 0
+
+
+def ranks() -> int:
+    """How many processes it started; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
 def ranks_here() -> int:
     """How many of them share this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1
 
 
 def gpus() -> int:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
 
 from videossl.downstream import features
 from videossl.downstream.examples import Examples
@@ -28,7 +27,9 @@ def table(n: int = 80) -> tuple[np.ndarray, Examples]:
 def test_features_survive_the_disk(tmp_path, monkeypatch, block_bytes, split):
     monkeypatch.setattr(features, "BLOCK_BYTES", block_bytes)
     x, found = table()
-    features.save(x, found, tmp_path)
+    blocks = np.split(x, [1, 30, 31])
+    assert features.save(iter(blocks), found, tmp_path) == x.shape
+    np.testing.assert_array_equal(np.load(tmp_path / features.FILE), x)
     for part, name in zip(features.load(tmp_path, found, split), ("train", "test"), strict=True):
         numbers = [k for k, there in enumerate(found.parts[str(split)]) if there == name]
         assert part.examples.tolist() == numbers
@@ -38,10 +39,17 @@ def test_features_survive_the_disk(tmp_path, monkeypatch, block_bytes, split):
     assert rows[:2] == ["example,video", "0,v0.avi"]
 
 
+@pytest.mark.parametrize("rows", [79, 81])
+def test_a_feature_too_few_or_many_is_no_file_to_keep(tmp_path, rows):
+    _, found = table()
+    with pytest.raises(ValueError, match=f"{rows} features of 80 examples"):
+        features.save([np.zeros((rows, 3), np.float32)], found, tmp_path)
+
+
 def test_a_split_that_is_not_there_is_refused(tmp_path):
     x, found = table()
     del found.parts["1"]
-    features.save(x, found, tmp_path)
+    features.save([x], found, tmp_path)
     with pytest.raises(UserError, match="no example in split 1 train; there are: 2 test, 2 train"):
         features.load(tmp_path, found, 1)
 
@@ -52,8 +60,8 @@ def test_features_that_are_not_finite_are_refused(tmp_path, monkeypatch, value):
     x, found = table()
     x[7, 1] = value  # split 1 tests it
     with pytest.raises(UserError, match=r"v7\.avi are not finite"):
-        features.save(x, found, tmp_path)
-    save_file({"features": x}, tmp_path / features.FILE)
+        features.save(np.split(x, [5]), found, tmp_path)
+    np.save(tmp_path / features.FILE, x)
     with pytest.raises(UserError, match=r"the features of v7\.avi are not finite; remove "):
         features.load(tmp_path, found, 1)
 
@@ -61,22 +69,22 @@ def test_features_that_are_not_finite_are_refused(tmp_path, monkeypatch, value):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "cannot be read"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "1 bytes are missing"),
         (lambda path: path.write_bytes(b""), "cannot be read"),
         (lambda path: path.write_bytes(bytes(path.stat().st_size)), "cannot be read"),
         (lambda path: path.unlink(), "cannot be read"),
-        (lambda path: save_file({"x": np.zeros((80, 3), np.float32)}, path), "cannot be read"),
-        (lambda path: save_file({"features": np.zeros((80, 3))}, path), "not a table of float32"),
-        (lambda path: save_file({"features": np.zeros(80, np.float32)}, path), "not a table"),
+        (lambda path: np.save(path, np.zeros((80, 3))), "float64, shape .* no table of float32"),
+        (lambda path: np.save(path, np.zeros((3, 80), np.float32).T), "no table of float32"),
+        (lambda path: np.save(path, np.zeros(80, np.float32)), "no table"),
         (
-            lambda path: save_file({"features": np.zeros((7, 3), np.float32)}, path),
+            lambda path: np.save(path, np.zeros((7, 3), np.float32)),
             "7 features, but the test has 80 examples",
         ),
     ],
 )
 def test_a_damaged_file_is_one_line(tmp_path, damage, message):
     x, found = table()
-    features.save(x, found, tmp_path)
+    features.save([x], found, tmp_path)
     damage(tmp_path / features.FILE)
     with pytest.raises(UserError, match=f"{features.FILE}: .*{message}.* and run again") as error:
         features.load(tmp_path, found, 1)

@@ -75,7 +75,7 @@ def blobs(n: int = 80) -> tuple[np.ndarray, Examples]:
 
 def job_of(folder: Path, x: np.ndarray, found: Examples) -> Job:
     """A job of ``evaluate`` on these features."""
-    features.save(x, found, folder)
+    features.save([x], found, folder)
     examples.write(found, {}, folder)
     out = folder / "out"
     out.mkdir()

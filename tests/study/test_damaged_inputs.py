@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[Instance, str, Instance]] = {  # file -> its stage, which
     "classes": (SELECT, "examples.json", KNN),
     "encoder": (PRETRAIN, "encoder.safetensors", EMBED),
     "classifier": (FINETUNE, "classifier.safetensors", PREDICT),
-    "features": (EMBED, "features.safetensors", KNN),
+    "features": (EMBED, "features.npy", KNN),
     "predictions": (KNN, "predictions.npz", REPORT),
     "metrics": (KNN, "metrics.json", REPORT),
     "curve": (PRETRAIN, "curve.tsv", REPORT),

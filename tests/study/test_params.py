@@ -168,6 +168,41 @@ def test_bad_files_are_named(tmp_path):
         params.load(tmp_path / "list.yaml")
 
 
+NOT_TEXT = {
+    "utf16": ("a: 1\n".encode("utf-16"), "byte 1 is not UTF-8"),
+    "latin1": ("title: Étude\n".encode("latin-1"), "byte 8 is not UTF-8"),
+    "deep": (b"a: " + b"[" * 3000 + b"]" * 3000, "nested too deeply"),
+    "endless": (b"a: &a\n  b:\n  - 1\n  - {c: *a}\n", r"a\.b\.1\.c: an alias"),
+    "control": (b"a: \x00\n", "not valid YAML"),
+    "twice": (b"a: 1\na: 2\n", "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), NOT_TEXT.values(), ids=NOT_TEXT)
+def test_a_file_that_is_no_study_is_one_line(tmp_path, content, message):
+    file = tmp_path / "params.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=rf"params\.yaml: .*{message}") as error:
+        params.load(file)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.symlink_to(file)
+    with pytest.raises(UserError, match=r"params\.yaml: cannot be read: Too many levels"):
+        params.load(file)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UserError, match=r"params\.yaml: cannot be read: Is a directory"):
+        params.load(file)
+
+
+def test_an_alias_of_another_block_is_an_ordinary_value():
+    raw = params.parse("a: &a {b: [1]}\nc: *a\nd: [*a, *a]\n", "params.yaml")
+    assert raw["d"] == [{"b": [1]}] * 2
+
+
 def test_typing_changes_no_value():
     """What a stage sees is what stood in the file, so schema/ need not count as its code."""
     assert params.leaves(params.dump(params.load(ROOT / "params.yaml"))) == params.leaves(RAW)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videossl.data.shards.store import ClipStore
 from videossl.downstream import examples, features
 from videossl.job import Job, write_json
 from videossl.models import weights
+from videossl.progress import Progress
 from videossl.train.device import pick_device, place
-from videossl.train.inference import per_clip
+from videossl.train.inference import clip_blocks
 
 if TYPE_CHECKING:
     from videossl.study.reads import EmbedParams
@@ -31,7 +35,7 @@ class MaxPooled(nn.Module):
 
 
 def run(job: Job, params: EmbedParams) -> None:
-    """Write ``features.safetensors``: mean over evenly spread clips of each example's features.
+    """Write ``features.npy``: mean over evenly spread clips of each example's features.
 
     Raises:
         UserError: a feature is not finite.
@@ -44,8 +48,16 @@ def run(job: Job, params: EmbedParams) -> None:
     place(pooled, pick_device())
     videos = found.stored(store, range(len(found.videos)))
     clip, threads, colours = params.clip, job.threads, encoder.colours
-    clips = per_clip(pooled, store, videos, clip, spec.clips, spec.batch_size, threads, colours)
-    embedded = clips.mean(axis=1)
-    features.save(embedded, found, job.out)
-    counts = {"examples": len(embedded), "dimensions": embedded.shape[1]}
-    write_json(job.out / "metrics.json", counts)
+    blocks = clip_blocks(pooled, store, videos, clip, spec.clips, spec.batch_size, threads, colours)
+    count, width = features.save(_averaged(blocks, job, len(videos)), found, job.out)
+    write_json(job.out / "metrics.json", {"examples": count, "dimensions": width})
+
+
+def _averaged(
+    blocks: Iterator[NDArray[np.float32]], job: Job, count: int
+) -> Iterator[NDArray[np.float32]]:
+    """Blocks (n, clips, D) -> (n, D), telling how many of ``count`` videos are done."""
+    news = Progress(job.scratch, count)
+    for block in blocks:
+        yield block.mean(axis=1)
+        news.step(len(block))

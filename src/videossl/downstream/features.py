@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import csv
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from videossl.downstream.examples import Examples, Numbers
 from videossl.job import UserError
 
-FILE, ROWS = "features.safetensors", "features.csv"
+FILE, ROWS = "features.npy", "features.csv"
+DTYPE = np.dtype("<f4")
 BLOCK_BYTES = 64 << 20  # of features that are looked at in one piece
 
 
@@ -28,25 +28,38 @@ class Part:
     labels: Numbers
 
 
-def save(features: NDArray[np.float32], examples: Examples, folder: Path) -> None:
-    """Write the features (N, D) of all examples, and whose each row is.
+def save(
+    blocks: Iterable[NDArray[np.float32]], examples: Examples, folder: Path
+) -> tuple[int, int]:
+    """Write the features (N, D) of all examples, and whose each row is; returns N and D.
+
+    ``blocks`` are their rows in order, (n, D) each: one is held at a time.
 
     Raises:
-        UserError: a feature is not finite, or the disk refuses.
+        UserError: a feature is not finite.
     """
-    if (row := first_not_finite(features)) is not None:
-        raise UserError(
-            f"the features of {examples.videos[row]} are not finite: the encoder's weights are "
-            "damaged, or it diverged"
-        )
-    try:
-        save_file({"features": features}, folder / FILE)
-    except SafetensorError as error:
-        raise UserError(f"{folder / FILE}: cannot be written: {error}") from None
+    count, width = len(examples.videos), 0
+    done = 0
+    with (folder / FILE).open("wb") as file:
+        for block in blocks:
+            if (row := first_not_finite(block)) is not None:
+                raise UserError(
+                    f"the features of {examples.videos[done + row]} are not finite: the encoder's "
+                    "weights are damaged, or it diverged"
+                )
+            if not done:
+                width = block.shape[1]
+                head = {"descr": DTYPE.str, "fortran_order": False, "shape": (count, width)}
+                npy.write_array_header_1_0(file, head)
+            file.write(np.ascontiguousarray(block, DTYPE).tobytes())
+            done += len(block)
+    if done != count:
+        raise ValueError(f"{done} features of {count} examples")
     with (folder / ROWS).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["example", "video"])
         table.writerows(enumerate(examples.videos))
+    return count, width
 
 
 def load(folder: Path, examples: Examples, split: int) -> tuple[Part, Part]:
@@ -73,33 +86,32 @@ def load(folder: Path, examples: Examples, split: int) -> tuple[Part, Part]:
 
 
 def _read(path: Path, count: int, numbers: list[Numbers]) -> list[NDArray[np.float32]]:
-    """Rows of a file of ``count``, by ascending numbers.
-
-    Block by block: the reader of safetensors would hold the whole file twice.
-    """
+    """Rows of a file of ``count``, by ascending numbers, block by block."""
     again = f"remove {path.parent} and run again"
     try:
-        with safe_open(path, "numpy") as file:  # checks the head, and that the file is whole
-            table = file.get_slice("features")
-            shape, kind = table.get_shape(), table.get_dtype()
-    except (OSError, SafetensorError) as error:
+        with path.open("rb") as file:
+            version = npy.read_magic(file)
+            shape, by_columns, kind = npy.read_array_header_1_0(file)
+            if version != (1, 0) or len(shape) != 2 or by_columns or kind != DTYPE:
+                raise UserError(f"{path}: {kind}, shape {shape}: no table of float32; {again}")
+            if shape[0] != count:
+                raise UserError(
+                    f"{path}: {shape[0]} features, but the test has {count} examples; {again}"
+                )
+            width = shape[1]
+            missing = file.tell() + DTYPE.itemsize * count * width - path.stat().st_size
+            if missing:
+                raise UserError(f"{path}: {missing} bytes are missing; {again}")
+            arrays = [np.empty((len(wanted), width), np.float32) for wanted in numbers]
+            step = block_rows(width)
+            for start in range(0, count, step):
+                stop = min(start + step, count)
+                block = np.fromfile(file, DTYPE, (stop - start) * width).reshape(-1, width)
+                for wanted, array in zip(numbers, arrays, strict=True):
+                    low, high = np.searchsorted(wanted, [start, stop])
+                    array[low:high] = block[wanted[low:high] - start]
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}; {again}") from None
-    if len(shape) != 2 or kind != "F32":
-        raise UserError(f"{path}: {kind} of shape {shape}: not a table of float32; {again}")
-    if shape[0] != count:
-        raise UserError(f"{path}: {shape[0]} features, but the test has {count} examples; {again}")
-    arrays = [np.empty((len(wanted), shape[1]), np.float32) for wanted in numbers]
-    step = block_rows(shape[1])
-    with path.open("rb") as file:
-        head = int.from_bytes(file.read(8), "little")
-        file.seek(8 + head + json.loads(file.read(head))["features"]["data_offsets"][0])
-        for start in range(0, count, step):
-            stop = min(start + step, count)
-            block = np.fromfile(file, np.float32, (stop - start) * shape[1])
-            block = block.reshape(stop - start, shape[1])
-            for wanted, array in zip(numbers, arrays, strict=True):
-                low, high = np.searchsorted(wanted, [start, stop])
-                array[low:high] = block[wanted[low:high] - start]
     return arrays
 
 

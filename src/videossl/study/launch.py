@@ -14,11 +14,6 @@ from videossl import machine
 from videossl.job import Stopped, UserError
 
 
-def launched() -> bool:
-    """Whether ``torchrun`` started this process: ``launch_ranks`` did, or a user."""
-    return "WORLD_SIZE" in os.environ
-
-
 def launch_ranks(count: int, arguments: Sequence[str]) -> None:
     """Run ``videossl`` with ``arguments`` in ``count`` ranks on this machine, and wait.
 

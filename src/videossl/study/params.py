@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -48,6 +48,12 @@ def read(path: Path) -> Raw:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run this in the study's folder") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: byte {error.start + 1} is not UTF-8; save the file in that encoding"
+        ) from None
     return parse(text, str(path))
 
 
@@ -57,9 +63,28 @@ def parse(text: str, name: str) -> Raw:
         raw = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except YAMLError as error:
         raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{name}: nested too deeply to be a study") from None
     if not isinstance(raw, dict):
         raise UserError(f"{name}: expected a mapping of sections, found {type(raw).__name__}")
+    if (key := _endless(raw)) is not None:
+        raise UserError(f"{name}: {key}: an alias (*) of a block that holds it has no end")
     return raw
+
+
+def _endless(value: Any, key: str = "", inside: tuple[int, ...] = ()) -> str | None:
+    """The first key whose value, through an alias, is a block that the key stands in; or None."""
+    if id(value) in inside:
+        return key
+    if isinstance(value, Mapping):
+        items: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        return None
+    within = (*inside, id(value))
+    found = (_endless(item, f"{key}.{part}" if key else str(part), within) for part, item in items)
+    return next((there for there in found if there is not None), None)
 
 
 def load(path: Path = DEFAULT) -> schema.Params:

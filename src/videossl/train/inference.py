@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -26,15 +26,14 @@ def _alone(module: nn.Module, clips: Tensor, batch: Batch) -> Tensor:
     return outputs
 
 
-@torch.no_grad()
-def outputs_of(
+def output_blocks(
     module: nn.Module,
     source: CentralBatches,
     threads: int,
     colours: Colours,
     forward: Forward = _alone,
-) -> Tensor:
-    """Outputs of ``module`` in eval mode, on the CPU, batch after batch; its mode is put back.
+) -> Iterator[Tensor]:
+    """Outputs of ``module`` in eval mode, on the CPU, a batch at a time; its mode is put back.
 
     Clips are normalised by ``colours``. Beside a GPU, all of the ``threads`` but one read clips.
     ``forward`` calls the module where it wants more than clips.
@@ -42,15 +41,52 @@ def outputs_of(
     device = pick_device()
     training = module.training
     module.eval()
-    parts = []
     stream = batches(source, readers(device, threads), pin=device.type == "cuda")
     total, hidden = len(source.steps()), not sys.stderr.isatty()
-    for batch in tqdm(stream, total=total, unit="batch", disable=hidden):
-        moved = batch.to(device)
-        (x,) = to_device_clips(moved, source.clip.size, colours)
-        parts.append(forward(module, x, moved).float().cpu())
-    module.train(training)
-    return torch.cat(parts)
+    try:
+        for batch in tqdm(stream, total=total, unit="batch", disable=hidden):
+            moved = batch.to(device)
+            (x,) = to_device_clips(moved, source.clip.size, colours)
+            with torch.no_grad():
+                outputs = forward(module, x, moved)
+            yield outputs.float().cpu()
+    finally:
+        module.train(training)
+
+
+def outputs_of(
+    module: nn.Module,
+    source: CentralBatches,
+    threads: int,
+    colours: Colours,
+    forward: Forward = _alone,
+) -> Tensor:
+    """All outputs at once: see ``output_blocks``."""
+    return torch.cat(list(output_blocks(module, source, threads, colours, forward)))
+
+
+def clip_blocks(
+    module: nn.Module,
+    store: ClipStore,
+    videos: Sequence[int],
+    clip: Clip,
+    clips: int,
+    batch_size: int,
+    threads: int,
+    colours: Colours,
+) -> Iterator[NDArray[np.float32]]:
+    """Outputs (some videos, clips, D) of evenly spread, centrally cropped clips, in order.
+
+    As soon as all clips of a video are through, so that a large dataset is never held whole.
+    """
+    source = CentralBatches(store, videos, clip, clips, batch_size)
+    kept = torch.empty(0)
+    for outputs in output_blocks(module, source, threads, colours):
+        kept = torch.cat((kept, outputs)) if len(kept) else outputs
+        whole = len(kept) // clips
+        if whole:
+            yield kept[: whole * clips].view(whole, clips, -1).numpy()
+            kept = kept[whole * clips :]
 
 
 def per_clip(
@@ -63,7 +99,6 @@ def per_clip(
     threads: int,
     colours: Colours,
 ) -> NDArray[np.float32]:
-    """Outputs (videos, clips, D) of evenly spread, centrally cropped clips: see ``outputs_of``."""
-    source = CentralBatches(store, videos, clip, clips, batch_size)
-    out = outputs_of(module, source, threads, colours)
-    return out.view(len(videos), clips, -1).numpy()
+    """Outputs (videos, clips, D), all at once: see ``clip_blocks``."""
+    blocks = clip_blocks(module, store, videos, clip, clips, batch_size, threads, colours)
+    return np.concatenate(list(blocks))

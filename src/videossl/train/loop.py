@@ -23,6 +23,7 @@ from tqdm import tqdm
 from videossl import distributed
 from videossl.data.loading.loader import TrainBatches, batches
 from videossl.job import Job, Stopped, UserError
+from videossl.progress import Progress
 from videossl.study.schema import Optimizer
 from videossl.train import checkpoint, curve, speed
 from videossl.train.device import readers
@@ -84,6 +85,7 @@ class _Run:
         self.meter = speed.Meter()
         self.asked_to_stop = False
         self.board: curve.Board | None = None
+        self.news: Progress | None = None
 
     def _facts(self) -> dict[str, Any]:
         """What decides what this run computes, beside its data and its initial weights."""
@@ -171,6 +173,7 @@ class _Run:
         source = self.batches.between(self.step.number, self.total, rows)
         saved = time.monotonic()
         if not distributed.rank():
+            self.news = Progress(self.job.scratch, self.total, self.step.number)
             self.board = curve.Board(self.job, len(self.curve))
         try:
             with (
@@ -181,6 +184,8 @@ class _Run:
                 for parts in self.meter.timed(prepared):
                     self._add(self.step(parts))
                     bar.update()
+                    if self.news is not None:
+                        self.news.step(**self.meter.now(self.batches.batch_size))
                     if self.step.number % self.per_epoch == 0:
                         self._end_epoch(bar)
                     if self._must_stop():
@@ -223,6 +228,8 @@ class _Run:
         except UserError as error:
             raise UserError(f"{self.name}: {error}{self._fall_back()}") from None
         self.curve.append(row)
+        if self.news is not None:
+            self.news.facts["loss"] = means["loss"]
         if self.board is not None:
             self.board.add(row)
         self.meter.end_epoch(epoch, self.batches.batch_size)
@@ -255,7 +262,7 @@ class _Run:
 
 def _seconds_between_checkpoints() -> float:
     text = os.environ.get(SECONDS)
-    if text is None:
+    if not text:
         return CHECKPOINT_SECONDS
     try:
         seconds = float(text)

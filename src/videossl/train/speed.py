@@ -38,17 +38,17 @@ class Meter:
             self._batches += 1
             yield item
 
+    def now(self, batch_size: int) -> dict[str, float]:
+        """Videos a second and share of waiting of this epoch so far."""
+        seconds = max(time.monotonic() - self._begin, 1e-9)
+        return {
+            "videos_per_second": self._batches * batch_size / seconds,
+            "waiting_share": self._waited / seconds,
+        }
+
     def end_epoch(self, epoch: int, batch_size: int) -> None:
         """Close an epoch's row."""
-        seconds = time.monotonic() - self._begin
-        self.rows.append(
-            {
-                "epoch": epoch,
-                "videos_per_second": self._batches * batch_size / seconds,
-                "waiting_share": self._waited / seconds,
-                "peak_memory": _peak_memory(),
-            }
-        )
+        self.rows.append({"epoch": epoch, **self.now(batch_size), "peak_memory": _peak_memory()})
         self._restart()
 
 

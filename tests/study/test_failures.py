@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from videossl.job import UserError
-from videossl.study import refused
+from videossl.job import Stopped, UserError
+from videossl.study import failures
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def folder(tmp_path, monkeypatch):
 def attempt(number: int, error: BaseException | None = None) -> bool:
     """Whether the block ran."""
     ran = False
-    with refused.once("pretrain-rspnet", number):
+    with failures.noted("pretrain-rspnet", number):
         ran = True
         if error is not None:
             raise error
@@ -50,5 +50,30 @@ def test_another_failure_is_tried_again():
 def test_an_attempt_of_another_job_says_nothing():
     with pytest.raises(UserError):
         attempt(1, UserError("bad"))
-    with refused.once("pretrain-vtdl", 2):
+    with failures.noted("pretrain-vtdl", 2):
         pass
+
+
+def test_the_last_error_is_known_until_a_try_ends_well():
+    assert failures.of("pretrain-rspnet") is None
+    with pytest.raises(UserError):
+        attempt(1, UserError("ρ is bad"))
+    assert failures.of("pretrain-rspnet") == failures.Failure("ρ is bad", True)
+    with pytest.raises(OSError, match="lost"):
+        attempt(1, OSError("lost"))
+    assert failures.of("pretrain-rspnet") == failures.Failure("OSError: lost", False)
+    with pytest.raises(Stopped):
+        attempt(1, Stopped("saved"))
+    assert failures.of("pretrain-rspnet") is None
+    with pytest.raises(OSError, match="lost"):
+        attempt(1, OSError("lost"))
+    assert attempt(2)
+    assert failures.of("pretrain-rspnet") is None
+
+
+def test_a_note_that_is_damaged_says_nothing():
+    failures.FOLDER.mkdir(parents=True)
+    for text in ("", "{", "[]", '{"text": 1}'):
+        (failures.FOLDER / "pretrain-rspnet").write_text(text)
+        assert failures.of("pretrain-rspnet") is None
+        assert attempt(2)
