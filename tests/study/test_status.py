@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -160,15 +162,16 @@ def test_status_beside_a_study_that_runs_is_killed_fails_and_ends(study):
     ) as engine:  # fmt: skip
         deadline = time.monotonic() + 300
         row = ""
-        while not re.search(r" \d+/1400 .* \d\.\d{3} ", row) and time.monotonic() < deadline:
+        running = re.compile(r" \d+/1200 +\d\.\d{3} +\d+\.\d +\d+% +\d+ (s|min) .* (\d+) *$")
+        while not running.search(row) and time.monotonic() < deadline:
             row = watched(study, "pretrain/rspnet/seed-0")
-        assert re.search(r" \d+/1400 +\d\.\d{3} +\d+\.\d +\d+% +\d+", row), row
-        pid = int(row.split()[-1])
+        found = running.search(row)
+        assert found is not None, row
         engine.kill()
-        subprocess.run(["kill", "-9", str(pid)], check=True)
-    while "pretrain" in watched(study, "pretrain/rspnet/seed-0") and pid in _living(pid):
-        time.sleep(0.1)
-    assert "STOPPED" in study.run("videossl", "status").stdout
+        os.kill(int(found[2]), signal.SIGKILL)
+    while "\nRUNNING " in (said := study.run("videossl", "status").stdout):
+        assert time.monotonic() < deadline
+    assert re.search(r"^STOPPED .*\npretrain/rspnet/seed-0 .* \d+/1200 ", said, re.MULTILINE)
 
     study.overlay("pretrain: {short: {epochs: 2}}\noptimizer: {adamw: {lr: 1.0e+30}}\n")
     study.run("snakemake", "--cores", "2", check=False)
@@ -181,11 +184,3 @@ def test_status_beside_a_study_that_runs_is_killed_fails_and_ends(study):
     shown = study.run("videossl", "status", "--watch").stdout
     total = len(study.run("videossl", "check").stdout.splitlines())
     assert shown.splitlines()[0] == f"{total} done"
-
-
-def _living(pid: int) -> set[int]:
-    try:
-        subprocess.run(["kill", "-0", str(pid)], check=True, capture_output=True)
-    except subprocess.CalledProcessError:
-        return set()
-    return {pid}
