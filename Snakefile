@@ -31,5 +31,10 @@ rule all:
         everything,
 
 
+onstart:
+    if workflow.is_main_process:
+        print("`videossl status --watch` shows how far each stage is", file=sys.stderr)
+
+
 onsuccess:
     publish()
