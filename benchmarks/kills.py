@@ -91,6 +91,15 @@ def soak(base: Path, kills: int, rng: random.Random) -> dict[str, Any]:
     }
 
 
+def table(result: dict[str, Any]) -> str:
+    """One line."""
+    return (
+        f"| kills | trainings | epochs of each | failures |\n|---:|---:|---:|---:|\n"
+        f"| {result['kills']} | {result['trainings']} | {result['epochs']} "
+        f"| {len(result['failures'])} |"
+    )
+
+
 def _compare(out: Path, wanted: dict[str, Any]) -> Iterator[str]:
     if digests(out) != wanted:
         yield "other bytes"

@@ -155,3 +155,9 @@ def test_the_workspaces_code_runs(study):
         ["videossl", "--version"], cwd=study.root, env=study.env, capture_output=True, text=True
     )
     assert shown.stdout.strip() == "9.9.9"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(study):
+    done = study.run("bash", "-c", "set -o pipefail; videossl check | head -n 1", check=False)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from support.study import ROOT
 from videossl.job import UserError
-from videossl.study import code_digest, graph, params
+from videossl.study import code_digest, graph, grouped, params
 from videossl.study.graph import Graph
 
 GRAPH = graph.load(ROOT / "params.yaml")
@@ -139,3 +140,24 @@ def test_the_content_of_a_weights_file_is_in_the_fingerprint(tmp_path, monkeypat
         graph = Graph(params.validate(raw, "params.yaml"), raw)
         prints.append(graph.fingerprint(graph.find("initialize", {"row": "scratch", "seed": "0"})))
     assert prints[0] == prints[2] != prints[1]
+
+
+def test_the_order_of_rows_and_tests_is_read_by_the_report_alone(tmp_path, monkeypatch):
+    """DVC compares values, which say nothing of an order: its plan does."""
+    monkeypatch.chdir(tmp_path)
+
+    def plan(raw: params.Raw) -> dict[str, str]:
+        grouped.write_plan(Graph(params.validate(raw, "params.yaml"), raw), tmp_path)
+        files = sorted((tmp_path / "plan").rglob("*"))
+        return {str(f.relative_to(tmp_path)): f.read_text() for f in files if f.is_file()}
+
+    raw = params.read(ROOT / "params.yaml")
+    before = plan(raw)
+    swapped = copy.deepcopy(raw)
+    swapped["methods"] = dict(reversed(swapped["methods"].items()))
+    after = plan(swapped)
+    assert {name for name in before if before[name] != after[name]} == {"plan/aggregate"}
+    assert sorted(before["plan/aggregate"].split("\n")) == sorted(
+        after["plan/aggregate"].split("\n")
+    )
+    assert before == plan(raw)

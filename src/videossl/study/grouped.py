@@ -117,6 +117,9 @@ def _write_plan_of(graph: Graph, group: Group, file: Path) -> None:
     lines += [f"code  {module}  {digest}" for module, digest in sorted(code.items())]
     if nodes:
         lines += [f"key  {leaf}  {v!r}" for leaf, v in graph.hidden_leaves(group).items()]
+    if group.stage == "aggregate":  # in the order of its tables, which no value tells
+        every = (one for node in nodes for needed in graph.needs(node).values() for one in needed)
+        lines += [f"shows  {one}" for one in every]
     contents = {name: d for node in nodes for name, d in graph.contents(node).items()}
     lines += [f"file  {name}  {digest}" for name, digest in sorted(contents.items())]
     file.parent.mkdir(parents=True, exist_ok=True)
