@@ -82,10 +82,10 @@ def put(key: str, value: Any) -> dict[str, Any]:
         (
             "methods.rspnet.speeds",
             [1, 99],
-            "methods.rspnet.speeds = [1, 99]: needs 2773 frames, more than every video has",
+            "methods.rspnet.speeds = [1, 99]: needs 1783 frames, more than every video has",
         ),
         ("methods.rspnet.speeds", [2, 2], "speeds = [2, 2]: must differ from one another"),
-        ("methods.hdc.bn_group", 5, "methods.hdc.bn_group = 5: must divide the 32 videos that are"),
+        ("methods.hdc.bn_group", 5, "methods.hdc.bn_group = 5: must divide the 16 videos that are"),
         ("methods.rho_moco.queue", 4, "methods.rho_moco.queue = 4: must hold at least one batch"),
         (
             "pretrain.short.clip.stride",
@@ -95,7 +95,7 @@ def put(key: str, value: Any) -> dict[str, Any]:
         (
             "finetune.synthetic.clip.stride",
             64,
-            "finetune.synthetic.clip.stride = 64: 8 frames then span 449, longer than every video",
+            "finetune.synthetic.clip.stride = 64: 4 frames then span 193, longer than every video",
         ),
         (
             "methods.rspnet.data",
@@ -133,6 +133,16 @@ def put(key: str, value: Any) -> dict[str, Any]:
             "baselines.rspnet",
             {"weights": "random", "backbone": "small"},
             "baselines.rspnet: also an entry of methods",
+        ),
+        (
+            "optimizer.adamw_finetune.warmup_epochs",
+            13,
+            "optimizer.adamw_finetune.warmup_epochs = 13: must be at most finetune.synthetic.epoc",
+        ),
+        (
+            "pretrain.short.epochs",
+            0,
+            "pretrain.short.epochs = 0: must be greater than",
         ),
         (
             "baselines.big",

@@ -51,6 +51,7 @@ def errors(params: schema.Params) -> Iterator[str]:
             yield f"baselines.{name}: also an entry of methods; give the baseline another name"
     yield from _tests(params)
     yield from _motions(params)
+    yield from _warm_ups(params)
     for row, spec in params.methods.items():
         budget = params.pretrain[spec.pretrain]
         for key in ("queue", "code_queue"):
@@ -149,6 +150,22 @@ def _motions(params: schema.Params) -> Iterator[str]:
                 f"motion.{spec.motion}.step = {motion_of.step}: must be "
                 f"pretrain.{spec.pretrain}.clip.stride = {stride}, or the flow is not between the "
                 f"frames of a clip (methods.{row} reads it)"
+            )
+
+
+def _warm_ups(params: schema.Params) -> Iterator[str]:
+    """Rates that would still rise when the training is over."""
+    pairs = dict.fromkeys((spec.pretrain, spec.optimizer) for spec in params.methods.values())
+    trained = [(f"pretrain.{b}", params.pretrain[b].epochs, o) for b, o in pairs]
+    trained += [
+        (f"finetune.{name}", test.epochs, test.optimizer) for name, test in params.finetune.items()
+    ]
+    for key, epochs, name in trained:
+        warm_up = params.optimizer[name].warmup_epochs
+        if warm_up > epochs:
+            yield (
+                f"optimizer.{name}.warmup_epochs = {warm_up}: must be at most {key}.epochs = "
+                f"{epochs}"
             )
 
 
