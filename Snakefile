@@ -33,7 +33,9 @@ rule all:
 
 onstart:
     if workflow.is_main_process:
-        print("`videossl status --watch` shows how far each stage is", file=sys.stderr)
+        print(
+            "`videossl status --watch` shows how far each stage is", file=sys.stderr
+        )
 
 
 onsuccess:

@@ -23,7 +23,7 @@ class Progress:
         self.told = float("-inf")
         self.facts: dict[str, float] = {}
 
-    def step(self, count: int = 1, **facts: float) -> None:
+    def step(self, count: int = 1, /, **facts: float) -> None:
         """So many more steps are done; ``facts`` are remembered until they are given again."""
         self.done += count
         self.facts |= facts

@@ -136,8 +136,8 @@ def put(key: str, value: Any) -> dict[str, Any]:
         ),
         (
             "optimizer.adamw_finetune.warmup_epochs",
-            13,
-            "optimizer.adamw_finetune.warmup_epochs = 13: must be at most finetune.synthetic.epoc",
+            11,
+            "optimizer.adamw_finetune.warmup_epochs = 11: must be at most finetune.synthetic.epoc",
         ),
         (
             "pretrain.short.epochs",

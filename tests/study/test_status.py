@@ -66,6 +66,17 @@ def test_what_is_there_is_done_in_whichever_tree(planned, engine):
     assert of(planned, SELECT).state == status.WAITING  # of other parameters
 
 
+def test_what_dvc_keeps_because_its_inputs_are_the_same_bytes_is_done(planned):
+    made = {"params": planned.leaves(SELECT), "code": planned.code(SELECT)}
+    for folder in (Path("results/select/probe/synthetic"), Path("runs", planned.path(SELECT))):
+        folder.mkdir(parents=True)
+        head = {"stage": "select", "key": dict(SELECT.key), "fingerprint": "0" * 12, "files": {}}
+        records.write({**head, **made, "seconds": 1.0}, folder)
+    assert of(planned, SELECT).state == status.DONE
+    shutil.rmtree("results")
+    assert of(planned, SELECT).state == status.WAITING
+
+
 def test_a_running_stage_tells_how_far_it_is(planned, capsys):
     path = planned.path(PRETRAIN)
     with ownership.owned(ownership.lock_of(*path.parts), "it"):

@@ -64,14 +64,12 @@ def look(study: Graph, folder: Path = Path()) -> list[State]:
 
 def _state(study: Graph, node: Instance, folder: Path) -> State:
     path = study.path(node)
-    stored = (
-        folder / "runs" / path,
-        grouped.place(folder / "results", node),
-        folder / grouped.PARTS / path,
-    )
-    for place in stored:
+    tree = grouped.place(folder / "results", node)
+    for place in (folder / "runs" / path, tree, folder / grouped.PARTS / path):
         record = _json(place / RECORD)
-        if record.get("fingerprint") == path.name:
+        same = record.get("fingerprint") == path.name
+        # DVC keeps what was made of equal bytes, whose fingerprint may be an older one
+        if same or (place == tree and _made_of_same(record, study, node)):
             return State(node, DONE, seconds=record.get("seconds"))
     lock = folder / ownership.lock_of(*path.parts)
     log = folder / "logs" / path.with_suffix(".log")
@@ -86,6 +84,13 @@ def _state(study: Graph, node: Instance, folder: Path) -> State:
     if failure is not None:
         return State(node, FAILED, error=failure.text, **begun)
     return State(node, STOPPED if begun["holder"] else WAITING, **begun)
+
+
+def _made_of_same(record: Mapping[str, Any], study: Graph, node: Instance) -> bool:
+    params = json.loads(json.dumps(study.leaves(node)))
+    return (
+        bool(record) and record.get("params") == params and record.get("code") == study.code(node)
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -87,18 +87,3 @@ def clip_blocks(
         if whole:
             yield kept[: whole * clips].view(whole, clips, -1).numpy()
             kept = kept[whole * clips :]
-
-
-def per_clip(
-    module: nn.Module,
-    store: ClipStore,
-    videos: Sequence[int],
-    clip: Clip,
-    clips: int,
-    batch_size: int,
-    threads: int,
-    colours: Colours,
-) -> NDArray[np.float32]:
-    """Outputs (videos, clips, D), all at once: see ``clip_blocks``."""
-    blocks = clip_blocks(module, store, videos, clip, clips, batch_size, threads, colours)
-    return np.concatenate(list(blocks))

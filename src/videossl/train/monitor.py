@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,7 +15,7 @@ from videossl.data.datasets.index import UNLABELLED
 from videossl.data.shards.store import ClipStore
 from videossl.models.backbone import Backbone
 from videossl.study.schema import Clip
-from videossl.train.inference import per_clip
+from videossl.train.inference import clip_blocks
 
 COLLAPSED = 1e-3  # of feature_std; a network at its random start is two orders above
 HELD_OUT = 5  # every fifth training video asks, the others are its candidates
@@ -61,8 +62,8 @@ def neighbour_accuracy(
 
     def features(encoder: nn.Module, chosen: Sequence[int]) -> Tensor:
         colours = cast(Backbone, encoder).colours
-        outputs = per_clip(encoder, store, chosen, clip, 1, batch_size, threads, colours)
-        return F.normalize(torch.from_numpy(outputs[:, 0]), dim=1)
+        blocks = clip_blocks(encoder, store, chosen, clip, 1, batch_size, threads, colours)
+        return F.normalize(torch.from_numpy(np.concatenate(list(blocks))[:, 0]), dim=1)
 
     def measure(encoder: nn.Module) -> float:
         nearest = (features(encoder, asking) @ features(encoder, others).T).argmax(dim=1).tolist()
