@@ -24,7 +24,8 @@ TREES = ("src", "tests", "docs", "configs", "benchmarks", "workflow", ".ci")
 FOREIGN = {"contrastive.py"}  # files of others' code
 VERBS = {
     *STAGES,
-    *("check", "shards", "doctor", "plan", "schema", "configure", "runs", "prune", "adopt"),
+    *("check", "shards", "doctor", "plan", "schema", "configure", "runs", "status"),
+    *("prune", "adopt"),
 }
 OLD = ("our reading", "<who>", "going on from", "sync_bn", "evaluate.datasets", "pretrain.dataset")
 

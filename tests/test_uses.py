@@ -164,6 +164,6 @@ def test_the_verb_shows_the_dataset_and_ends_with_the_problems(
     assert "split 1: 4 train, 2 test\n" in shown.out
     assert "added since prepare: 1; first: train/a/new.mp4\n" in shown.out
     assert shown.err == (
-        "error: methods.rspnet: pretrain.short.batch_size = 32: data.mine has only 4 training "
+        "error: methods.rspnet: pretrain.short.batch_size = 16: data.mine has only 4 training "
         "videos in split 1\n"
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from videossl.study.stages import Instance
 
 ABOUT = "One declarative, cached pipeline for self-supervised video representation learning."
+EXIT_FAILED = 1
 EXIT_USER = 2
 EXIT_AGAIN = 75  # EX_TEMPFAIL: stopped from outside, run it again to resume
 
@@ -45,6 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped as error:
         print(f"stopped: {error}", file=sys.stderr)
         return EXIT_AGAIN
+    except (MemoryError, ImportError) as error:
+        if not _no_memory(error):
+            raise
+        print(f"error: there is not enough memory: {error}; give it more", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _no_memory(error: Exception) -> bool:
+    """Whether there was too little memory; libraries that cannot be loaded say so in words."""
+    words = ("failed to map segment", "cannot allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def _prefer_workspace(argv: list[str]) -> None:

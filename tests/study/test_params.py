@@ -62,7 +62,7 @@ def put(key: str, value: Any) -> dict[str, Any]:
         (
             "finetune.synthetic.sampling",
             "cover",
-            "finetune.synthetic.clip.stride = 4: must be 1: finetune.synthetic.sampling = 'cover'",
+            "finetune.synthetic.clip.stride = 6: must be 1: finetune.synthetic.sampling = 'cover'",
         ),
         ("probe.synthetic.splits", [1, 1], "splits = [1, 1]: must differ from one another"),
         ("methods.byol", {**ROW, "method": "byol"}, "methods.byol.method = 'byol': must be 'rsp"),
@@ -136,8 +136,8 @@ def put(key: str, value: Any) -> dict[str, Any]:
         ),
         (
             "optimizer.adamw_finetune.warmup_epochs",
-            11,
-            "optimizer.adamw_finetune.warmup_epochs = 11: must be at most finetune.synthetic.epoc",
+            9,
+            "optimizer.adamw_finetune.warmup_epochs = 9: must be at most finetune.synthetic.epoc",
         ),
         (
             "pretrain.short.epochs",
@@ -288,7 +288,7 @@ def test_a_stage_sees_what_it_declares_and_nothing_else():
             getattr(given, other)
     key = {"row": "rspnet", "test": "synthetic", "seed": "0", "split": "1"}
     given = graph.subset(graph.find("finetune", key))
-    assert given.finetune.share == 0.2
+    assert given.finetune.share == RAW["finetune"]["synthetic"]["share"]
     for other in ("test", "splits"):
         with pytest.raises(AttributeError, match=other):
             getattr(given.finetune, other)
