@@ -16,7 +16,8 @@ KEPT = ("runs", "results", ".dvc/cache")  # whole outputs, which nothing changes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Some tests need a GPU."""
+    """Some tests need a GPU. The longest come first: no process waits for the last of another."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

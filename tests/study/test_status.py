@@ -166,6 +166,7 @@ def watched(study: Study, node: str) -> str:
 @pytest.mark.slow
 def test_status_beside_a_study_that_runs_is_killed_fails_and_ends(study):
     study.shrink(["rspnet"])
+    study.overlay("finetune: {synthetic: null}\nprobe: {synthetic: null}\n")
     study.overlay("pretrain: {short: {epochs: 200}}\n")
     with subprocess.Popen(
         ["snakemake", "--cores", "2"], cwd=study.root, env=study.env, stdout=subprocess.DEVNULL,

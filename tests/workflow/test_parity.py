@@ -81,7 +81,3 @@ def test_the_cluster_profile_is_found_and_parses(study):
     assert engines.would_run_snakemake(done.stdout) == set(
         engines.declared(engines.load(study.root))
     )
-
-
-def test_lint_is_clean(study):
-    assert "Congratulations" in study.run("snakemake", "--lint").stderr

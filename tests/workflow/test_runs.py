@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -58,7 +59,8 @@ GONE = {
 }
 
 
-@pytest.mark.parametrize("what", GONE)
+# DVC too, in a slow test
+@pytest.mark.parametrize("what", ["fine-tuning", "every test"])
 def test_a_study_may_do_without(ran, what):
     overlay, left = GONE[what]
     ran.overlay(overlay)
@@ -69,7 +71,7 @@ def test_a_study_may_do_without(ran, what):
 
 @pytest.mark.slow
 def test_dvc_too(tiny):
-    for overlay, left in GONE.values():
+    for overlay, left in (GONE[what] for what in ("the protocols", "the probe", "every test")):
         tiny.run("git", "checkout", "-q", "params.yaml")
         tiny.overlay(overlay)
         tiny.run("dvc", "repro")
@@ -112,6 +114,26 @@ def test_what_snakemake_remembers_decides_nothing(tiny):
     planned = engines.would_run_snakemake(tiny.run("snakemake", "-n", "--cores", "2").stdout)
     evaluations = {name for name in RSPNET if name.startswith("evaluate/")}
     assert planned == {"select/probe/synthetic", *evaluations}
+
+
+@pytest.mark.slow
+def test_what_is_damaged_is_named_and_made_again(ran):
+    results = (ran.root / "runs/report/results.csv").read_bytes()
+    (damaged,) = ran.root.glob("runs/embed/rspnet/synthetic/seed-0/*/features.npy")
+    content = bytearray(damaged.read_bytes())
+    content[-2] ^= 1
+    damaged.unlink()  # another study has the same file
+    damaged.write_bytes(content)
+    shutil.rmtree(ran.root / "runs/evaluate/rspnet")
+    assert ran.run("snakemake", "--cores", "2", check=False).returncode
+    (log, *_) = ran.root.glob("logs/evaluate/rspnet/synthetic/knn/seed-0/split-1/*.log")
+    said = re.fullmatch(r"error: (\S+): damaged .*: remove (\S+) and run .*\n", log.read_text())
+    assert said is not None, log.read_text()
+    assert ran.root / said[1] == damaged
+    shutil.rmtree(ran.root / said[2])
+    evaluations = {name for name in RSPNET if name.startswith("evaluate/")}
+    assert snakemake(ran) == {f"embed/{AT}/seed-0", *evaluations}
+    assert (ran.root / "runs/report/results.csv").read_bytes() == results
 
 
 @pytest.mark.slow

@@ -272,16 +272,17 @@ def clip(frames, start, down, right):
 
 @pytest.mark.slow
 def test_a_small_network_learns_the_classes_from_all_labels():
-    """Held-out videos of split 1, three clips each: more than 75 %, where chance gives 8.3.
+    """Held-out videos of split 1, three clips each: more than half, where chance gives 8.3 %.
 
-    At 64 pixels, a third wider and a fifth longer it is more than 90 %, in three times the time.
+    At 64 pixels, a third wider and nearly twice as long it is more than 90 %, in five times the
+    time.
     """
     data = settings(seed=0, videos_per_class=45, frames=48, size=40)
     train, test = synthetic.split_videos(synthetic.list_videos(data.videos_per_class), 1)
     (frames, labels), (held_out, truth) = grey(train, data), grey(test, data)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    network, epochs, batch = small_network(), 30, 24
+    network, epochs, batch = small_network(), 20, 24
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 4e-3, total_steps=epochs * (len(train) // batch), pct_start=0.2
@@ -302,4 +303,4 @@ def test_a_small_network_learns_the_classes_from_all_labels():
             network(torch.stack([clip(f, start, 0, 0) for f in held_out])) for start in (0, 16, 33)
         ]
     accuracy = (sum(s.softmax(1) for s in scores).argmax(1) == truth).double().mean()
-    assert accuracy > 0.75
+    assert accuracy > 0.5
