@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -120,13 +121,16 @@ def test_workers_end_with_a_killed_parent():
         "time.sleep(600)\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
+        assert parent.stderr is not None
         assert parent.stdout.readline() == "reading\n"
         workers = psutil.Process(parent.pid).children()
         assert len(workers) == 2
+        time.sleep(1)  # they have filled what they may, and wait with answers that nobody has read
         parent.kill()
+        assert parent.stderr.read() == ""  # which ends when they do
     gone, alive = psutil.wait_procs(workers, timeout=60)
     assert len(gone) == 2
     assert alive == []

@@ -316,11 +316,14 @@ def _serve(
     while True:
         try:
             step, slot = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         rows = _share(len(source.videos_of(step)), number, count)
         try:
             answer: Any = fill(source, step, rows, memory[slot])
         except Exception as error:  # raised again in the training process
             answer = error
-        pipe.send((step, answer))
+        try:
+            pipe.send((step, answer))
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the parent died meanwhile
