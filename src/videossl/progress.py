@@ -37,7 +37,6 @@ class Progress:
             "step": self.done,
             "steps": self.steps,
             "steps_per_second": (self.done - self.began_at) / max(seconds, 1e-9),
-            "at": time.time(),
             **self.facts,
         }
         try:
@@ -53,4 +52,4 @@ def read(folder: Path) -> dict[str, Any]:
         news = json.loads((folder / FILE).read_text(encoding="ascii"))
     except (OSError, ValueError):
         return {}
-    return news if isinstance(news, dict) and {"step", "steps", "at"} <= set(news) else {}
+    return news if isinstance(news, dict) and {"step", "steps"} <= set(news) else {}

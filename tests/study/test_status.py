@@ -15,21 +15,13 @@ import pytest
 
 from support.study import Study
 from videossl import cli, progress
-from videossl.study import failures, graph, ownership, records, status
+from videossl.study import failures, ownership, records, status
 from videossl.study.graph import Graph
 from videossl.study.stages import Instance, instance
 
-ROOT = Path(__file__).resolve().parents[2]
 SELECT = instance("select", "probe", "synthetic")
 PRETRAIN = instance("pretrain", "rspnet", "0")
 EMBED = instance("embed", "rspnet", "synthetic", "0")
-
-
-@pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Graph:
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return graph.load()
 
 
 def of(planned: Graph, node: Instance) -> status.State:
@@ -82,7 +74,7 @@ def test_a_running_stage_tells_how_far_it_is(planned, capsys):
     with ownership.owned(ownership.lock_of(*path.parts), "it"):
         assert of(planned, PRETRAIN).state == status.RUNNING
         assert of(planned, PRETRAIN).left is None
-        news = {"step": 40, "steps": 100, "steps_per_second": 2.0, "at": time.time()}
+        news = {"step": 40, "steps": 100, "steps_per_second": 2.0}
         more = {"loss": 1.25, "videos_per_second": 64.0, "waiting_share": 0.125}
         file = Path("scratch", path, progress.FILE)
         file.parent.mkdir(parents=True)

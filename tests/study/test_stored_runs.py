@@ -10,21 +10,12 @@ import pytest
 
 from videossl import cli
 from videossl.job import UserError
-from videossl.study import disk, execution, graph, ownership, publication, records
+from videossl.study import disk, execution, ownership, publication, records
 from videossl.study.graph import Graph
 from videossl.study.stages import Instance, instance
 
-ROOT = Path(__file__).resolve().parents[2]
 SELECT = instance("select", "probe", "synthetic")
 OLD = Path("select", "probe", "gone", "0123456789ab")
-
-
-@pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Graph:
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    records._checked.clear()
-    return graph.load()
 
 
 def stored(planned: Graph, node: Instance, folder: Path) -> Path:

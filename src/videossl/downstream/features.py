@@ -53,7 +53,7 @@ def save(
                 npy.write_array_header_1_0(file, head)
             file.write(np.ascontiguousarray(block, DTYPE).tobytes())
             done += len(block)
-    if done != count:
+    if done != count or not done:
         raise ValueError(f"{done} features of {count} examples")
     with (folder / ROWS).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file, lineterminator="\n")

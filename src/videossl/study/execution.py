@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import shutil
 import sys
 import time
@@ -91,7 +90,7 @@ def _check_inputs(
             if found != (needed.stage, dict(needed.key)):
                 what = "/".join([found[0], *map(str, found[1].values())])
                 raise UserError(f"{path}: is the output of {what}, but {node} needs {needed}")
-            if record["params"] != json.loads(json.dumps(graph.leaves(needed))) or (
+            if not records.made_with(record, graph.leaves(needed)) or (
                 exact and record["fingerprint"] != graph.fingerprint(needed)
             ):
                 raise UserError(

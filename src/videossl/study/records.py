@@ -72,6 +72,11 @@ def read(folder: Path) -> dict[str, Any]:
     return record
 
 
+def made_with(record: Mapping[str, Any], leaves: Mapping[str, Any]) -> bool:
+    """Whether an output was made with these parameters; in a record they are as JSON has them."""
+    return bool(record.get("params") == json.loads(json.dumps(leaves)))
+
+
 def holds(folder: Path, fingerprint: str) -> bool:
     """Whether the whole output of that fingerprint is at ``folder``."""
     try:

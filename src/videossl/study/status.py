@@ -17,7 +17,7 @@ from rich.text import Text
 
 from videossl import progress
 from videossl.job import UserError
-from videossl.study import failures, graph, grouped, ownership
+from videossl.study import failures, graph, grouped, ownership, records
 from videossl.study.execution import SCRATCH
 from videossl.study.graph import Graph
 from videossl.study.publication import RECORD
@@ -87,10 +87,9 @@ def _state(study: Graph, node: Instance, folder: Path) -> State:
 
 
 def _made_of_same(record: Mapping[str, Any], study: Graph, node: Instance) -> bool:
-    params = json.loads(json.dumps(study.leaves(node)))
-    return (
-        bool(record) and record.get("params") == params and record.get("code") == study.code(node)
-    )
+    if record.get("code") != study.code(node):
+        return False
+    return records.made_with(record, study.leaves(node))
 
 
 def _json(path: Path) -> dict[str, Any]:
