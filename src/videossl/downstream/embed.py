@@ -1,18 +1,21 @@
-"""Stage ``embed``: one feature per example from a frozen encoder, for all its protocols."""
+"""Stage ``embed``: features of each example from a frozen encoder, for all its protocols."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videossl.data.shards.store import ClipStore
-from videossl.downstream import examples, features
-from videossl.job import Job, write_json
+from videossl.downstream import examples, features, tokens
+from videossl.job import Job, UserError, write_json
 from videossl.models import weights
+from videossl.models.backbone import Backbone
 from videossl.progress import Progress
 from videossl.train.device import pick_device, place
 from videossl.train.inference import clip_blocks
@@ -21,43 +24,70 @@ if TYPE_CHECKING:
     from videossl.study.reads import EmbedParams
 
 
-class MaxPooled(nn.Module):
-    """An encoder whose last feature map is max-pooled over time and space."""
+class Described(nn.Module):
+    """What is kept of a clip: the pooled maps of some stages, and perhaps the last of them whole.
 
-    def __init__(self, encoder: nn.Module) -> None:
+    Attributes:
+        widths: channels of each of the pooled maps.
+    """
+
+    def __init__(
+        self, encoder: Backbone, layers: Sequence[int], pool: Literal["mean", "max"], whole: bool
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.layers, self.pool, self.whole = encoder, layers, pool, whole
+        self.widths = [encoder.stage_features[layer] for layer in layers]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Clips (B, 3, T, S, S) -> features (B, D)."""
-        maps: Tensor = self.encoder.forward_features(x)  # type: ignore[operator]
-        return maps.amax(dim=(2, 3, 4))
+        """Clips (B, 3, T, S, S) -> (B, sum of widths), then the L * D values of the last map."""
+        maps = self.encoder(x, maps=True)
+        places = [maps[layer].flatten(2) for layer in self.layers]  # (B, D, L) each
+        found = [p.mean(dim=2) if self.pool == "mean" else p.amax(dim=2) for p in places]
+        if self.whole:
+            found.append(places[-1].transpose(1, 2).flatten(1))
+        return torch.cat(found, dim=1)
 
 
 def run(job: Job, params: EmbedParams) -> None:
     """Write ``features.npy``: mean over evenly spread clips of each example's features.
 
+    And, where the test asks for them, ``tokens.npy``.
+
     Raises:
-        UserError: a feature is not finite.
+        UserError: a feature is not finite, the encoder has fewer stages, or the disk has too little
+            room for the tokens.
     """
-    spec = params.features
+    spec, key = params.features, f"probe.{job.key['test']}.features"
     found = examples.read(job.input("examples"))
     store = ClipStore(job.input("shards"))
     encoder = weights.load_encoder(job.input("weights") / "encoder.safetensors")
-    pooled = encoder if spec.pool == "mean" else MaxPooled(encoder)
-    place(pooled, pick_device())
+    if (stages := len(encoder.stage_features)) < -min(spec.layers):
+        raise UserError(f"{key}.layers = {spec.layers}: the encoder has {stages} stages")
+    described = Described(encoder, spec.layers, spec.pool, spec.tokens)
+    place(described, pick_device())
     videos = found.stored(store, range(len(found.videos)))
     clip, threads, colours = params.clip, job.threads, encoder.colours
-    blocks = clip_blocks(pooled, store, videos, clip, spec.clips, spec.batch_size, threads, colours)
-    count, width = features.save(_averaged(blocks, job, len(videos)), found, job.out)
+    blocks = clip_blocks(
+        described, store, videos, clip, spec.clips, spec.batch_size, threads, colours
+    )
+    kept = tokens.writing(job.out, len(videos), key) if spec.tokens else nullcontext()
+    with kept as writer:
+        rows = _features(blocks, described.widths, writer, Progress(job.scratch, len(videos)))
+        count, width = features.save(rows, found, job.out)
+    features.write_layers(job.out, spec.layers, described.widths)
     write_json(job.out / "metrics.json", {"examples": count, "dimensions": width})
 
 
-def _averaged(
-    blocks: Iterator[NDArray[np.float32]], job: Job, count: int
+def _features(
+    blocks: Iterator[NDArray[np.float32]],
+    widths: Sequence[int],
+    writer: tokens.Writer | None,
+    news: Progress,
 ) -> Iterator[NDArray[np.float32]]:
-    """Blocks (n, clips, D) -> (n, D), telling how many of ``count`` videos are done."""
-    news = Progress(job.scratch, count)
+    """Blocks (n, clips, all) -> the features (n, D); tokens go to ``writer``."""
+    width, last = sum(widths), widths[-1]
     for block in blocks:
-        yield block.mean(axis=1)
+        if writer is not None:
+            writer.write(block[..., width:].reshape(*block.shape[:2], -1, last))
+        yield block[..., :width].mean(axis=1)
         news.step(len(block))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from videossl.downstream.examples import Examples, Numbers
-from videossl.job import UserError
+from videossl.job import UserError, write_json
 
-FILE, ROWS = "features.npy", "features.csv"
+FILE, ROWS, LAYERS = "features.npy", "features.csv", "features.json"
 DTYPE = np.dtype("<f4")
 BLOCK_BYTES = 64 << 20  # of features that are looked at in one piece
 
@@ -60,6 +61,26 @@ def save(
         table.writerow(["example", "video"])
         table.writerows(enumerate(examples.videos))
     return count, width
+
+
+def write_layers(folder: Path, layers: Sequence[int], widths: Sequence[int]) -> None:
+    """Write of which maps the columns are: ``widths`` of each of the ``layers``, in their order."""
+    write_json(folder / LAYERS, {"layers": list(layers), "widths": list(widths)})
+
+
+def widths(folder: Path) -> list[int]:
+    """How many columns each layer has, in the order of the columns.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / LAYERS
+    try:
+        return [int(width) for width in json.loads(path.read_text(encoding="ascii"))["widths"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: cannot be read: {error}; remove {folder} and run again"
+        ) from None
 
 
 def load(folder: Path, examples: Examples, split: int) -> tuple[Part, Part]:

@@ -61,7 +61,9 @@ class Features(Block):
     """Features of every example, computed once for all protocols and splits."""
 
     clips: Count
+    layers: Annotated[list[Annotated[int, Field(ge=-8, le=-1)]], Field(min_length=1)]
     pool: Literal["mean", "max"]
+    tokens: bool
     batch_size: Count
 
 
