@@ -78,9 +78,7 @@ def widths(folder: Path) -> list[int]:
     try:
         return [int(width) for width in json.loads(path.read_text(encoding="ascii"))["widths"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: cannot be read: {error}; remove {folder} and run again"
-        ) from None
+        raise UserError(f"{path}: cannot be read: {error}; remove {folder} and run again") from None
 
 
 def load(folder: Path, examples: Examples, split: int) -> tuple[Part, Part]:

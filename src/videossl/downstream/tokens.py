@@ -57,8 +57,8 @@ class Writer:
         print(f"tokens: {needed / 1e9:.3g} GB of {free / 1e9:.3g} GB free", flush=True)
         if needed > free:
             raise UserError(
-                f"{self.folder}: the tokens of {self.count} examples need {needed / 1e9:.3g} GB and "
-                f"{free / 1e9:.3g} GB are free; fewer {self.key}.clips make them smaller"
+                f"{self.folder}: the tokens of {self.count} examples need {needed / 1e9:.3g} GB "
+                f"and {free / 1e9:.3g} GB are free; fewer {self.key}.clips make them smaller"
             )
 
 
