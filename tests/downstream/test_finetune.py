@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videossl.downstream.finetune import choose_labelled
+from videossl.downstream.choice import choose_labelled
 
 
 @given(

@@ -60,6 +60,13 @@ PROTOCOLS = {
         "A logistic regression is fitted to the features of the training examples; the encoder "
         "stays as pretraining left it. Top-k is counted as for recognition.",
     ),
+    "attentive": Protocol(
+        "Attentive probe",
+        "A small network with a learned query is trained to attend to the places of the frozen "
+        "network's maps; its learning rate and weight decay are chosen on a part of the training "
+        "examples that is kept aside. Scores are averaged over clips, top-k is counted as for "
+        "recognition.",
+    ),
     "knn": Protocol(
         "kNN",
         "Nothing is trained: the training examples nearest by cosine similarity of the frozen "

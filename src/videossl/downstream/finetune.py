@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from videossl.data.loading.example_batches import Chosen, ExampleBatches, ViewBa
 from videossl.data.loading.loader import Batch
 from videossl.data.shards.store import ClipStore
 from videossl.downstream import examples
+from videossl.downstream.choice import choose_grouped, choose_labelled
 from videossl.downstream.examples import Examples, Numbers
 from videossl.downstream.objective import Objective, Score
 from videossl.job import Job, UserError, write_json
@@ -32,42 +33,6 @@ from videossl.train.task import Task
 if TYPE_CHECKING:
     from videossl.study.reads import FinetuneParams
     from videossl.study.schema import Finetune
-
-
-def choose_labelled(
-    labels: Sequence[int], share: float, validation: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Positions of the labelled videos for training and for validation, class by class.
-
-    Each class gives ``share`` of its videos, rounded, at least one for training; of those,
-    ``validation`` are kept aside, rounded, at least one where a class gives two or more; none where
-    it is 0.
-    """
-    train: list[int] = []
-    kept: list[int] = []
-    for label in sorted(set(labels)):
-        members = [i for i, x in enumerate(labels) if x == label]
-        order = np.random.default_rng([seed, label]).permutation(members).tolist()
-        count = max(1, round(share * len(members)))
-        aside = min(count - 1, max(1, round(validation * count))) if validation else 0
-        kept += order[:aside]
-        train += order[aside:count]
-    return sorted(train), sorted(kept)
-
-
-def choose_grouped(
-    videos: Sequence[str], share: float, validation: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Positions of the labelled examples for training and for validation, by whole videos.
-
-    ``share`` of the videos, rounded, at least one, is used; of those, ``validation`` are kept aside
-    as in ``choose_labelled``. Moments of one video are alike, so they are on one side.
-    """
-    names = sorted(set(videos))
-    chosen, aside = choose_labelled([0] * len(names), share, validation, seed)
-    used, kept = ({names[place] for place in places} for places in (chosen, aside))
-    train = [place for place, name in enumerate(videos) if name in used]
-    return train, [place for place, name in enumerate(videos) if name in kept]
 
 
 class Supervised(Task):

@@ -90,6 +90,8 @@ def _tests(params: schema.Params) -> Iterator[str]:
                 )
             elif isinstance(test, schema.Finetune):
                 yield from _of_kind(key, test, offered[test.labels])
+            if isinstance(test, schema.Probe) and test.attentive and not test.features.tokens:
+                yield f"{key}.features.tokens = False: must be true for {key}.attentive"
             if len(set(test.splits)) < len(test.splits):
                 yield f"{key}.splits = {test.splits}: must differ from one another"
             if isinstance(data, schema.SyntheticData):

@@ -101,6 +101,7 @@ class Protocol:
 
 PROTOCOLS = {
     "linear": Protocol("videossl.downstream.protocols.linear", ("class",)),
+    "attentive": Protocol("videossl.downstream.protocols.attentive", ("class",)),
     "knn": Protocol("videossl.downstream.protocols.knn", ("class",)),
     "retrieval": Protocol("videossl.downstream.protocols.retrieval", ("class",)),
 }

@@ -42,7 +42,7 @@ def build(
         flats.append({"params": flat, "weight_decay": of_norms, FACTOR: one})
     groups = [group for pair in zip(wides, flats, strict=True) for group in pair]
     betas = (spec.momentum, 0.999)
-    _leave_out_the_compiler()
+    leave_out_the_compiler()
     if spec.name == "sgd":
         # not fused: torch's fused kernel fails on weights whose first gradient comes later than
         # that of others, like prototypes that are frozen at first
@@ -87,7 +87,7 @@ def _decay_weights(optimizer: torch.optim.Optimizer, *_: Any) -> None:
                     p.mul_(1 - group["lr"] * group[DECAY])
 
 
-def _leave_out_the_compiler() -> None:
+def leave_out_the_compiler() -> None:
     """Keep torch's optimizers from importing its compiler at their first call.
 
     They do so to be left alone by it, which takes 1 to 3 s of every stage's start. A function that

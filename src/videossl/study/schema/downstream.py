@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from videossl.study.schema.blocks import Block, Count, Name, Positive
+from videossl.study.schema.blocks import Block, Count, Name, NonNegative, Positive
 from videossl.study.schema.data import Clip
 from videossl.study.schema.training import Augment, Precision
 
@@ -87,13 +87,28 @@ class Retrieval(Block):
     topk: Annotated[list[Count], Field(min_length=1)]
 
 
+Rates = Annotated[list[Positive], Field(min_length=1)]
+Decays = Annotated[list[NonNegative], Field(min_length=1)]
+
+
+class Attentive(Block):
+    """Cross-attention pooling over the tokens of frozen features, and a linear classifier."""
+
+    heads: Count
+    rates: Rates
+    decays: Decays
+    epochs: Count
+    batch_size: Count
+    validation: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Probe(Block):
     """A test on the frozen network: its features, and the protocols that judge them.
 
     Of the protocols an entry runs, no entry does not.
     """
 
-    protocols: ClassVar[tuple[str, ...]] = ("linear", "knn", "retrieval")
+    protocols: ClassVar[tuple[str, ...]] = ("linear", "attentive", "knn", "retrieval")
 
     data: Name
     labels: Name
@@ -101,6 +116,7 @@ class Probe(Block):
     clip: Clip
     features: Features
     linear: Linear | None = None
+    attentive: Attentive | None = None
     knn: KNN | None = None
     retrieval: Retrieval | None = None
 
