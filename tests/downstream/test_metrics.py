@@ -101,6 +101,9 @@ def test_protocols_solve_what_is_separable(tmp_path, module, protocol, metric):
     predictions = np.load(job.out / "predictions.npz")
     assert predictions["examples"].tolist() == list(range(40, 80))
     assert predictions[f"value.{metric}"].mean() == 1.0
+    values, totals = module.measure(dict(predictions), protocol)  # of what is stored alone
+    again = {name: float(value.mean()) for name, value in values.items()} | totals
+    assert again == record["metrics"]
 
 
 def test_knn_votes_by_hand():

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from videossl.job import Job, UserError, write_json
 
-Values = dict[str, NDArray[np.float32]]  # metric -> its value for each example
+Predictions = dict[str, NDArray[Any]]  # what metrics are computed from, truth included
+Values = dict[str, NDArray[np.floating[Any]]]  # metric -> its value for each example
+Totals = dict[str, float]  # metric that is no mean over examples -> its value
 
 
 def topk(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], ks: Sequence[int]) -> Values:

@@ -11,17 +11,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videossl.data.loading.loader import Batch
+from videossl.downstream import metrics
 from videossl.downstream.examples import Examples, Numbers
 from videossl.study import schema
 
 Score = tuple[list[float], dict[str, float]]
-Predictions = dict[str, NDArray[Any]]
-Values = dict[str, NDArray[np.floating[Any]]]  # metric -> its value for each example
-Totals = dict[str, float]  # metric that is no mean over examples -> its value
+Predictions = metrics.Predictions
+Values = metrics.Values
+Totals = metrics.Totals
 
 
 class Objective(ABC):

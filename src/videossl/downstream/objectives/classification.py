@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,10 +60,7 @@ class Classification(Objective):
     def measure(self, predictions: Predictions, views: schema.Views) -> tuple[Values, Totals]:
         """Top-k."""
         assert views.topk is not None
-        values: dict[str, Any] = metrics.topk(
-            predictions["scores"], predictions["labels"], views.topk
-        )
-        return values, {}
+        return metrics.topk(predictions["scores"], predictions["labels"], views.topk), {}
 
 
 def build(examples: Examples) -> Classification:

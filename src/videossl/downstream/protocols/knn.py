@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from videossl.downstream import examples, features, metrics
 from videossl.downstream import neighbours as search
+from videossl.downstream.metrics import Predictions, Totals, Values
 from videossl.job import Job
 from videossl.study.schema import KNN
 
@@ -50,6 +51,11 @@ def vote(
     return votes
 
 
+def measure(predictions: Predictions, spec: KNN) -> tuple[Values, Totals]:
+    """Top-1, from predictions alone."""
+    return metrics.topk(predictions["scores"], predictions["labels"], [1]), {}
+
+
 def run(job: Job, params: EvaluateParams) -> None:
     """Write the votes for every test video, and top-1 accuracy."""
     spec = params.protocol
@@ -64,5 +70,5 @@ def run(job: Job, params: EvaluateParams) -> None:
         spec.temperature,
         len(found.classes),
     )
-    values = metrics.topk(scores, test.labels, [1])
-    metrics.write(job, "knn", test.examples, values, labels=test.labels, scores=scores)
+    made = {"labels": test.labels, "scores": scores}
+    metrics.write(job, "knn", test.examples, *measure(made, spec), **made)

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from videossl.downstream import examples, features, metrics
+from videossl.downstream.metrics import Predictions, Totals, Values
 from videossl.job import Job, UserError
 from videossl.study.schema import Linear
 
@@ -85,6 +86,11 @@ def fit(
     return scores
 
 
+def measure(predictions: Predictions, spec: Linear) -> tuple[Values, Totals]:
+    """Top-1, from predictions alone."""
+    return metrics.topk(predictions["scores"], predictions["labels"], [1]), {}
+
+
 def run(job: Job, params: EvaluateParams) -> None:
     """Fit on the training part, write scores of the test part and top-1 accuracy."""
     spec = params.protocol
@@ -99,5 +105,5 @@ def run(job: Job, params: EvaluateParams) -> None:
         spec.regularization,
         spec.iterations,
     )
-    values = metrics.topk(scores, test.labels, [1])
-    metrics.write(job, "linear", test.examples, values, labels=test.labels, scores=scores)
+    made = {"labels": test.labels, "scores": scores}
+    metrics.write(job, "linear", test.examples, *measure(made, spec), **made)

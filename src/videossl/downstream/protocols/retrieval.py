@@ -10,11 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from videossl.downstream import examples, features, metrics, neighbours
+from videossl.downstream.metrics import Predictions, Totals, Values
 from videossl.job import Job
 from videossl.study.schema import Retrieval
 
 if TYPE_CHECKING:
     from videossl.study.reads import EvaluateParams
+
+
+def measure(predictions: Predictions, spec: Retrieval) -> tuple[Values, Totals]:
+    """R@k, from predictions alone."""
+    return metrics.recall(predictions["neighbour_labels"], predictions["labels"], spec.topk), {}
 
 
 def run(job: Job, params: EvaluateParams) -> None:
@@ -24,5 +30,9 @@ def run(job: Job, params: EvaluateParams) -> None:
     found = examples.read(job.input("examples"))
     train, test = features.load(job.input("features"), found, job.split)
     nearest, _ = neighbours.nearest(test.features, train.features, max(spec.topk))
-    values = metrics.recall(train.labels[nearest], test.labels, spec.topk)
-    metrics.write(job, "retrieval", test.examples, values, labels=test.labels, neighbours=nearest)
+    made = {
+        "labels": test.labels,
+        "neighbours": nearest,  # rows of the training part
+        "neighbour_labels": train.labels[nearest],
+    }
+    metrics.write(job, "retrieval", test.examples, *measure(made, spec), **made)
