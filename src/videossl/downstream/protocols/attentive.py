@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from videossl.downstream import examples, metrics, tokens
 from videossl.downstream.choice import choose_labelled
 from videossl.downstream.examples import Numbers
-from videossl.downstream.objective import Predictions, Totals, Values
+from videossl.downstream.metrics import Predictions, Totals, Values
 from videossl.job import Job, UserError
 from videossl.models.attention import AttentiveClassifier
 from videossl.progress import Progress
@@ -68,15 +68,13 @@ def run(job: Job, params: EvaluateParams) -> None:
     grid = [[*pair, *score] for pair, score in zip(pairs(spec), scored, strict=True)]
     scores = predict(classifiers[best], stored, test, spec.batch_size)
     predictions = {"labels": found.targets[test], "scores": scores}
-    values, totals = measure(predictions, spec)
     more = {"grid": np.array(grid), "chosen": np.array(best)}
-    metrics.write(job, "attentive", test, values, totals, **predictions, **more)
+    metrics.write(job, "attentive", test, *measure(predictions, spec), **predictions, **more)
 
 
 def measure(predictions: Predictions, spec: Attentive) -> tuple[Values, Totals]:
-    """Top-1 accuracy."""
-    values: Values = {**metrics.topk(predictions["scores"], predictions["labels"], [1])}
-    return values, {}
+    """Top-1, from predictions alone."""
+    return metrics.topk(predictions["scores"], predictions["labels"], [1]), {}
 
 
 def pairs(spec: Attentive) -> list[tuple[float, float]]:
