@@ -144,6 +144,11 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument(
         "--watch", type=float, nargs="?", const=2.0, metavar="SECONDS", help="show it every 2 s"
     )
+    again = add("metrics", "compute all metrics again from stored predictions, with intervals")
+    again.add_argument(
+        "--samples", type=int, default=1000, metavar="N", help="of the bootstrap; default: 1000"
+    )
+    again.add_argument("--csv", type=Path, metavar="FILE", help="write the table there, too")
     stored_runs = add("runs", "list what is stored under runs/")
     stored_runs.add_argument("--root", type=Path, default="runs")
     stored_runs.add_argument(
@@ -336,6 +341,17 @@ def _status(args: argparse.Namespace) -> None:
     from videossl.study import status
 
     status.report(args.watch)
+
+
+def _metrics(args: argparse.Namespace) -> int:
+    from videossl import remeasure
+    from videossl.study import graph as stages
+
+    if args.samples < 1:
+        raise UserError(f"--samples {args.samples}: must be at least 1")
+    text, agrees = remeasure.report(stages.load(), args.samples, args.csv)
+    print(text)
+    return 0 if agrees else EXIT_USER
 
 
 def _runs(args: argparse.Namespace) -> int:

@@ -40,6 +40,7 @@ OTHER = {
     "pretrain.short.augment.crop_aspect": [0.9, 1.1],
     "pretrain.short.clip.frames": 3,
     "pretrain.short.clip.size": 24,
+    "probe.synthetic.features.layers": [-2],
     "probe.synthetic.retrieval.topk": [1, 2],
     "probe.synthetic.splits": [2],
     "report.title": "Another title",
@@ -60,6 +61,7 @@ TIED = {
     "motion.flow.content",
     "motion.flow.step",
     "pretrain.short.clip.stride",
+    "probe.synthetic.features.tokens",
     *(f"optimizer.{name}.nesterov" for name in RAW["optimizer"]),
 }
 # keys that hold the name of an entry

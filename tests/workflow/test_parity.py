@@ -33,7 +33,8 @@ finetune: {synthetic: {splits: [1, 2]}}
 probe: {synthetic: {splits: [2, 3]}}
 """,
     "a protocol less": "probe:\n  synthetic:\n    knn: null\n",
-    "no protocol": "probe:\n  synthetic:\n    linear: null\n    knn: null\n    retrieval: null\n",
+    "no protocol": "probe:\n  synthetic:\n"
+    + "".join(f"    {name}: null\n" for name in ("linear", "attentive", "knn", "retrieval")),
     "no probe": "probe:\n  synthetic: null\n",
     "no fine-tuning": "finetune:\n  synthetic: null\n",
     "no test": "finetune:\n  synthetic: null\nprobe:\n  synthetic: null\n",

@@ -16,13 +16,14 @@ from support import engines
 from support.study import Study
 
 AT = "rspnet/synthetic"
+PROTOCOLS = ("linear", "attentive", "knn", "retrieval")  # of the default study
 RSPNET = {
     "aggregate",
     f"embed/{AT}/seed-0",
     f"finetune/{AT}/seed-0/split-1",
     "pretrain/rspnet/seed-0",
     f"test/{AT}/seed-0/split-1",
-    *(f"evaluate/{AT}/{p}/seed-0/split-1" for p in ("linear", "knn", "retrieval")),
+    *(f"evaluate/{AT}/{p}/seed-0/split-1" for p in PROTOCOLS),
 }
 RSPNET_GROUPS = {
     "aggregate",
@@ -47,13 +48,13 @@ def snakemake(study: Study) -> set[str]:
 # what may go, and what is left of a row's results
 GONE = {
     "the protocols": (
-        "probe:\n  synthetic:\n    linear: null\n    knn: null\n    retrieval: null\n",
+        "probe:\n  synthetic:\n" + "".join(f"    {name}: null\n" for name in PROTOCOLS),
         {"finetune/synthetic": {"recognition"}},
     ),
     "the probe": ("probe:\n  synthetic: null\n", {"finetune/synthetic": {"recognition"}}),
     "fine-tuning": (
         "finetune:\n  synthetic: null\n",
-        {"probe/synthetic": {"linear", "knn", "retrieval"}},
+        {"probe/synthetic": {*PROTOCOLS}},
     ),
     "every test": ("finetune:\n  synthetic: null\nprobe:\n  synthetic: null\n", {}),
 }

@@ -13,6 +13,7 @@ from videossl.job import Job, UserError, write_json
 Predictions = dict[str, NDArray[Any]]  # what metrics are computed from, truth included
 Values = dict[str, NDArray[np.floating[Any]]]  # metric -> its value for each example
 Totals = dict[str, float]  # metric that is no mean over examples -> its value
+PREDICTIONS = "predictions.npz"
 
 
 def topk(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], ks: Sequence[int]) -> Values:
@@ -50,6 +51,18 @@ def recall(neighbours: NDArray[np.int64], labels: NDArray[np.int64], ks: Sequenc
     return {f"R@{k}": hit[:, :k].any(axis=1).astype(np.float32) for k in ks}
 
 
+def resampled(predictions: Predictions, picks: NDArray[np.int64]) -> Predictions:
+    """The predictions of some of the examples, by their places; one may be there several times.
+
+    Arrays with a row for each example have rows of those; all others stay as they are.
+    """
+    count = len(predictions["examples"])
+    return {
+        name: value[picks] if value.ndim and len(value) == count else value
+        for name, value in predictions.items()
+    }
+
+
 def write(
     job: Job,
     protocol: str,
@@ -79,7 +92,7 @@ def write(
             raise UserError(f"{job.name}: {name} = {value}: must be finite")
     kept = {f"value.{name}": value for name, value in values.items()}
     arrays: dict[str, Any] = {"examples": examples, **predictions, **kept}
-    np.savez(job.out / "predictions.npz", **arrays)
+    np.savez(job.out / PREDICTIONS, **arrays)
     record = {
         "row": job.key["row"],
         "test": job.key["test"],
