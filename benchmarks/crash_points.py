@@ -57,6 +57,7 @@ finetune:
 probe:
   synthetic:
     linear: null
+    attentive: null
     retrieval: null
 """
 
