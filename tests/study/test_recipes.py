@@ -14,6 +14,7 @@ from videossl import uses
 from videossl.data.datasets import check
 from videossl.study import overlay, params
 from videossl.study.graph import Graph
+from videossl.study.registry import METHODS
 from videossl.study.schema import Params
 
 # recipe -> its rows: pretrained ones, then baselines, and how many stages of each kind it plans
@@ -116,3 +117,13 @@ def test_a_number_without_a_source_is_found() -> None:
 )
 def test_networks_have_the_colours_of_their_code(name: str, backbone: str, mean: float) -> None:
     assert study(name)[0].backbone[backbone].mean[0] == mean
+
+
+@pytest.mark.parametrize(("name", "splits"), [("lips", [1]), ("ultrasound", [1, 2, 3, 4, 5])])
+def test_studies_of_real_video_test_every_row(name: str, splits: list[int]) -> None:
+    own, raw = study(name)
+    assert list(own.data) == list(own.probe) == list(own.finetune) == [name]
+    planned = Counter(node.stage for node in Graph(own, raw).instances)
+    rows = len(METHODS) + 1
+    assert planned["pretrain"] + planned["initialize"] == rows
+    assert planned["test"] == rows * len(splits)

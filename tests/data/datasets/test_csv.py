@@ -158,3 +158,31 @@ def test_other_encodings(root: Path, encoding: str) -> None:
 def test_missing_table(root: Path) -> None:
     with pytest.raises(UserError, match=r"clips/videos\.csv: not found; expected the header"):
         csv.read(root / "clips")
+
+
+def test_folds_are_splits_that_test_on_one_and_train_on_the_others(root: Path) -> None:
+    rows = 'a.avi,run,10\ne.mp4,run, 2\nclips/b.mp4,walk,2\n"clips/c, d.mp4",walk,1\n'
+    plant(root, {"videos.csv": f"path,label,fold\n{rows}"})
+    index = csv.read(root)
+    assert index.classes == ["run", "walk"]
+    tested = {
+        split: [entry.name for entry in index.entries if entry.splits[split] == "test"]
+        for split in ("1", "2", "3")
+    }
+    assert tested == {"1": ["clips/c, d.mp4"], "2": ["clips/b.mp4", "e.mp4"], "3": ["a.avi"]}
+    assert {part for entry in index.entries for part in entry.splits.values()} == {"train", "test"}
+    assert {len(entry.splits) for entry in index.entries} == {3}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("path,label,fold\na.avi,run,1\ne.mp4,run,1\n", "found the fold 1 only; expected at least"),
+        ("path,label,fold\na.avi,run,\n", "found no fold; expected its number or name"),
+        ("path,label,part\na.avi,run,1\n", "found no column 'split' in 'path,label,part'"),
+    ],
+)
+def test_folds_that_are_none(root: Path, table: str, said: str) -> None:
+    plant(root, {"videos.csv": table})
+    with pytest.raises(UserError, match=said):
+        csv.read(root)

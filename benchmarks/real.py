@@ -1,0 +1,154 @@
+"""All methods on real labelled video, beside random weights and beside the pixels themselves.
+
+    python benchmarks/real.py lips --root TABLE             # configs/lips.yaml, seeds 0 1 2
+    python benchmarks/real.py ultrasound --root TABLE --seeds 0
+    python benchmarks/real.py lips --root TABLE --json benchmarks/results/lips.json
+
+TABLE is a CSV file beside its videos (docs/data.md, `format: csv`). The study runs in a folder of
+its own (``--directory``), and running the script again runs nothing that is done. ``pixels`` are
+the same clips without any network, as gray pictures of 8 x 8, under the same protocols.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import study
+from videossl.data.loading.loader import CentralBatches
+from videossl.data.shards.store import ClipStore
+from videossl.downstream import examples
+from videossl.downstream.protocols import knn, linear
+from videossl.study import graph as stages
+from videossl.study import params
+from videossl.study.schema import Probe
+from videossl.study.stages import instance
+
+SIDE = 8  # pixels of a picture
+PIXELS = "pixels"
+PROTOCOLS = {"recognition": "fine-tuned", "linear": "linear probe", "knn": "kNN"}
+
+
+def pixels(target: Path, test: str) -> dict[str, float]:
+    """Top-1 in per cent of both protocols on the clips' own pixels, mean over splits."""
+    planned = stages.load(target)
+    spec = planned.params.probe[test]
+    runs = target.parent / "runs"
+    found = examples.read(runs / planned.path(instance("select", "probe", test)))
+    store = ClipStore(runs / planned.path(instance("decode", spec.data)))
+    everything = _pictures(store, found.stored(store, range(len(found.videos))), spec)
+    by_split = [_scores(everything, found, split, spec) for split in spec.splits]
+    return {name: float(np.mean([one[name] for one in by_split])) for name in by_split[0]}
+
+
+def _scores(
+    everything: NDArray[np.float32], found: examples.Examples, split: int, spec: Probe
+) -> dict[str, float]:
+    train, test = (found.part(split, name) for name in ("train", "test"))
+    x, y, queries = everything[train], found.targets[train], everything[test]
+    scores = {}
+    if (near := spec.knn) is not None:
+        how = (near.neighbours, near.temperature, len(found.classes))
+        scores["knn"] = knn.vote(x, y, queries, *how)
+    if (probe := spec.linear) is not None:  # last: it overwrites features
+        how = (probe.regularization, probe.iterations)
+        scores["linear"] = linear.fit(x, y, queries, found.classes, *how)
+    truth = found.targets[test]
+    return {name: 100 * float((s.argmax(1) == truth).mean()) for name, s in scores.items()}
+
+
+def _pictures(store: ClipStore, videos: Sequence[int], spec: Probe) -> NDArray[np.float32]:
+    """The gray pictures of each video's clips, mean over clips: (N, frames * SIDE * SIDE)."""
+    source = CentralBatches(store, videos, spec.clip, spec.features.clips, 1)
+    rows = []
+    for position in range(len(videos) * spec.features.clips):
+        ((request, _),) = source.sample_of(position, 0)
+        clip = store.clip(videos[position // spec.features.clips], request.frames)
+        gray = clip.astype(np.float32).mean(axis=-1)
+        small = [cv2.resize(g, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for g in gray]
+        rows.append(np.stack(small).ravel())
+    return np.stack(rows).reshape(len(videos), spec.features.clips, -1).mean(axis=1)
+
+
+def measured(target: Path, test: str) -> dict[str, Any]:
+    """The results: per row and protocol the top-1 of each seed, in per cent."""
+    found = study.results(target)
+    rows: dict[str, dict[str, list[float]]] = {}
+    for (protocol, row), own in found.groupby(["protocol", "row"], sort=False):
+        if protocol in PROTOCOLS:
+            rows.setdefault(row, {})[protocol] = own.sort_values("seed")["value"].tolist()
+    first = json.loads(json.dumps(rows))
+    loaded = params.load(target)
+    store = pd.read_csv(next((target.parent / "runs/select/probe" / test).rglob("examples.csv")))
+    counts = store["split_1"].value_counts()
+    return {
+        "test": test,
+        "seeds": list(loaded.seeds),
+        "epochs": next(iter(loaded.pretrain.values())).epochs,
+        "examples": {name: int(counts[name]) for name in ("train", "test")},
+        "classes": int(store["target"].nunique()),
+        "rows": {**first, PIXELS: {k: [v] for k, v in pixels(target, test).items()}},
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """A line per row: means over seeds with their deviation, and points over random weights."""
+    rows = found["rows"]
+    baseline = rows["scratch"]
+    shown = [name for name in PROTOCOLS if name in baseline]
+    lines = [
+        f"| | {' | '.join(PROTOCOLS[name] for name in shown)} |",
+        f"|---|{'---:|' * len(shown)}",
+    ]
+    for row, values in sorted(rows.items(), key=lambda item: item[0] not in ("scratch", PIXELS)):
+        cells = []
+        for name in shown:
+            own = np.array(values.get(name, []))
+            if not len(own):
+                cells.append("–")
+                continue
+            cell = f"{own.mean():.1f}" + (f" ± {own.std(ddof=1):.1f}" if len(own) > 1 else "")
+            if row not in ("scratch", PIXELS):
+                cell += f" ({(own - np.array(baseline[name])).mean():+.1f})"
+            cells.append(cell)
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    counts = found["examples"]
+    seeds = ", ".join(map(str, found["seeds"]))
+    about = (
+        f"Per cent of {counts['test']} test videos in {found['classes']} classes "
+        f"({100 / found['classes']:.1f} by chance); {counts['train']} training videos, "
+        f"{found['epochs']} epochs of pretraining; seeds {seeds}; in brackets points "
+        "over `scratch`."
+    )
+    return "\n".join([*lines, "", about])
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("name", choices=["lips", "ultrasound"], help="an overlay of configs/")
+    parser.add_argument("--root", type=Path, required=True, help="CSV file of the videos")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--directory", type=Path)
+    parser.add_argument("--json", type=Path, help="file to write")
+    args = parser.parse_args()
+    directory = args.directory or study.ROOT / "benchmarks/study" / args.name
+    root = {"data": {args.name: {"root": str(args.root.resolve())}}}
+    overlay = study.ROOT / "configs" / f"{args.name}.yaml"
+    target = study.run(directory, [root, {"seeds": args.seeds}], [overlay])
+    found = measured(target, args.name)
+    print(table(found))
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
