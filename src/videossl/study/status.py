@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from rich.text import Text
 
 from videossl import progress
 from videossl.job import UserError
-from videossl.study import failures, graph, grouped, ownership, records
+from videossl.study import failures, graph, grouped, ownership, records, waiting_jobs
 from videossl.study.execution import SCRATCH
 from videossl.study.graph import Graph
 from videossl.study.publication import RECORD
 from videossl.study.stages import Instance
+from videossl.study.waiting_jobs import Waiting
 
 DONE, RUNNING, FAILED, STOPPED, WAITING = "done", "running", "failed", "stopped", "waiting"
 STATES = (DONE, RUNNING, FAILED, STOPPED, WAITING)
@@ -126,8 +127,11 @@ def seconds_left(states: Iterable[State]) -> tuple[float, list[str]]:
 # ------------------------------------------------------------------ what is shown
 
 
-def shown(states: list[State]) -> RenderableType:
-    """A line for the study, one per stage, one per instance that runs, stopped or failed."""
+def shown(states: list[State], queue: Sequence[Waiting] = ()) -> RenderableType:
+    """A line for the study, one per stage, one per instance that runs, stopped or failed.
+
+    And one for each job in the ``queue`` of a cluster that may wait for ever.
+    """
     counts = Counter(one.state for one in states)
     parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
     lines: list[RenderableType] = [Text(", ".join(parts) + _outlook(states, counts[RUNNING]))]
@@ -136,6 +140,8 @@ def shown(states: list[State]) -> RenderableType:
         chosen = [one for one in states if one.state == state]
         if chosen:
             lines += [Text(), table(chosen)]
+    if queue:
+        lines += [Text(), _queued(queue)]
     return Group(*lines)
 
 
@@ -198,6 +204,13 @@ def _failed(states: list[State]) -> Table:
     return table
 
 
+def _queued(queue: Sequence[Waiting]) -> Table:
+    table = _table("MAY WAIT FOR EVER", "JOB", "REASON", "WHICH MEANS")
+    for one in queue:
+        table.add_row(*map(Text, (one.what, one.job, one.reason, one.advice)))
+    return table
+
+
 def _step(news: Mapping[str, Any]) -> str:
     return f"{news['step']}/{news['steps']}" if news else ""
 
@@ -219,11 +232,11 @@ def report(every: float | None = None) -> None:
         raise UserError(f"--watch {every:g}: must be seconds above 0")
     console = Console(soft_wrap=True) if _interactive() else Console(width=WIDTH)
     if every is None:
-        console.print(shown(look(graph.load())))
+        console.print(shown(look(graph.load()), waiting_jobs.found()))
         return
     with Live(console=console, auto_refresh=False) as live:
         for states in _again(every):
-            live.update(shown(states), refresh=True)
+            live.update(shown(states, waiting_jobs.found()), refresh=True)
 
 
 def _interactive() -> bool:
