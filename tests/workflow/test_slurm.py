@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -155,3 +156,25 @@ def test_a_killed_snakemake_starts_again_beside_its_job(longer):
     assert done.returncode == 0, done.stdout + done.stderr
     assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
     assert not list((study.root / "runs" / place.parent).glob(".*"))  # no part of either
+
+
+def test_a_drained_node_is_named_and_the_job_runs_once_it_is_back(cluster):
+    place = pretraining(cluster)
+    out = cluster.root / "runs" / place
+    expected = sha256(out / "encoder.safetensors")
+    shutil.rmtree(out)
+    node = ["scontrol", "update", f"nodename={socket.gethostname().partition('.')[0]}"]
+    subprocess.run([*node, "state=drain", "reason=test"], check=True)
+    try:
+        running = start(cluster, Path("runs") / place)
+
+        def said() -> bool:
+            shown = cluster.run("videossl", "status").stdout
+            return "MAY WAIT FOR EVER" in shown and "drained" in shown and "pretrain" in shown
+
+        until(said, "status does not name the job")
+        assert running.poll() is None
+    finally:
+        subprocess.run([*node, "state=resume"], check=True)
+    assert running.wait(DEADLINE) == 0
+    assert sha256(out / "encoder.safetensors") == expected
