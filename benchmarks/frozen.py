@@ -32,6 +32,7 @@ from videossl.downstream import features  # noqa: E402
 from videossl.downstream.examples import Examples  # noqa: E402
 from videossl.downstream.neighbours import nearest  # noqa: E402
 from videossl.downstream.protocols import linear  # noqa: E402
+from videossl.study.schema import Linear  # noqa: E402
 
 THREADS = 2
 TRAIN, TEST, WIDTH, CLASSES = 220_000, 20_000, 2_048, 400
@@ -83,7 +84,8 @@ def linear_fitted(base: Path, train: int, test: int, width: int) -> dict[str, fl
     """Some iterations of the linear probe, and its scores."""
     known, asked = features.load(base, examples_of(train, test), 1)
     names = [f"class{k:03d}" for k in range(CLASSES)]
-    scores = linear.fit(known.features, known.labels, asked.features, names, 1.0, ITERATIONS)
+    spec = Linear(solver="lbfgs", regularization=1.0, iterations=ITERATIONS)
+    scores = linear.fit(known.features, known.labels, asked.features, names, spec)
     return {"right": float((scores.argmax(axis=1) == asked.labels).mean())}
 
 

@@ -16,11 +16,11 @@ from videossl.data.datasets.prepare import size_of
 from videossl.data.decoding import isolate, locate
 from videossl.data.decoding.headers import Header, read_header
 from videossl.study import schema
+from videossl.study.consistency import UNDIVIDED
 from videossl.study.registry import LABELS
 
 OPENED = 24  # videos, spread over the list, whose headers are read
 HEADER_SECONDS = 20.0
-UNDIVIDED = {"scene", "pairs"}  # kinds whose examples are all in the part `all`
 
 
 def problems(params: schema.Params, name: str, index: Index) -> list[str]:

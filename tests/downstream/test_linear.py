@@ -10,6 +10,11 @@ from sklearn.preprocessing import StandardScaler
 from videossl.downstream import features
 from videossl.downstream.protocols import linear
 from videossl.job import UserError
+from videossl.study import schema
+
+
+def spec(regularization: float, iterations: int, solver: str = "lbfgs") -> schema.Linear:
+    return schema.Linear(solver=solver, regularization=regularization, iterations=iterations)
 
 
 def parts(classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -28,7 +33,7 @@ def test_standardising_in_place_is_scikit_learns(monkeypatch, block_bytes):
     train[:, 2] = test[:, 2] = 0.1  # constant
     scaler = StandardScaler().fit(train.astype(np.float64))
     wanted = scaler.transform(train), scaler.transform(test)
-    linear.standardise(train, test)
+    features.standardise(train, test)
     np.testing.assert_allclose(train, wanted[0], atol=1e-4)
     np.testing.assert_allclose(test, wanted[1], atol=1e-4)
 
@@ -40,18 +45,18 @@ def test_scores_are_scikit_learns(classes):
     model = LogisticRegression(C=0.5, max_iter=300).fit(scaler.transform(train), labels)
     wanted = model.decision_function(scaler.transform(test))
     wanted = np.stack([-wanted, wanted], axis=1) if classes == 2 else wanted
-    scores = linear.fit(train, labels, test, list("abcdef"), 0.5, 300)
+    scores = linear.fit(train, labels, test, list("abcdef"), spec(0.5, 300))
     np.testing.assert_allclose(scores[:, :classes], wanted, atol=0.02)
     assert (scores[:, classes:] == -np.inf).all()
 
 
 def test_too_few_iterations_are_said(capsys):
     train, labels, test = parts(5)
-    linear.fit(train, labels, test, list("abcde"), 100.0, 1)
+    linear.fit(train, labels, test, list("abcde"), spec(100.0, 1))
     assert capsys.readouterr().out == "linear: not converged after 1 iterations\n"
 
 
 def test_one_class_is_one_line():
     train, labels, test = parts(2)
     with pytest.raises(UserError, match="all 200 training videos are of class jump; a linear"):
-        linear.fit(train, np.ones_like(labels), test, ["walk", "jump"], 1.0, 10)
+        linear.fit(train, np.ones_like(labels), test, ["walk", "jump"], spec(1.0, 10))

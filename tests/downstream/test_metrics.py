@@ -87,7 +87,7 @@ def job_of(folder: Path, x: np.ndarray, found: Examples) -> Job:
 @pytest.mark.parametrize(
     ("module", "protocol", "metric"),
     [
-        (linear, schema.Linear(regularization=1.0, iterations=100), "top1"),
+        (linear, schema.Linear(solver="lbfgs", regularization=1.0, iterations=100), "top1"),
         (knn, schema.KNN(neighbours=5, temperature=0.07), "top1"),
         (retrieval, schema.Retrieval(topk=[1, 5]), "R@1"),
     ],
@@ -117,7 +117,7 @@ def test_knn_votes_by_hand():
 @pytest.mark.parametrize(
     ("module", "protocol", "metric"),
     [
-        (linear, schema.Linear(regularization=1.0, iterations=100), "top1"),
+        (linear, schema.Linear(solver="lbfgs", regularization=1.0, iterations=100), "top1"),
         (knn, schema.KNN(neighbours=5, temperature=0.07), "top1"),
         (retrieval, schema.Retrieval(topk=[1]), "R@1"),
     ],

@@ -50,7 +50,7 @@ def probe(
 ) -> schema.Probe:
     """A test on the frozen network."""
     blocks = {
-        "linear": schema.Linear(regularization=1.0, iterations=100),
+        "linear": schema.Linear(solver="lbfgs", regularization=1.0, iterations=100),
         "knn": schema.KNN(neighbours=20, temperature=0.07),
         "retrieval": schema.Retrieval(topk=[1, 5, 10, 20, 50]),
     }

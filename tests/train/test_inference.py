@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from support import pretext
+from videossl.data.loading.loader import CentralBatches
 from videossl.train.inference import clip_blocks
 
 
 def blocks_of(encoder, videos, clips, batch_size):
-    store, clip, colours = pretext.Store(), pretext.CLIP, encoder.colours
-    return list(clip_blocks(encoder, store, videos, clip, clips, batch_size, 1, colours))
+    source = CentralBatches(pretext.Store(), videos, pretext.CLIP, clips, batch_size)
+    return list(clip_blocks(encoder, source, 1, encoder.colours))
 
 
 @pytest.mark.parametrize("clips", [1, 3])
@@ -36,8 +37,8 @@ def test_videos_come_whole_and_in_order(clips, batch_size):
 def test_the_mode_is_put_back_where_reading_is_given_up():
     encoder = pretext.build("rspnet").encoder
     encoder.train()
-    store, clip, colours = pretext.Store(), pretext.CLIP, encoder.colours
-    stream = clip_blocks(encoder, store, [0, 1, 2], clip, 1, 1, 1, colours)
+    source = CentralBatches(pretext.Store(), [0, 1, 2], pretext.CLIP, 1, 1)
+    stream = clip_blocks(encoder, source, 1, encoder.colours)
     next(stream)
     assert not encoder.training
     stream.close()

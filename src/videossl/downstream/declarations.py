@@ -18,13 +18,13 @@ class Metric:
     Attributes:
         title: for a reader; ``{}`` is the number in the metric's name.
         share: whether values are shares, 0 to 1, and shown in per cent; else plain numbers.
-        better: whether larger (``high``) or smaller (``low``) values are better.
+        better: whether larger (``high``) or smaller (``low``) values are better, or ``none``.
         interval: ``wilson`` where a value is a share of independent trials, one per example.
     """
 
     title: str
     share: bool
-    better: Literal["high", "low"]
+    better: Literal["high", "low", "none"]
     interval: Literal["wilson", "none"]
 
 
@@ -40,6 +40,10 @@ METRICS = {  # pattern of a whole name -> what it is
     r"top(\d+)": Metric("top-{}", share=True, better="high", interval="wilson"),
     r"R@(\d+)": Metric("R@{}", share=True, better="high", interval="wilson"),
     "mAP": Metric("mAP", share=True, better="high", interval="none"),
+    # of pairs: trials are not independent, as a video is in several of them
+    "accuracy": Metric("accuracy", share=True, better="high", interval="none"),
+    "accuracy_se": Metric("its standard error", share=True, better="none", interval="none"),
+    "AUC": Metric("AUC", share=True, better="high", interval="none"),
 }
 
 PROTOCOLS = {
@@ -58,7 +62,8 @@ PROTOCOLS = {
     "linear": Protocol(
         "Linear probe",
         "A logistic regression is fitted to the features of the training examples; the encoder "
-        "stays as pretraining left it. Top-k is counted as for recognition.",
+        "stays as pretraining left it. Top-k is counted as for recognition. Where an example may "
+        "have several classes there is one regression for each, and mAP is as fine-tuned.",
     ),
     "attentive": Protocol(
         "Attentive probe",
@@ -78,6 +83,18 @@ PROTOCOLS = {
         "Each test example is a query to the training examples, ranked by cosine similarity of "
         "the frozen features. R@k is the share of queries with an example of their own class "
         "among the first k.",
+    ),
+    "leave_one_out": Protocol(
+        "Leave one out",
+        "A linear SVM on the frozen features of all examples but one names the class of that one; "
+        "top-1 is the share of examples whose class it names.",
+    ),
+    "similarity": Protocol(
+        "Action similarity",
+        "Twelve similarities of the frozen features of two videos are what a linear SVM tells by "
+        "whether both show the same, fold by fold after training on the other folds. Accuracy is "
+        "the mean over folds, beside it its standard error over folds; AUC is the area under the "
+        "ROC curve of all pairs.",
     ),
 }
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from videossl.data.loading.example_batches import Chosen, ViewBatches
 from videossl.data.shards.store import ClipStore
 from videossl.downstream import examples, features, tokens
 from videossl.job import Job, UserError, write_json
@@ -51,7 +52,8 @@ class Described(nn.Module):
 def run(job: Job, params: EmbedParams) -> None:
     """Write ``features.npy``: mean over evenly spread clips of each example's features.
 
-    And, where the test asks for them, ``tokens.npy``.
+    Of an example that is about a frame the clip is the one around it. And, where the test asks for
+    them, ``tokens.npy``.
 
     Raises:
         UserError: a feature is not finite, the encoder has fewer stages, or the disk has too little
@@ -65,11 +67,11 @@ def run(job: Job, params: EmbedParams) -> None:
         raise UserError(f"{key}.layers = {spec.layers}: the encoder has {stages} stages")
     described = Described(encoder, spec.layers, spec.pool, spec.tokens)
     place(described, pick_device())
-    videos = found.stored(store, range(len(found.videos)))
-    clip, threads, colours = params.clip, job.threads, encoder.colours
-    blocks = clip_blocks(
-        described, store, videos, clip, spec.clips, spec.batch_size, threads, colours
-    )
+    numbers = np.arange(len(found.videos))
+    videos = found.stored(store, numbers)
+    chosen = Chosen(numbers, videos, found.frames, False, params.clip, "window")
+    views = ViewBatches(store, chosen, spec.clips, 1, spec.batch_size)
+    blocks = clip_blocks(described, views, job.threads, encoder.colours)
     kept = tokens.writing(job.out, len(videos), key) if spec.tokens else nullcontext()
     with kept as writer:
         rows = _features(blocks, described.widths, writer, Progress(job.scratch, len(videos)))

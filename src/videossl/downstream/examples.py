@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from videossl.data.datasets.index import UNLABELLED
 from videossl.data.datasets.prepare import ANNOTATIONS
-from videossl.data.shards.store import ClipStore
+from videossl.data.shards.store import ClipStore, Video
 from videossl.job import UserError, write_json
 
 TABLE, FACTS = "examples.csv", "examples.json"
@@ -57,6 +58,17 @@ class Source:
         """Names of the classes of these labels; the dataset's, where it has one kind of labels."""
         found: list[str] = self.own.get("classes", {}).get(self.labels, self.store.classes)
         return found
+
+    def label(self, video: Video) -> int:
+        """The class of a video by these labels; ``UNLABELLED`` where it has none.
+
+        Where the dataset names their classes, a video's annotations say which it has; otherwise the
+        list of videos does.
+        """
+        if self.labels not in self.own.get("classes", {}):
+            return video.label
+        labels: dict[str, int] = self.annotations.get(video.name, {}).get("labels", {})
+        return labels.get(self.labels, UNLABELLED)
 
 
 def source(videos: Path, store: ClipStore, labels: str) -> Source:
@@ -113,6 +125,12 @@ class Examples:
                 f"{store.path}: has no video {error.args[0]!r}, which is an example of the test"
             ) from None
 
+    def targets_of(self, numbers: Numbers) -> Any:
+        """The targets of some examples: classes (N,), or of each one its target."""
+        if isinstance(self.targets, np.ndarray):
+            return self.targets[numbers]
+        return [self.targets[number] for number in numbers.tolist()]
+
     def knowing(self, numbers: Collection[int] | Numbers) -> Examples:
         """The same examples without the targets of others than ``numbers``: -1, or ``None``.
 
@@ -124,6 +142,14 @@ class Examples:
             return replace(self, targets=np.where(known, self.targets, -1))
         kept = [target if known[n] else None for n, target in enumerate(self.targets)]
         return replace(self, targets=kept)
+
+
+def several_hot(targets: Sequence[Any], classes: int) -> NDArray[np.bool_]:
+    """Whether each example has each class, (N, classes), of targets with any number of them."""
+    found = np.zeros((len(targets), classes), np.bool_)
+    for row, target in zip(found, targets, strict=True):
+        row[labels_of(target)] = True
+    return found
 
 
 def write(examples: Examples, facts: dict[str, Any], folder: Path) -> None:

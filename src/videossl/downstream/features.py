@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -22,11 +23,14 @@ BLOCK_BYTES = 64 << 20  # of features that are looked at in one piece
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a split: numbers (N,), features (N, D) and labels (N,) of its examples."""
+    """One part of a split: numbers (N,), features (N, D) and labels of its examples.
+
+    Labels are classes (N,); or of each example its target, as its kind has it.
+    """
 
     examples: Numbers
     features: NDArray[np.float32]
-    labels: Numbers
+    labels: Any
 
 
 def save(
@@ -89,7 +93,18 @@ def load(folder: Path, examples: Examples, split: int) -> tuple[Part, Part]:
     Raises:
         UserError: the file is damaged, the features are of other examples, or a part is empty.
     """
-    numbers = [examples.part(split, name) for name in ("train", "test")]
+    train, test = _parts(folder, examples, split, ("train", "test"))
+    return train, test
+
+
+def load_all(folder: Path, examples: Examples, split: int) -> Part:
+    """The part ``all`` of a split whose examples are not divided: as ``load``."""
+    (found,) = _parts(folder, examples, split, ("all",))
+    return found
+
+
+def _parts(folder: Path, examples: Examples, split: int, names: Sequence[str]) -> list[Part]:
+    numbers = [examples.part(split, name) for name in names]
     arrays = _read(folder / FILE, len(examples.videos), numbers)
     for wanted, array in zip(numbers, arrays, strict=True):
         if (row := first_not_finite(array)) is not None:
@@ -97,11 +112,10 @@ def load(folder: Path, examples: Examples, split: int) -> tuple[Part, Part]:
                 f"{folder / FILE}: the features of {examples.videos[wanted[row]]} are not finite; "
                 f"remove {folder} and run again"
             )
-    train, test = (
-        Part(wanted, array, examples.targets[wanted])
+    return [
+        Part(wanted, array, examples.targets_of(wanted))
         for wanted, array in zip(numbers, arrays, strict=True)
-    )
-    return train, test
+    ]
 
 
 def _read(path: Path, count: int, numbers: list[Numbers]) -> list[NDArray[np.float32]]:
@@ -147,6 +161,26 @@ def first_not_finite(x: NDArray[np.float32]) -> int | None:
         if not finite.all():
             return start + int(finite.argmin())
     return None
+
+
+def standardise(train: NDArray[np.float32], *others: NDArray[np.float32]) -> None:
+    """Shift and scale the columns, in place, so that those of ``train`` have mean 0, deviation 1.
+
+    In blocks, computed in float64. A column that is constant but for rounding is only shifted.
+
+    Args:
+        train: (N, D).
+        others: (any, D), shifted and scaled as ``train``.
+    """
+    step = block_rows(train.shape[1])
+    blocks = [slice(start, start + step) for start in range(0, len(train), step)]
+    mean = np.sum([train[b].sum(axis=0, dtype=np.float64) for b in blocks], axis=0) / len(train)
+    squares = np.sum([np.square(train[b] - mean).sum(axis=0) for b in blocks], axis=0)
+    deviation = np.sqrt(squares / len(train))
+    deviation[deviation <= np.finfo(np.float32).eps * np.abs(mean)] = 1
+    for x in (train, *others):
+        for start in range(0, len(x), step):
+            x[start : start + step] = (x[start : start + step] - mean) / deviation
 
 
 def unit(x: NDArray[np.float32]) -> NDArray[np.float32]:

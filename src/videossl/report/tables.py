@@ -31,7 +31,7 @@ class Column:
     def title(self) -> str:
         """The metric for a reader; an arrow where smaller is better."""
         declared = self.declared
-        return declared.title if declared.better == "high" else f"{declared.title} ↓"
+        return f"{declared.title} ↓" if declared.better == "low" else declared.title
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Cell:
         n: distinct test examples.
         interval: 95 % interval for the choice of test examples; ``None`` where none is declared.
         mark: ``best`` beyond noise, or ``level`` with the best.
-        gain: difference to the baseline of the row; ``None`` where it has none.
+        gain: difference to the baseline of the row; ``None`` where it has none, or where neither
+            larger nor smaller is better.
     """
 
     value: float
@@ -126,7 +127,7 @@ def build(
                 columns.append(column)
                 numbers, rule = _numbers(column, rows, found)
                 cells |= {(name, column): cell for name, cell in numbers.items()}
-                if len(numbers) > 1:
+                if len(numbers) > 1 and column.declared.better != "none":
                     rules[column] = rule
         built.append(Table(dataset, labels, title, rows, own, tuple(columns), cells, rules))
     return built
@@ -142,7 +143,8 @@ def _numbers(
         present = [one for one in evaluations if column.metric in one.metrics]
         if present:
             samples[name], counts[name] = sample(present, column.metric)
-    verdict = noise.judge(samples, column.declared.better)
+    better = column.declared.better
+    verdict = noise.Verdict("largest", {}) if better == "none" else noise.judge(samples, better)
     cells = {}
     for row in rows:
         if row.name not in samples:
@@ -155,6 +157,6 @@ def _numbers(
             n=n,
             interval=wilson(one.mean, n) if column.declared.interval == "wilson" else None,
             mark=verdict.marks.get(row.name),
-            gain=None if reference is None else one.mean - reference.mean,
+            gain=None if reference is None or better == "none" else one.mean - reference.mean,
         )
     return cells, verdict.rule

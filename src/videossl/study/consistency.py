@@ -10,6 +10,8 @@ from videossl.study.registry import LABELS, OBJECTIVES, PROTOCOLS
 BUILT_IN_SPLITS = 3  # of the built-in dataset
 # by kind of labels, the keys of a test's views that other kinds do not have
 VIEW_KEYS = {"class": ("average", "topk")}
+UNDIVIDED = ("scene", "pairs")  # kinds whose examples are all in one part
+OF_A_FRAME = ("frame_class",)  # kinds whose examples are about a frame
 
 
 def references(params: schema.Params) -> Iterator[str]:
@@ -90,6 +92,8 @@ def _tests(params: schema.Params) -> Iterator[str]:
                 )
             elif isinstance(test, schema.Finetune):
                 yield from _of_kind(key, test, offered[test.labels])
+            else:
+                yield from _probed(key, test, offered[test.labels])
             if isinstance(test, schema.Probe) and test.attentive and not test.features.tokens:
                 yield f"{key}.features.tokens = False: must be true for {key}.attentive"
             if len(set(test.splits)) < len(test.splits):
@@ -115,6 +119,19 @@ def _of_kind(key: str, test: schema.Finetune, kind: str) -> Iterator[str]:
             f"{key}.clip.stride = {test.clip.stride}: must be 1: {key}.sampling = 'cover' takes "
             "the frames from the whole video"
         )
+
+
+def _probed(key: str, test: schema.Probe, kind: str) -> Iterator[str]:
+    """Protocols, splits and clips that a kind of labels does not have."""
+    are = f"{key}.labels = {test.labels!r} are of kind {kind}"
+    for name in test.run:
+        kinds = PROTOCOLS[name].kinds
+        if kind not in kinds:
+            yield f"{key}.{name}: tests labels of kind {', '.join(kinds)}; {are}"
+    if kind in UNDIVIDED and test.splits != [1]:
+        yield f"{key}.splits = {test.splits}: must be [1]; {are}, which has no splits"
+    if kind in OF_A_FRAME and test.features.clips != 1:
+        yield f"{key}.features.clips = {test.features.clips}: must be 1, around the frame; {are}"
 
 
 def _kinds(form: str) -> set[str]:

@@ -59,7 +59,13 @@ DATASETS = {
 # The labels of a format, and of which kind they are; the kind decides what can test on them.
 CLASS = {"action": "class"}
 LABELS = {
-    "synthetic": {**CLASS, "tags": "classes"},
+    "synthetic": {
+        **CLASS,
+        "tags": "classes",
+        "scene": "scene",
+        "shape": "class",
+        "pairs": "pairs",
+    },
     "ucf101": CLASS,
     "hmdb51": CLASS,
     "kinetics": CLASS,
@@ -82,6 +88,8 @@ LABELS = {
 KINDS = {
     "class": "videossl.downstream.kinds.video_class",
     "classes": "videossl.downstream.kinds.several_classes",
+    "scene": "videossl.downstream.kinds.scene",
+    "pairs": "videossl.downstream.kinds.pairs",
 }
 
 # What fine-tuning learns of a kind of labels.
@@ -100,8 +108,10 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "linear": Protocol("videossl.downstream.protocols.linear", ("class",)),
+    "linear": Protocol("videossl.downstream.protocols.linear", ("class", "classes", "frame_class")),
     "attentive": Protocol("videossl.downstream.protocols.attentive", ("class",)),
     "knn": Protocol("videossl.downstream.protocols.knn", ("class",)),
     "retrieval": Protocol("videossl.downstream.protocols.retrieval", ("class",)),
+    "leave_one_out": Protocol("videossl.downstream.protocols.leave_one_out", ("scene",)),
+    "similarity": Protocol("videossl.downstream.protocols.similarity", ("pairs",)),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -14,8 +14,6 @@ from tqdm import tqdm
 from videossl.data.loading.augment import Colours
 from videossl.data.loading.device_clips import to_device_clips
 from videossl.data.loading.loader import Batch, CentralBatches, batches
-from videossl.data.shards.store import ClipStore
-from videossl.study.schema import Clip
 from videossl.train.device import pick_device, readers
 
 Forward = Callable[[nn.Module, Tensor, Batch], Tensor]
@@ -66,20 +64,13 @@ def outputs_of(
 
 
 def clip_blocks(
-    module: nn.Module,
-    store: ClipStore,
-    videos: Sequence[int],
-    clip: Clip,
-    clips: int,
-    batch_size: int,
-    threads: int,
-    colours: Colours,
+    module: nn.Module, source: CentralBatches, threads: int, colours: Colours
 ) -> Iterator[NDArray[np.float32]]:
-    """Outputs (some videos, clips, D) of evenly spread, centrally cropped clips, in order.
+    """Outputs (some examples, clips, D) of all clips of each of the source's examples, in order.
 
-    As soon as all clips of a video are through, so that a large dataset is never held whole.
+    As soon as all clips of one are through, so that a large dataset is never held whole.
     """
-    source = CentralBatches(store, videos, clip, clips, batch_size)
+    clips = source.clips
     kept = torch.empty(0)
     for outputs in output_blocks(module, source, threads, colours):
         kept = torch.cat((kept, outputs)) if len(kept) else outputs

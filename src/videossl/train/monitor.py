@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from videossl import distributed
 from videossl.data.datasets.index import UNLABELLED
+from videossl.data.loading.loader import CentralBatches
 from videossl.data.shards.store import ClipStore
 from videossl.models.backbone import Backbone
 from videossl.study.schema import Clip
@@ -62,7 +63,8 @@ def neighbour_accuracy(
 
     def features(encoder: nn.Module, chosen: Sequence[int]) -> Tensor:
         colours = cast(Backbone, encoder).colours
-        blocks = clip_blocks(encoder, store, chosen, clip, 1, batch_size, threads, colours)
+        source = CentralBatches(store, chosen, clip, 1, batch_size)
+        blocks = clip_blocks(encoder, source, threads, colours)
         return F.normalize(torch.from_numpy(np.concatenate(list(blocks))[:, 0]), dim=1)
 
     def measure(encoder: nn.Module) -> float:

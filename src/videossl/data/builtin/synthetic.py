@@ -112,9 +112,11 @@ def run(job: Job, params: Params) -> None:
         bar = tqdm(mapped(_write_video, tasks), "prepare", len(tasks), unit="video", disable=None)
         written = list(bar)
     _write_splits(job.out / "ucfTrainTestlist", videos)
-    _write_annotations(job.out / "annotations", videos, written, params)
+    drawn = draw_pairs(videos, params.data.seed)
+    pairs: list[labels.Pair] = [[a.name, b.name, int(same), fold + 1] for fold, a, b, same in drawn]
+    _write_annotations(job.out / "annotations", videos, written, pairs, params)
     known = {video.name: one for video, one in zip(videos, written, strict=True)}
-    index = labels.annotate(job.modules["dataset"].read(job.out), known, params.data)
+    index = labels.annotate(job.modules["dataset"].read(job.out), known, params.data, pairs)
     prepare.write(index, job.out, job.out)
 
 
@@ -244,7 +246,11 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def _write_annotations(
-    folder: Path, videos: Sequence[Video], written: Sequence[Written], params: Params
+    folder: Path,
+    videos: Sequence[Video],
+    written: Sequence[Written],
+    pairs: Sequence[labels.Pair],
+    params: Params,
 ) -> None:
     folder.mkdir()
     rows = [_describe(v, w.look) for v, w in zip(videos, written, strict=True)]
@@ -255,11 +261,8 @@ def _write_annotations(
         for t, box in enumerate(w.boxes)
     )
     _write_table(folder / "boxes.csv", ["video", "frame", "x0", "y0", "x1", "y1"], boxes)
-    pairs = (
-        (fold + 1, a.name, b.name, int(same))
-        for fold, a, b, same in draw_pairs(videos, params.data.seed)
-    )
-    _write_table(folder / "pairs.csv", ["fold", "video_a", "video_b", "same"], pairs)
+    rows_of_pairs = ((fold, a, b, same) for a, b, same, fold in pairs)
+    _write_table(folder / "pairs.csv", ["fold", "video_a", "video_b", "same"], rows_of_pairs)
     np.savez_compressed(
         folder / "gaze.npz",
         videos=np.array([v.name for v in videos]),

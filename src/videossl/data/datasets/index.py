@@ -9,6 +9,9 @@ frame's width and height from its top left corner.
 
 ``class`` and ``scene``: a class of a video
     ``Entry.label``, no annotations. Scenes have no split: all are in the part ``all`` of split 1.
+    A dataset with several such labels has one of them so, and of the others by their names
+    entry: ``{"labels": {labels: class, …}}``, without those that the video has not,
+    index: ``{"classes": {labels: [name of class 0, …], …}}``.
 ``classes``: any number of classes of a video
     Entry: ``{"actions": [{"class": int, "start": float, "end": float}, …], "length": float}`` with
     0 <= start <= end, in the list's order; ``end`` may lie behind ``length``. The target of a clip

@@ -10,12 +10,13 @@ from videossl.downstream.examples import Examples, Source
 
 def examples(source: Source) -> Examples:
     """Every stored video that has a class, in the order of the store."""
-    store = source.store
-    chosen = [video for video in store.videos if video.label != UNLABELLED]
+    videos = source.store.videos
+    labels = [source.label(video) for video in videos]
+    chosen = [video for video, x in zip(videos, labels, strict=True) if x != UNLABELLED]
     splits = sorted({split for video in chosen for split in video.splits})
     return Examples(
         [video.name for video in chosen],
-        np.array([video.label for video in chosen], np.int64),
-        store.classes,
+        np.array([label for label in labels if label != UNLABELLED], np.int64),
+        source.classes,
         {split: [video.splits.get(split, "") for video in chosen] for split in splits},
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from videossl.downstream import examples, features, metrics
+from videossl.downstream import average_precision, examples, features, logistic, metrics
 from videossl.downstream.metrics import Predictions, Totals, Values
 from videossl.job import Job, UserError
 from videossl.study.schema import Linear
@@ -19,91 +19,106 @@ from videossl.study.schema import Linear
 if TYPE_CHECKING:
     from videossl.study.reads import EvaluateParams
 
-
-def standardise(train: NDArray[np.float32], *others: NDArray[np.float32]) -> None:
-    """Shift and scale the columns, in place, so that those of ``train`` have mean 0, deviation 1.
-
-    In blocks, computed in float64. A column that is constant but for rounding is only shifted.
-
-    Args:
-        train: (N, D).
-        others: (any, D), shifted and scaled as ``train``.
-    """
-    step = features.block_rows(train.shape[1])
-    blocks = [slice(start, start + step) for start in range(0, len(train), step)]
-    mean = np.sum([train[b].sum(axis=0, dtype=np.float64) for b in blocks], axis=0) / len(train)
-    squares = np.sum([np.square(train[b] - mean).sum(axis=0) for b in blocks], axis=0)
-    deviation = np.sqrt(squares / len(train))
-    deviation[deviation <= np.finfo(np.float32).eps * np.abs(mean)] = 1
-    for x in (train, *others):
-        for start in range(0, len(x), step):
-            x[start : start + step] = (x[start : start + step] - mean) / deviation
+Floats = NDArray[np.floating[Any]]
 
 
 def fit(
     train: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     test: NDArray[np.float32],
     classes: Sequence[str],
-    regularization: float,
-    iterations: int,
+    spec: Linear,
 ) -> NDArray[np.float64]:
-    """Scores (N, classes) of the test videos; -inf for a class without a training video.
+    """Scores (N, classes) of the test examples.
 
-    Multinomial logistic regression by L-BFGS, in float32 on the features as they lie: **both
-    arrays of features are overwritten** by their standardised values. Besides them it takes a few
-    arrays of (M, classes).
+    Multinomial logistic regression for labels of one class each; of several classes, one against
+    the rest for each. By L-BFGS, in float32 on the features as they lie: **both arrays of features
+    are overwritten** by their standardised values. Besides them it takes a few arrays of
+    (M, classes).
 
     Args:
-        train: (M, D) features of the training videos.
-        labels: (M,) their classes.
-        test: (N, D) features of the test videos.
+        train: (M, D) features of the training examples.
+        labels: (M,) int64, their classes; or (M, classes) bool, whether they have each.
+        test: (N, D) features of the test examples.
         classes: their names, of those in the test part too.
-        regularization: inverse strength, C of scikit-learn.
-        iterations: at most; a line says if they were too few.
+        spec: inverse strength (C of scikit-learn), and how it is solved.
+
+    Returns:
+        For a class without a training example -inf; of labels of several classes, for one that no
+        or every training example has, 0.
 
     Raises:
-        UserError: the training videos are all of one class.
+        UserError: the training examples do not differ in any class.
     """
-    there = np.unique(labels)
+    features.standardise(train, test)
+    if labels.ndim == 2:
+        told = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
+        if not len(told):
+            raise UserError(
+                f"linear: no class tells the {len(labels)} training examples apart; a linear probe "
+                "needs one"
+            )
+        scores = np.zeros((len(test), len(classes)))
+        scores[:, told] = _solve(train, labels[:, told], test, spec)
+        return scores
+    there, places = np.unique(labels, return_inverse=True)
     if len(there) < 2:
         raise UserError(
             f"linear: all {len(labels)} training videos are of class {classes[there[0]]}; "
             "a linear probe needs at least two classes"
         )
-    standardise(train, test)
-    model = LogisticRegression(C=regularization, max_iter=iterations)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # said in one line below
-        model.fit(train, labels)
-    if model.n_iter_.max() >= iterations:
-        print(f"linear: not converged after {iterations} iterations", flush=True)
-    known = model.decision_function(test)
-    if known.ndim == 1:  # two classes: one column, the margin of the second
-        known = np.stack([-known, known], axis=1)
     scores = np.full((len(test), len(classes)), -np.inf)
-    scores[:, model.classes_] = known
+    if len(there) == 2:  # as scikit-learn has it: one margin, that of the second
+        margin = _solve(train, places[:, None] == 1, test, spec)
+        scores[:, there] = np.concatenate([-margin, margin], axis=1)
+    else:
+        scores[:, there] = _solve(train, places, test, spec)
     return scores
 
 
+def _solve(
+    train: NDArray[np.float32], target: NDArray[Any], test: NDArray[np.float32], spec: Linear
+) -> Floats:
+    """Scores (N, K) for classes (M,) 0 to K - 1 that exclude one another, or for (M, K) bools."""
+    if spec.solver == "batched":
+        steps, scores = logistic.scores(train, target, test, spec.regularization, spec.iterations)
+    else:
+        columns = [target] if target.ndim == 1 else list(target.T)
+        made = [_scikit_learns(train, column, test, spec) for column in columns]
+        steps = max(n for n, _ in made)
+        scores = np.concatenate([found for _, found in made], axis=1)
+    if steps >= spec.iterations:
+        print(f"linear: not converged after {spec.iterations} iterations", flush=True)
+    return scores
+
+
+def _scikit_learns(
+    train: NDArray[np.float32], target: NDArray[Any], test: NDArray[np.float32], spec: Linear
+) -> tuple[int, Floats]:
+    model = LogisticRegression(C=spec.regularization, max_iter=spec.iterations)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said in one line
+        model.fit(train, target)
+    return int(model.n_iter_.max()), model.decision_function(test).reshape(len(test), -1)
+
+
 def measure(predictions: Predictions, spec: Linear) -> tuple[Values, Totals]:
-    """Top-1, from predictions alone."""
-    return metrics.topk(predictions["scores"], predictions["labels"], [1]), {}
+    """Top-1, or mAP where examples have several classes, from predictions alone."""
+    labels, scores = predictions["labels"], predictions["scores"]
+    if labels.ndim == 2:
+        return {}, {"mAP": average_precision.of_videos(labels, scores)}
+    return metrics.topk(scores, labels, [1]), {}
 
 
 def run(job: Job, params: EvaluateParams) -> None:
-    """Fit on the training part, write scores of the test part and top-1 accuracy."""
+    """Fit on the training part, write scores of the test part and what is measured of them."""
     spec = params.protocol
     assert isinstance(spec, Linear)
     found = examples.read(job.input("examples"))
     train, test = features.load(job.input("features"), found, job.split)
-    scores = fit(
-        train.features,
-        train.labels,
-        test.features,
-        found.classes,
-        spec.regularization,
-        spec.iterations,
-    )
-    made = {"labels": test.labels, "scores": scores}
+    labels = [train.labels, test.labels]
+    if not isinstance(found.targets, np.ndarray):
+        labels = [examples.several_hot(targets, len(found.classes)) for targets in labels]
+    scores = fit(train.features, labels[0], test.features, found.classes, spec)
+    made = {"labels": labels[1], "scores": scores}
     metrics.write(job, "linear", test.examples, *measure(made, spec), **made)

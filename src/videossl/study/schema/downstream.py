@@ -70,6 +70,7 @@ class Features(Block):
 class Linear(Block):
     """Logistic regression on frozen features."""
 
+    solver: Literal["lbfgs", "batched"]
     regularization: Positive
     iterations: Count
 
@@ -102,13 +103,28 @@ class Attentive(Block):
     validation: Annotated[float, Field(gt=0, lt=1)]
 
 
+class LeaveOneOut(Block):
+    """A linear SVM on all examples but the one that it is tested on."""
+
+    regularization: Positive
+
+
+class Similarity(Block):
+    """A linear SVM on similarities of two examples' features."""
+
+    regularization: Positive
+
+
 class Probe(Block):
     """A test on the frozen network: its features, and the protocols that judge them.
 
     Of the protocols an entry runs, no entry does not.
     """
 
-    protocols: ClassVar[tuple[str, ...]] = ("linear", "attentive", "knn", "retrieval")
+    protocols: ClassVar[tuple[str, ...]] = (
+        *("linear", "attentive", "knn", "retrieval"),
+        *("leave_one_out", "similarity"),
+    )
 
     data: Name
     labels: Name
@@ -119,6 +135,8 @@ class Probe(Block):
     attentive: Attentive | None = None
     knn: KNN | None = None
     retrieval: Retrieval | None = None
+    leave_one_out: LeaveOneOut | None = None
+    similarity: Similarity | None = None
 
     @property
     def run(self) -> list[str]:
