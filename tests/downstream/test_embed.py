@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from support import specs
-from videossl.downstream import embed, features, tokens
-from videossl.job import UserError
+from support.toy import Store
+from videossl.downstream import embed, examples, features, tokens
+from videossl.downstream.examples import Examples
+from videossl.job import Job, UserError
 from videossl.models import weights
+from videossl.study import reads, schema
 
 KEY = "probe.t.features"
 
@@ -92,3 +95,40 @@ def test_widths_of_layers_survive_the_disk(tmp_path):
     (tmp_path / features.LAYERS).write_text("{}")
     with pytest.raises(UserError, match=r"features.json: cannot be read: 'widths'; remove"):
         features.widths(tmp_path)
+
+
+class Named(Store):
+    """Videos that are found by name."""
+
+    def number(self, name: str) -> int:
+        return int(name)
+
+
+@pytest.mark.parametrize("frames", [None, [1, 7, 11, 7]])
+def test_an_example_is_its_video_or_the_clip_around_its_frame(
+    tmp_path, monkeypatch, encoder, frames
+):
+    """The features are those of the frames that it says, cut out here by hand."""
+    clips, videos = 2 if frames is None else 1, [5, 5, 2, 5]
+    moments = None if frames is None else np.array(frames)
+    parts = {"1": ["train"] * 4}
+    table = Examples([str(v) for v in videos], np.zeros(4, np.int64), ["a"], parts, moments)
+    for name in ("weights", "examples", "shards", "out"):
+        (tmp_path / name).mkdir()
+    weights.save(encoder, specs.model(), tmp_path / "weights" / "encoder.safetensors")
+    examples.write(table, {}, tmp_path / "examples")
+    monkeypatch.setattr(embed, "ClipStore", lambda path: Named())
+    inputs = {name: (tmp_path / name,) for name in ("weights", "examples", "shards")}
+    job = Job("embed", {"row": "r", "test": "t"}, inputs, tmp_path / "out", tmp_path / "s", 1, {})
+    spec = schema.Features(clips=clips, layers=[-1], pool="mean", tokens=False, batch_size=3)
+    clip = schema.Clip(frames=2, stride=2, size=20)
+    embed.run(job, reads.EmbedParams(clip=clip, features=spec))
+    found = np.load(tmp_path / "out" / features.FILE)
+    # of 12 frames: evenly spread starts of a clip of three, or the frame and the one two before
+    taken = [[[0, 2], [9, 11]]] * 4 if frames is None else [[[max(0, f - 2), f]] for f in frames]
+    for row, video, each in zip(found, videos, taken, strict=True):
+        pixels = Named().pixels[video][np.array(each)][:, :, :, 2:22]  # the centred square
+        x = torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float() / 255
+        with torch.no_grad():
+            wanted = encoder((x - 0.45) / 0.225).mean(0)
+        np.testing.assert_allclose(row, wanted, rtol=1e-3, atol=1e-4)

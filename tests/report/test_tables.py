@@ -30,6 +30,18 @@ def cell(table: tables.Table, row: str, protocol: str, metric: str = "top1") -> 
 # ------------------------------------------------------------------ numbers
 
 
+def test_where_nothing_is_better_no_row_is_best(empty_study: FakeStudy) -> None:
+    for row, accuracy, error in (("scratch", 0.5, 0.02), ("rspnet", 0.6, 0.01)):
+        empty_study.evaluation(row, "linear", {"accuracy": accuracy, "accuracy_se": error})
+    (table,) = build(empty_study)
+    best, error = (cell(table, "rspnet", "linear", m) for m in ("accuracy", "accuracy_se"))
+    assert (best.mark, best.interval) == ("best", None)
+    assert best.gain == pytest.approx(0.1)
+    assert (error.mark, error.gain, error.value) == (None, None, 0.01)
+    assert [column.metric for column in table.rules] == ["accuracy"]
+    assert [column.title for column in table.columns] == ["accuracy", "its standard error"]
+
+
 def test_values_are_means_over_seeds_of_means_over_splits(empty_study: FakeStudy) -> None:
     values = {(0, 1): 0.2, (0, 2): 0.4, (1, 1): 0.5, (1, 2): 0.6}
     for (seed, split), value in values.items():

@@ -121,6 +121,22 @@ def put(key: str, value: Any) -> dict[str, Any]:
             "boxes",
             "probe.synthetic.labels = 'boxes': must be labels of data.synthetic (format synthetic)",
         ),
+        (
+            "probe.synthetic.labels",
+            "tags",
+            "probe.synthetic.knn: tests labels of kind class; probe.synthetic.labels = 'tags' are "
+            "of kind classes",
+        ),
+        (
+            "probe.synthetic.similarity",
+            {"regularization": 1.0},
+            "probe.synthetic.similarity: tests labels of kind pairs; probe.synthetic.labels = 'act",
+        ),
+        (
+            "finetune.synthetic.labels",
+            "pairs",
+            "finetune.synthetic.labels = 'pairs': are of kind pairs, which finetune cannot test",
+        ),
         ("probe.synthetic.svm", {"c": 1}, "probe.synthetic.svm: no such key; allowed here: data"),
         ("motion.none", MOTION, "motion.none: the name is taken"),
         (

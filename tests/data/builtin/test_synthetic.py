@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -147,6 +148,19 @@ def test_bytes_depend_on_parameters_only(tmp_path, built):
     assert {n for n in seeded if seeded[n] == other[n]} == {
         n for n in seeded if n.startswith("ucfTrainTestlist/")
     }
+
+
+def test_labels_say_what_was_drawn(built):
+    known = json.loads((built / "annotations.json").read_text())
+    classes = known[""]["classes"]
+    for row in table(built / "annotations/appearance.csv"):
+        labels = known[row["video"]]["labels"]
+        assert classes["shape"][labels["shape"]] == row["shape"]
+        assert classes["scene"][labels["scene"]] == row["background"]
+    pairs = table(built / "annotations/pairs.csv")
+    assert known[""]["pairs"] == [
+        [row["video_a"], row["video_b"], int(row["same"]), int(row["fold"])] for row in pairs
+    ]
 
 
 def test_annotations_name_every_video_and_frame(built):
