@@ -117,6 +117,12 @@ def test_accuracy_is_the_mean_over_folds():
     assert found["AUC"] == pytest.approx(np.mean(above))
 
 
+def test_of_one_fold_and_one_kind_there_is_an_accuracy_only():
+    found = measured([1, 1], [4, 4], [1.0, -1.0])
+    assert found.pop("accuracy") == 0.5
+    assert np.isnan(list(found.values())).all()
+
+
 @pytest.mark.parametrize("score", [-1.0, 0.0, 1.0])
 def test_a_constant_predictor_has_chance(score):
     found = measured([0, 1] * 4, [1] * 4 + [2] * 4, [score] * 8)

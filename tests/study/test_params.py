@@ -124,8 +124,7 @@ def put(key: str, value: Any) -> dict[str, Any]:
         (
             "probe.synthetic.labels",
             "tags",
-            "probe.synthetic.knn: tests labels of kind class; probe.synthetic.labels = 'tags' are "
-            "of kind classes",
+            "probe.synthetic.knn: tests labels of kind class; probe.synthetic.labels = 'tags' are",
         ),
         (
             "probe.synthetic.similarity",

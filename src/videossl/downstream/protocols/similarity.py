@@ -96,9 +96,10 @@ def measure(predictions: Predictions, spec: Similarity) -> tuple[Values, Totals]
     right = (scores > 0) == (same == 1)
     accuracies = np.bincount(places, right) / counts
     weights = len(folds) / (len(counts) * counts)
-    error = accuracies.std(ddof=1) / np.sqrt(len(counts))
-    totals = {"accuracy_se": float(error), "AUC": float(roc_auc_score(same, scores))}
-    return {"accuracy": right * weights[places]}, totals
+    # a sample of pairs may lack what these need: they are then undefined
+    error = accuracies.std(ddof=1) / np.sqrt(len(counts)) if len(counts) > 1 else np.nan
+    area = roc_auc_score(same, scores) if len(np.unique(same)) > 1 else np.nan
+    return {"accuracy": right * weights[places]}, {"accuracy_se": float(error), "AUC": float(area)}
 
 
 def run(job: Job, params: EvaluateParams) -> None:
