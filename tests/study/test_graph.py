@@ -161,3 +161,16 @@ def test_the_order_of_rows_and_tests_is_read_by_the_report_alone(tmp_path, monke
         after["plan/aggregate"].split("\n")
     )
     assert before == plan(raw)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "batched"])
+def test_evaluate_takes_a_gpu_where_its_protocol_computes_on_one(solver):
+    raw = params.read(ROOT / "params.yaml")
+    raw["probe"]["synthetic"]["linear"]["solver"] = solver
+    found = Graph(params.validate(raw, "params.yaml"), raw)
+    taken = {
+        dict(node.key)["protocol"]: found.gpus(node)
+        for node in found.instances
+        if node.stage == "evaluate"
+    }
+    assert taken == {"linear": int(solver == "batched"), "attentive": 1, "knn": 0, "retrieval": 0}

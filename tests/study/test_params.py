@@ -124,7 +124,7 @@ def put(key: str, value: Any) -> dict[str, Any]:
         (
             "probe.synthetic.labels",
             "tags",
-            "probe.synthetic.knn: tests labels of kind class; probe.synthetic.labels = 'tags' are",
+            "probe.synthetic.attentive: tests labels of kind class; probe.synthetic.labels = 'tags'",
         ),
         (
             "probe.synthetic.similarity",

@@ -110,6 +110,10 @@ def gpus_of(wildcards):
     return GRAPH.gpus(node_of("pretrain", wildcards))
 
 
+def gpus_of_protocol(wildcards):
+    return GRAPH.gpus(node_of("evaluate", wildcards))
+
+
 def memory_of(wildcards):
     return MEMORY_MB * gpus_of(wildcards)
 

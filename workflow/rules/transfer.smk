@@ -88,6 +88,7 @@ rule evaluate:
     retries: TRIES
     resources:
         attempt=attempt_number,
+        gpu=gpus_of_protocol,
         mem_mb=more(MEMORY_MB),
         nodes=1,
         runtime=more(240),

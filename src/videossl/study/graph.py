@@ -235,6 +235,11 @@ class Graph:
 
     def gpus(self, node: Instance) -> int:
         """How many processes compute the instance, each with a GPU where there is one; 0: none."""
+        if node.stage == "evaluate":
+            key = dict(node.key)
+            spec = getattr(self.params.probe[key["test"]], key["protocol"])
+            trains = registry.PROTOCOLS[key["protocol"]].trains
+            return int(trains or getattr(spec, "solver", "") == "batched")
         if node.stage != "pretrain":
             return int(node.stage in ("finetune", "test", "embed"))
         return self.params.pretrain[self.names(node)["pretrain"]].gpus

@@ -101,15 +101,22 @@ OBJECTIVES = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol on frozen features: its module, and the kinds of labels that it tests."""
+    """A protocol on frozen features.
+
+    Attributes:
+        module: its module.
+        kinds: of labels that it tests.
+        trains: whether it always wants a GPU; one with a ``solver`` does where that is ``batched``.
+    """
 
     module: str
     kinds: tuple[str, ...]
+    trains: bool = False
 
 
 PROTOCOLS = {
     "linear": Protocol("videossl.downstream.protocols.linear", ("class", "classes", "frame_class")),
-    "attentive": Protocol("videossl.downstream.protocols.attentive", ("class",)),
+    "attentive": Protocol("videossl.downstream.protocols.attentive", ("class",), trains=True),
     "knn": Protocol("videossl.downstream.protocols.knn", ("class",)),
     "retrieval": Protocol("videossl.downstream.protocols.retrieval", ("class",)),
     "leave_one_out": Protocol("videossl.downstream.protocols.leave_one_out", ("scene",)),
