@@ -124,7 +124,8 @@ def put(key: str, value: Any) -> dict[str, Any]:
         (
             "probe.synthetic.labels",
             "tags",
-            "probe.synthetic.attentive: tests labels of kind class; probe.synthetic.labels = 'tags'",
+            "probe.synthetic.attentive: tests labels of kind class; "
+            "probe.synthetic.labels = 'tags'",
         ),
         (
             "probe.synthetic.similarity",
