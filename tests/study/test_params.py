@@ -124,8 +124,7 @@ def put(key: str, value: Any) -> dict[str, Any]:
         (
             "probe.synthetic.labels",
             "tags",
-            "probe.synthetic.attentive: tests labels of kind class; "
-            "probe.synthetic.labels = 'tags'",
+            "probe.synthetic.attentive: tests labels of kind class; probe.synthetic.labels = 't",
         ),
         (
             "probe.synthetic.similarity",
