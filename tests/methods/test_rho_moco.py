@@ -6,12 +6,11 @@ from collections import deque
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from support import pretext
+from support import pretext, ranks
 from support.rho_modes import assert_modes_agree
 from support.specs import COLOURS, references
 from videossl.distributed import gather
@@ -263,7 +262,7 @@ def _rank(rank, folder):
 
 @pytest.mark.slow
 def test_queue_of_two_ranks_is_that_of_one_process(tmp_path):
-    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
+    ranks.start(_rank, 2, str(tmp_path))
     alone = Queue(12, 3)
     for step in range(4):
         numbers = torch.arange(4) + 4 * step

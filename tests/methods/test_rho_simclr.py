@@ -5,13 +5,12 @@ import math
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from support import pretext
+from support import pretext, ranks
 from support.rho_modes import assert_modes_agree
 from support.specs import COLOURS, references
 from videossl import distributed
@@ -305,7 +304,7 @@ def _rank(rank, folder):
 def test_two_ranks_are_one_process_in_both_modes(tmp_path):
     batch, video = clips(3, batch=6), torch.tensor([0, 1, 2, 0, 5, 1])  # own video on both ranks
     torch.save({"clips": batch, "video": video}, tmp_path / "given.pt")
-    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
+    ranks.start(_rank, 2, str(tmp_path))
     torch.manual_seed(0)
     alone = build(3).double()
     out = alone.training_step(batch, video, lambda x: x.backward())

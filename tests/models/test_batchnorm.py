@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 
+from support import ranks
 from videossl import distributed
 from videossl.job import UserError
 from videossl.methods.base import shuffled
@@ -152,12 +152,12 @@ def _rank(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_groups_do_not_depend_on_ranks(tmp_path):
-    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    ranks.start(_rank, 2, str(tmp_path))
+    made = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for place, (group, sections) in enumerate(CASES):
         alone = _steps(group, sections, slice(0, 12))
-        outs = [rank[place]["out"].unflatten(0, (sections, 6)) for rank in ranks]
+        outs = [rank[place]["out"].unflatten(0, (sections, 6)) for rank in made]
         torch.testing.assert_close(torch.cat(outs, dim=1).flatten(0, 1), alone["out"])
-        for rank in ranks:
+        for rank in made:
             torch.testing.assert_close(rank[place]["gradients"], alone["gradients"])
             torch.testing.assert_close(dict(rank[place]["state"]), dict(alone["state"]))

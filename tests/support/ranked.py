@@ -1,4 +1,4 @@
-"""Train a method on however many ranks there are: run by ``test_ranks.py`` under torchrun."""
+"""Train a method on however many ranks there are, for ``test_ranks.py``; as a script, under torchrun."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from support import pretext
+from support import pretext, ranked, ranks
 from support.study import ROOT
 from videossl import distributed
 from videossl.models.batchnorm import GlobalBatchNorm, GroupedBatchNorm
 from videossl.study.registry import METHODS
 from videossl.train import pretrain
 
-SCRIPT = ROOT / "tests/support/ranked.py"
+SCRIPT = str(ROOT / "tests/support/ranked.py")
 
 
 def train(
@@ -31,24 +31,25 @@ def train(
     accumulate: int = 1,
     group: int | str = "all",
     clip_norm: float = 0.0,
+    torchrun: bool = False,
 ) -> list[Any]:
     """Final states of all ranks."""
     folder = out / f"{world}-{accumulate}-{group}"
     folder.mkdir(parents=True)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--log-dir", str(out)]
-    command = [
-        sys.executable,
-        *([*launcher, "--nproc-per-node", str(world)] if world > 1 else []),
-        *(str(SCRIPT), name, str(folder), str(accumulate), str(group), str(clip_norm)),
-    ]
-    done = subprocess.run(
-        command,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    arguments = (name, folder, accumulate, str(group), clip_norm)
+    if torchrun:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--log-dir", str(out)]
+        done = subprocess.run(
+            [sys.executable, *launcher, "--nproc-per-node", str(world), SCRIPT]
+            + [str(word) for word in arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    else:
+        ranks.launch(ranked.main, world, *arguments)
     return [torch.load(folder / f"rank{r}of{world}.pt") for r in range(world)]
 
 
@@ -82,7 +83,7 @@ def test_two_ranks_are_one_process(name: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_parts_of_a_step_are_spread_over_ranks_too(tmp_path: Path) -> None:
     (one,) = train("rspnet", tmp_path, 1, accumulate=2)
-    for rank in train("rspnet", tmp_path, 2, accumulate=2):
+    for rank in train("rspnet", tmp_path, 2, accumulate=2, torchrun=True):
         assert_close(one["state"], rank["state"])
 
 

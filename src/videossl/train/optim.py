@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,19 @@ from videossl.study.schema import Optimizer
 
 FACTOR = "rate_factor"  # key of a parameter group: what its rate is multiplied by
 DECAY = "decay_apart"  # key of a parameter group: weight decay that the optimiser knows nothing of
+
+
+class SGD(torch.optim.SGD):
+    """torch's, but its first step does not import the compiler (see ``_leave_out_the_compiler``)."""
+
+    # what torch wraps it in has no gradient either, and asks the compiler to leave it alone
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+
+class AdamW(torch.optim.AdamW):
+    """The same of AdamW."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
 
 def build(
@@ -46,9 +60,9 @@ def build(
     if spec.name == "sgd":
         # not fused: torch's fused kernel fails on weights whose first gradient comes later than
         # that of others, like prototypes that are frozen at first
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov)
+        return SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov)
     if spec.name == "adamw":
-        return torch.optim.AdamW(groups, lr=spec.lr, betas=betas, fused=True)
+        return AdamW(groups, lr=spec.lr, betas=betas, fused=True)
     # imported here: it takes seconds, and torch has the other two
     from timm.optim.lamb import Lamb
     from timm.optim.lars import Lars
