@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.study import Study, copy_study
+from support.study import ROOT, Study, copy_study
 
 KEPT = ("runs", "results", ".dvc/cache")  # whole outputs, which nothing changes in place
 
@@ -27,6 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def study(tmp_path: Path) -> Study:
     """A fresh study, nothing run yet."""
     return copy_study(tmp_path / "study")
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, with the shipped params.yaml and overlays: for verbs called in here."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")
