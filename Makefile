@@ -14,12 +14,14 @@ demo: setup
 
 setup: .venv/.ready
 
+# bytecode is written by all cores, where pip takes one; some packages hold files for other Pythons
 .venv/.ready: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}; say make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt setuptools
 	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt \
-	    --no-build-isolation -e '.[workflow,dev]'
+	    --no-build-isolation --no-compile -e '.[workflow,dev]'
+	.venv/bin/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
 	touch $@
 
 lint: setup

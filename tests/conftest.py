@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from support import preloaded_stages
 from support.study import ROOT, Study, copy_study
 
+MADE = "VIDEOSSL_TEST_STUDY"  # a folder for the study that tests share
 KEPT = ("runs", "results", ".dvc/cache")  # whole outputs, which nothing changes in place
 
 
@@ -39,14 +42,22 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def preloaded() -> Iterator[Path]:
+    """What ``Study.preloaded`` takes."""
+    with preloaded_stages.server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A tiny study of few methods, made by Snakemake and adopted by DVC.
 
-    It takes a minute, so it is made once for all processes of pytest: the others wait for it. That
-    DVC makes the same itself is a slow test.
+    It takes a minute, so it is made once for all processes of pytest: the others wait for it; and
+    once for several runs of pytest that name a folder for it. That DVC makes the same itself is a
+    slow test.
     """
     base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
+    shared = Path(os.environ.get(MADE) or (base if worker_id == "master" else base.parent))
     with (shared / "tiny.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shared / "tiny.made").exists():

@@ -65,12 +65,13 @@ def test_there_are_four_walks():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("title", WALKS)
-def test_a_walk_works_as_it_is_written(tmp_path, title):
+def test_a_walk_works_as_it_is_written(tmp_path, preloaded, title):
     study = copy_study(tmp_path / "study")
     (study.root / "docs").mkdir(exist_ok=True)
     for edit in WALKS[title].edits:
         make(study.root, *edit)
-    study.run("bash", "-euo", "pipefail", "-c", WALKS[title].commands)
+    with study.preloaded(preloaded):
+        study.run("bash", "-euo", "pipefail", "-c", WALKS[title].commands)
     # what a walk adds is as clean as what is there
     ruff = shutil.which("ruff")
     if ruff is not None:

@@ -1,4 +1,4 @@
-"""Train a method on however many ranks there are, for ``test_ranks.py``; as a script, under torchrun."""
+"""Train a method on however many ranks there are, for ``test_ranks.py``; a script for torchrun."""
 
 from __future__ import annotations
 

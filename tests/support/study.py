@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from support import preloaded_stages
 from videossl.study.registry import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +38,17 @@ class Study:
                 for what in ("NAME", "EMAIL")
             },
         }
+
+    @contextmanager
+    def preloaded(self, server: Path) -> Iterator[None]:
+        """In the block stages are forks of ``preloaded_stages.server``, whose socket is given."""
+        before = self.env
+        path = f"{preloaded_stages.COMMAND.parent}{os.pathsep}{before['PATH']}"
+        self.env = {**before, preloaded_stages.SOCKET: str(server), "PATH": path}
+        try:
+            yield
+        finally:
+            self.env = before
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the study's folder."""

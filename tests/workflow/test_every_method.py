@@ -35,10 +35,11 @@ def test_removing_a_method_removes_its_stages(name):
 
 
 @pytest.mark.slow
-def test_every_method_learns_the_same_weights_in_both_engines(study):
+def test_every_method_learns_the_same_weights_in_both_engines(study, preloaded):
     study.shrink(METHODS)
     study.commit("tiny")
-    study.run("snakemake", "--cores", "2", "--until", "pretrain")
+    with study.preloaded(preloaded):
+        study.run("snakemake", "--cores", "2", "--until", "pretrain")
     study.run("dvc", "repro", *(f"pretrain@{name}" for name in METHODS))
     for name in METHODS:
         (made,) = (study.root / "runs/pretrain" / name / "seed-0").iterdir()

@@ -39,6 +39,13 @@ def ran(tiny):
     return tiny
 
 
+@pytest.fixture
+def quick(tiny, preloaded):
+    """The tiny study's stages need no import of torch."""
+    with tiny.preloaded(preloaded):
+        yield
+
+
 def snakemake(study: Study) -> set[str]:
     """Run Snakemake; returns the instances that ran."""
     done = study.run("snakemake", "--cores", "2")
@@ -70,6 +77,7 @@ def test_a_study_may_do_without(ran, what):
     assert {test: set(protocols) for test, protocols in found.items()} == left
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.slow
 def test_dvc_too(tiny):
     for overlay, left in (GONE[what] for what in ("the protocols", "the probe", "every test")):
@@ -84,6 +92,7 @@ def test_nothing_runs_twice(ran):
     assert snakemake(ran) == set()
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.slow
 def test_margin_reruns_rspnet_only_and_setting_it_back_nothing(ran):
     ran.edit("margin: 0.15", "margin: 0.25")
@@ -96,6 +105,7 @@ def test_margin_reruns_rspnet_only_and_setting_it_back_nothing(ran):
     assert (ran.root / "runs/report").readlink() == first
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "lost", ["decode/synthetic", "pretrain/rspnet/seed-0", "embed/scratch/synthetic/seed-0"]
@@ -117,6 +127,7 @@ def test_what_snakemake_remembers_decides_nothing(tiny):
     assert planned == {"select/probe/synthetic", *evaluations}
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.slow
 def test_what_is_damaged_is_named_and_made_again(ran):
     results = (ran.root / "runs/report/results.csv").read_bytes()
@@ -173,7 +184,7 @@ def test_a_killed_stage_leaves_no_output_and_goes_on(ran):
 
 
 @pytest.mark.slow
-def test_dvc_reruns_rspnet_only_and_setting_it_back_nothing(tiny, tmp_path):
+def test_dvc_reruns_rspnet_only_and_setting_it_back_nothing(tiny, tmp_path, preloaded):
     tiny.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
     study = Study(tmp_path / "clone")
     tiny.run("dvc", "remote", "add", "-f", "-d", "--local", "store", str(tmp_path / "store"))
@@ -183,13 +194,14 @@ def test_dvc_reruns_rspnet_only_and_setting_it_back_nothing(tiny, tmp_path):
     assert dvc_ran(study.run("dvc", "repro").stdout, study) == set()
     first = (study.root / "dvc.lock").read_bytes()
 
-    done = study.run("dvc", "exp", "run", "--temp", "-S", "task.margin=0.2").stdout
-    assert dvc_ran(done, study) == RSPNET_GROUPS
-    done = study.run("dvc", "exp", "run", "-S", "task.margin=0.25").stdout
-    assert dvc_ran(done, study) == RSPNET_GROUPS
-    done = study.run("dvc", "exp", "run", "-S", "task.margin=0.15").stdout
-    assert dvc_ran(done, study) == set()
-    assert (study.root / "dvc.lock").read_bytes() == first
+    with study.preloaded(preloaded):
+        done = study.run("dvc", "exp", "run", "--temp", "-S", "task.margin=0.2").stdout
+        assert dvc_ran(done, study) == RSPNET_GROUPS
+        done = study.run("dvc", "exp", "run", "-S", "task.margin=0.25").stdout
+        assert dvc_ran(done, study) == RSPNET_GROUPS
+        done = study.run("dvc", "exp", "run", "-S", "task.margin=0.15").stdout
+        assert dvc_ran(done, study) == set()
+        assert (study.root / "dvc.lock").read_bytes() == first
 
 
 def dvc_ran(output: str, study: Study) -> set[str]:
@@ -206,20 +218,21 @@ methods:
 
 
 @pytest.mark.slow
-def test_a_seed_runs_only_itself_and_the_engines_agree_on_a_table(study):
+def test_a_seed_runs_only_itself_and_the_engines_agree_on_a_table(study, preloaded):
     """Seeds, splits, variants and backbones: equal bits, and one table."""
     for overlay in ("configs/tiny.yaml", "configs/table.yaml"):
         study.run("videossl", "configure", overlay)
     study.overlay(TABLE)
     study.commit("table")
-    study.run("snakemake", "--cores", "all")
-    study.edit("seeds:\n- 0\n", "seeds:\n- 0\n- 1\n")
-    ran_now = snakemake(study)
-    assert "aggregate" in ran_now
-    assert all("/seed-1" in name for name in ran_now - {"aggregate"})
-    assert len(ran_now) > 10
+    with study.preloaded(preloaded):
+        study.run("snakemake", "--cores", "all")
+        study.edit("seeds:\n- 0\n", "seeds:\n- 0\n- 1\n")
+        ran_now = snakemake(study)
+        assert "aggregate" in ran_now
+        assert all("/seed-1" in name for name in ran_now - {"aggregate"})
+        assert len(ran_now) > 10
 
-    study.run("dvc", "repro")
+        study.run("dvc", "repro")
     tables = [study.root / root / "results.csv" for root in ("runs/report", "results/aggregate")]
     assert tables[0].read_bytes() == tables[1].read_bytes()
     frame = pd.read_csv(tables[0])

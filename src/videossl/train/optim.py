@@ -17,9 +17,9 @@ DECAY = "decay_apart"  # key of a parameter group: weight decay that the optimis
 
 
 class SGD(torch.optim.SGD):
-    """torch's, but its first step does not import the compiler (see ``_leave_out_the_compiler``)."""
+    """torch's without what its step is wrapped in, which imports the compiler: 1 to 3 s at first."""
 
-    # what torch wraps it in has no gradient either, and asks the compiler to leave it alone
+    # the wrapper turns gradients off, and lets a compiler know that it does
     step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
 
 
