@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 import torch
 from torch import nn
 
+from support import ranks
 from support.specs import PLAIN
 from videossl.study.schema import Optimizer
 from videossl.train import optim
@@ -32,6 +34,24 @@ def test_each_optimiser_fits_a_line(name, lr):
         first = first or loss.item()
     # LARS moves weights by a thousandth of their norm at most
     assert loss.item() < (0.99 if name == "lars" else 0.05) * first
+
+
+def _steps(number: int) -> None:
+    for name in ("sgd", "adamw"):
+        model = nn.Linear(3, 1)
+        optimizer = optim.build(
+            model, Optimizer(name=name, lr=0.1, momentum=0.9, weight_decay=0.1, **PLAIN)
+        )
+        optimizer.zero_grad()
+        model(torch.randn(2, 3)).sum().backward()
+        optimizer.step()
+        assert "torch._dynamo" not in sys.modules, name
+
+
+@pytest.mark.slow
+def test_no_step_imports_the_compiler():
+    """It takes seconds of every training."""
+    ranks.start(_steps, 1)
 
 
 def test_norms_and_biases_do_not_decay():

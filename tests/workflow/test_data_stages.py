@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.study import Study
+from videossl import cli
 
 KILLS = 20
 FOLDER = """
@@ -99,13 +100,13 @@ def toy(study: Study) -> Study:
     study.run("videossl", "prepare", "synthetic", "--out", "made")
     videos = sorted((study.root / "made" / "UCF-101").glob("*/*"))
     for number, video in enumerate(videos[:24]):
-        add(study, video, ("train", "test")[number % 2])
+        add(study.root, video, ("train", "test")[number % 2])
     study.overlay(FOLDER)
     return study
 
 
-def add(study: Study, video: Path, part: str) -> None:
-    target = study.root / "toy" / part / video.parent.name / video.name
+def add(root: Path, video: Path, part: str) -> None:
+    target = root / "toy" / part / video.parent.name / video.name
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(video, target)
 
@@ -129,7 +130,7 @@ def test_a_dataset_that_grows_keeps_its_shards(toy, engine):
     assert len(before["videos"]) == 24
     more = sorted((toy.root / "made" / "UCF-101" / "Shrink").glob("*"))
     for video in more:
-        add(toy, video, "train")
+        add(toy.root, video, "train")
     toy.overlay(FOLDER.replace("revision: 1", "revision: 2"))
     toy.run(*command)
     after = manifest()
@@ -150,30 +151,40 @@ def test_motion_runs_in_both_engines_and_agrees(toy):
     assert "72 videos" in said
 
 
-def test_the_verbs_that_look_at_data(toy):
-    said = toy.run("videossl", "check", "toy").stdout
+def test_the_verbs_that_look_at_data(shipped, capsys):
+    def verb(*words: str, code: int = 0) -> tuple[str, str]:
+        assert cli.main(list(words)) == code
+        return tuple(capsys.readouterr())
+
+    verb("configure", "configs/tiny.yaml")
+    verb("prepare", "synthetic", "--out", "made")
+    for number, video in enumerate(sorted((shipped / "made" / "UCF-101").glob("*/*"))[:24]):
+        add(shipped, video, ("train", "test")[number % 2])
+    Path("overlay.yaml").write_text(FOLDER)
+    verb("configure", "overlay.yaml")
+
+    said, _ = verb("check", "toy")
     assert "toy: format folder, labels action (class), root toy" in said
     assert "split 1: 12 train, 12 test" in said
-    done = toy.run("videossl", "check", "nothing", check=False)
-    assert "data.nothing: not in params.yaml; it has: synthetic, toy" in done.stderr
-    shutil.rmtree(toy.root / "toy" / "test")
-    done = toy.run("videossl", "check", "toy", check=False)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "test" in done.stderr
+    _, error = verb("check", "nothing", code=cli.EXIT_USER)
+    assert "data.nothing: not in params.yaml; it has: synthetic, toy" in error
+    shutil.rmtree("toy/test")
+    _, error = verb("check", "toy", code=cli.EXIT_USER)
+    assert error.count("\n") == 1
+    assert "test" in error
 
-    said = toy.run("videossl", "doctor").stdout
+    said, _ = verb("doctor")
     assert "not measured: decode/synthetic is not there yet (videossl decode synthetic)" in said
 
-    toy.run("videossl", "decode", "synthetic", "--videos", "made", "--out", "stored")
-    name = json.loads((toy.root / "stored/manifest.json").read_text())["videos"][0]["name"]
-    toy.run("videossl", "shards", "show", "stored", name, "--out", "sheet.png")
-    assert (toy.root / "sheet.png").read_bytes().startswith(b"\x89PNG")
-    assert len(toy.run("videossl", "shards", "list", "stored").stdout.splitlines()) == 72
-    (shard,) = (toy.root / "stored").glob("*.lmdb")
+    verb("decode", "synthetic", "--videos", "made", "--out", "stored")
+    name = json.loads(Path("stored/manifest.json").read_text())["videos"][0]["name"]
+    verb("shards", "show", "stored", name, "--out", "sheet.png")
+    assert Path("sheet.png").read_bytes().startswith(b"\x89PNG")
+    said, _ = verb("shards", "list", "stored")
+    assert len(said.splitlines()) == 72
+    (shard,) = Path("stored").glob("*.lmdb")
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    done = toy.run("videossl", "shards", "verify", "stored", check=False)
-    assert done.returncode == 2
-    assert "SHA-256 is not the manifest's" in done.stderr
+    _, error = verb("shards", "verify", "stored", code=cli.EXIT_USER)
+    assert "SHA-256 is not the manifest's" in error

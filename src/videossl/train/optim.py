@@ -17,7 +17,7 @@ DECAY = "decay_apart"  # key of a parameter group: weight decay that the optimis
 
 
 class SGD(torch.optim.SGD):
-    """torch's without what its step is wrapped in, which imports the compiler: 1 to 3 s at first."""
+    """torch's without what its step is wrapped in, which imports the compiler: seconds at first."""
 
     # the wrapper turns gradients off, and lets a compiler know that it does
     step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
