@@ -28,7 +28,7 @@ from videossl.models.attention import AttentiveClassifier
 from videossl.progress import Progress
 from videossl.study.schema import Attentive
 from videossl.train.device import pick_device
-from videossl.train.optim import leave_out_the_compiler
+from videossl.train.optim import AdamW, leave_out_the_compiler
 from videossl.train.prefetch import prefetch
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def fit(
             ]
             groups.append({"params": own, "lr": rate, "weight_decay": decay if decays else 0.0})
     leave_out_the_compiler()
-    optimizer = torch.optim.AdamW(groups)
+    optimizer = AdamW(groups)
     total = spec.epochs * math.ceil(len(numbers) / spec.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / total))
