@@ -119,14 +119,15 @@ def table(found: dict[str, Any]) -> str:
             if row not in ("scratch", PIXELS):
                 cell += f" ({(own - np.array(baseline[name])).mean():+.1f})"
             cells.append(cell)
-        lines.append(f"| {row} | {' | '.join(cells)} |")
+        name = "random weights" if row == "scratch" else study.title(row)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     counts = found["examples"]
     seeds = ", ".join(map(str, found["seeds"]))
     about = (
         f"Per cent of {counts['test']} test videos in {found['classes']} classes "
         f"({100 / found['classes']:.1f} by chance); {counts['train']} training videos, "
         f"{found['epochs']} epochs of pretraining; seeds {seeds}; in brackets points "
-        "over `scratch`."
+        "over random weights."
     )
     return "\n".join([*lines, "", about])
 

@@ -27,6 +27,7 @@ from typing import Any
 
 import pandas as pd
 
+from videossl.report.layout import METHOD_TITLES
 from videossl.study import graph as stages
 from videossl.study import overlay as overlays
 from videossl.study import params
@@ -65,6 +66,11 @@ ABLATIONS = (
     ),
     Ablation("rho-steady", RHO, "rho", (1, 2)),
 )
+
+
+def title(row: str) -> str:
+    """A row as tables of docs name it: the method as the field writes it."""
+    return METHOD_TITLES.get(row, row)
 
 
 def run(directory: Path, changes: list[dict[str, Any]], overlaid: Sequence[Path]) -> Path:

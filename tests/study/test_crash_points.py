@@ -14,7 +14,7 @@ from support.study import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "crash_points.py"
 sys.path.insert(0, str(SCRIPT.parent))
-import guarantees  # noqa: E402
+import pages  # noqa: E402
 import traced_run  # noqa: E402
 
 
@@ -60,11 +60,13 @@ def test_calls_are_read_from_what_strace_writes(tmp_path: Path) -> None:
     ]
 
 
-def test_the_page_shows_the_figures_of_the_last_run() -> None:
-    page = guarantees.PAGE.read_text("utf-8")
-    assert page == guarantees.rendered(page), "run python benchmarks/guarantees.py"
-    for name in ("crash_points", "kills"):
-        found = json.loads((guarantees.HERE / "results" / f"{name}.json").read_text("utf-8"))
-        assert not [
-            one for one in (found if isinstance(found, list) else [found]) if one["failures"]
-        ]
+@pytest.mark.parametrize("name", list(pages.SHOWN))
+def test_pages_show_the_figures_of_the_last_run(name: str) -> None:
+    page = (pages.ROOT / name).read_text("utf-8")
+    assert page == pages.rendered(name, page), "run python benchmarks/pages.py"
+
+
+@pytest.mark.parametrize("name", ["crash_points", "kills"])
+def test_the_last_run_had_no_failure(name: str) -> None:
+    found = json.loads((pages.HERE / "results" / f"{name}.json").read_text("utf-8"))
+    assert not [one for one in (found if isinstance(found, list) else [found]) if one["failures"]]
