@@ -106,13 +106,13 @@ def measured(same, folds, scores) -> dict[str, float]:
 
 
 def test_accuracy_is_the_mean_over_folds():
-    # folds of 2, 4 and 2 pairs with accuracies 1/2, 3/4 and 1
+    # folds of 2, 4 and 2 pairs with accuracies 1/2, 1/2 and 1
     same, folds = [1, 0, 1, 0, 1, 0, 1, 0], [1, 1, 2, 2, 2, 2, 3, 3]
-    scores = [0.3, 0.1, 0.2, -1.0, 0.5, 0.4, 0.6, -2.0]
+    scores = [0.3, 0.1, 0.2, -1.0, -0.5, 0.4, 0.6, -2.0]
     found = measured(same, folds, scores)
-    assert found["accuracy"] == pytest.approx(0.75)
-    assert found["accuracy_se"] == pytest.approx(0.25 / math.sqrt(3))
-    positive, negative = [0.3, 0.2, 0.5, 0.6], [0.1, -1.0, 0.4, -2.0]
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["accuracy_se"] == pytest.approx(1 / 6)
+    positive, negative = [0.3, 0.2, -0.5, 0.6], [0.1, -1.0, 0.4, -2.0]
     above = [float(p > n) for p in positive for n in negative]
     assert found["AUC"] == pytest.approx(np.mean(above))
 

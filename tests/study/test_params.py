@@ -315,3 +315,32 @@ def test_the_schema_for_editors_is_the_one_in_docs():
     assert not list(validator.iter_errors(RAW))
     assert list(validator.iter_errors(put("seeds", ["a"])))
     assert list(validator.iter_errors(put("methods.rspnet.speed", 1)))
+
+
+@pytest.mark.parametrize(
+    ("test", "changes", "line"),
+    [
+        ("scene", {"splits": [1, 2]}, "splits = [1, 2]: must be [1]; probe.other.labels = 'scene'"),
+        ("pairs", {"splits": [2]}, "splits = [2]: must be [1]; probe.other.labels = 'pairs' are"),
+        (
+            "tags",
+            {"data": "planes", "labels": "plane"},
+            "features.clips = 2: must be 1, around the frame; probe.other.labels = 'plane' are of",
+        ),
+    ],
+)
+def test_a_kind_without_splits_or_with_frames_is_tested_as_it_can_be(test, changes, line):
+    raw = copy.deepcopy(RAW)
+    raw["data"]["planes"] = {
+        "format": "frame_classes",
+        "root": "planes",
+        "missing": 0.0,
+        "revision": 1,
+    }
+    transfer = params.read(ROOT / "configs/transfer.yaml")["probe"][test]
+    raw["probe"]["other"] = transfer
+    params.validate(raw, "params.yaml")
+    raw["probe"]["other"] = transfer | changes
+    with pytest.raises(UserError) as caught:
+        params.validate(raw, "params.yaml")
+    assert str(caught.value).startswith(f"params.yaml: probe.other.{line}")

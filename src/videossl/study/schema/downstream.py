@@ -122,8 +122,12 @@ class Probe(Block):
     """
 
     protocols: ClassVar[tuple[str, ...]] = (
-        *("linear", "attentive", "knn", "retrieval"),
-        *("leave_one_out", "similarity"),
+        "linear",
+        "attentive",
+        "knn",
+        "retrieval",
+        "leave_one_out",
+        "similarity",
     )
 
     data: Name
