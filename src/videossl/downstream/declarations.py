@@ -44,6 +44,15 @@ METRICS = {  # pattern of a whole name -> what it is
     "accuracy": Metric("accuracy", share=True, better="high", interval="none"),
     "accuracy_se": Metric("its standard error", share=True, better="none", interval="none"),
     "AUC": Metric("AUC", share=True, better="high", interval="none"),
+    "frame_mAP": Metric("frame-mAP@0.5", share=True, better="high", interval="none"),
+    "macro_precision": Metric("precision", share=True, better="high", interval="none"),
+    "macro_recall": Metric("recall", share=True, better="high", interval="none"),
+    "macro_F1": Metric("F1", share=True, better="high", interval="none"),
+    "KL": Metric("KL", share=False, better="low", interval="none"),
+    "NSS": Metric("NSS", share=False, better="high", interval="none"),
+    "AUC_Judd": Metric("AUC-Judd", share=True, better="high", interval="none"),
+    "CC": Metric("CC", share=False, better="high", interval="none"),
+    "SIM": Metric("SIM", share=True, better="high", interval="none"),
 }
 
 PROTOCOLS = {
@@ -58,6 +67,26 @@ PROTOCOLS = {
         "The whole network is fine-tuned on the labelled training examples, each of which may have "
         "any number of classes. The score of a class is the largest over several views; mAP is the "
         "mean over classes of average precision.",
+    ),
+    "detection": Protocol(
+        "Fine-tuned action detection",
+        "The whole network is fine-tuned on the true boxes of the labelled training moments. "
+        "Tested boxes are a detector's where the dataset has such, else the true ones. Frame-mAP "
+        "is the mean over the evaluated classes of average precision; a box is right if it "
+        "overlaps a true box of the class by at least half, which no box of a higher score took.",
+    ),
+    "frame_classification": Protocol(
+        "Fine-tuned frame classification",
+        "The whole network is fine-tuned on clips around the labelled training frames, whose "
+        "classes weigh the same. Precision, recall and F1 are means over the classes that the "
+        "test frames have.",
+    ),
+    "saliency": Protocol(
+        "Fine-tuned saliency prediction",
+        "The whole network is fine-tuned to predict a map of where a frame was looked at. KL is "
+        "the divergence of the true map from the predicted one, CC their correlation and SIM what "
+        "they share; NSS and AUC-Judd judge the predicted map at the points themselves. All are "
+        "means over the test frames.",
     ),
     "linear": Protocol(
         "Linear probe",

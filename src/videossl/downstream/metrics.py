@@ -16,6 +16,16 @@ Totals = dict[str, float]  # metric that is no mean over examples -> its value
 PREDICTIONS = "predictions.npz"
 
 
+def check_scores(scores: NDArray[np.floating[Any]]) -> None:
+    """Refuse scores that no metric can rank.
+
+    Raises:
+        UserError: one is not a number.
+    """
+    if np.isnan(scores).any():
+        raise UserError("scores: some are not a number; the network or its features are damaged")
+
+
 def topk(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], ks: Sequence[int]) -> Values:
     """1 where an example's label is among the k best scores, else 0; equal scores count as worse.
 
@@ -26,8 +36,7 @@ def topk(scores: NDArray[np.floating[Any]], labels: NDArray[np.int64], ks: Seque
     Raises:
         UserError: a score is not a number, or there are fewer than k classes.
     """
-    if np.isnan(scores).any():
-        raise UserError("scores: some are not a number; the network or its features are damaged")
+    check_scores(scores)
     if max(ks) > scores.shape[1]:
         raise UserError(f"topk = {list(ks)}: must be at most the {scores.shape[1]} classes")
     own = scores[np.arange(len(labels)), labels][:, None]

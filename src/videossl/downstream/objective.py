@@ -48,6 +48,9 @@ class Objective(ABC):
         outputs: Tensor = model(clips)
         return outputs
 
+    def for_testing(self, views: schema.Views) -> None:  # noqa: B027 (most need nothing)
+        """Look at examples as testing does, where training sees something else of them."""
+
     @abstractmethod
     def target(self, batch: Batch) -> Any:
         """What ``loss`` compares the outputs of a batch with, on the batch's device."""

@@ -27,6 +27,7 @@ def run(job: Job, params: TestParams) -> None:
     store = ClipStore(job.input("shards"))
     numbers = found.part(job.split, "test")
     objective: Objective = job.modules["objective"].build(found.knowing(numbers))
+    objective.for_testing(spec)
     path = job.input("classifier") / "classifier.safetensors"
     encoder = weights.build(weights.backbone_of(path))
     model = objective.network(encoder, 0.0)

@@ -9,9 +9,11 @@ from videossl.study.registry import LABELS, OBJECTIVES, PROTOCOLS
 
 BUILT_IN_SPLITS = 3  # of the built-in dataset
 # by kind of labels, the keys of a test's views that other kinds do not have
-VIEW_KEYS = {"class": ("average", "topk")}
+VIEW_KEYS = {"class": ("average", "topk"), "boxes": ("detector_score",)}
 UNDIVIDED = ("scene", "pairs")  # kinds whose examples are all in one part
-OF_A_FRAME = ("frame_class",)  # kinds whose examples are about a frame
+# kinds whose examples are moments, and how many crops of a clip they may be tested on: of one,
+# places in the frame are tested
+MOMENTS = {"boxes": 1, "frame_class": 3, "gaze": 1}
 
 
 def references(params: schema.Params) -> Iterator[str]:
@@ -114,7 +116,9 @@ def _of_kind(key: str, test: schema.Finetune, kind: str) -> Iterator[str]:
         if there != wanted:
             what = "missing" if wanted else "no such key"
             yield f"{key}.test.{name}: {what}; {key}.labels = {test.labels!r} are of kind {kind}"
-    if test.sampling == "cover" and test.clip.stride != 1:
+    if kind in MOMENTS:
+        yield from _of_moments(key, test, kind)
+    elif test.sampling == "cover" and test.clip.stride != 1:
         yield (
             f"{key}.clip.stride = {test.clip.stride}: must be 1: {key}.sampling = 'cover' takes "
             "the frames from the whole video"
@@ -130,8 +134,19 @@ def _probed(key: str, test: schema.Probe, kind: str) -> Iterator[str]:
             yield f"{key}.{name}: tests labels of kind {', '.join(kinds)}; {are}"
     if kind in UNDIVIDED and test.splits != [1]:
         yield f"{key}.splits = {test.splits}: must be [1]; {are}, which has no splits"
-    if kind in OF_A_FRAME and test.features.clips != 1:
+    if kind in MOMENTS and test.features.clips != 1:
         yield f"{key}.features.clips = {test.features.clips}: must be 1, around the frame; {are}"
+
+
+def _of_moments(key: str, test: schema.Finetune, kind: str) -> Iterator[str]:
+    """Views that a moment does not have: its one clip is around it."""
+    about = f"{key}.labels = {test.labels!r} are of kind {kind}"
+    if test.sampling != "window":
+        yield f"{key}.sampling = {test.sampling!r}: must be window: {about}, of a moment each"
+    if test.test.clips != 1:
+        yield f"{key}.test.clips = {test.test.clips}: must be 1: {about}, of a moment each"
+    if test.test.crops > MOMENTS[kind]:
+        yield f"{key}.test.crops = {test.test.crops}: must be 1: {about}, of whole frames"
 
 
 def _kinds(form: str) -> set[str]:

@@ -65,6 +65,9 @@ LABELS = {
         "scene": "scene",
         "shape": "class",
         "pairs": "pairs",
+        "boxes": "boxes",
+        "plane": "frame_class",
+        "gaze": "gaze",
     },
     "ucf101": CLASS,
     "hmdb51": CLASS,
@@ -90,12 +93,18 @@ KINDS = {
     "classes": "videossl.downstream.kinds.several_classes",
     "scene": "videossl.downstream.kinds.scene",
     "pairs": "videossl.downstream.kinds.pairs",
+    "boxes": "videossl.downstream.kinds.boxes",
+    "frame_class": "videossl.downstream.kinds.frame_class",
+    "gaze": "videossl.downstream.kinds.gaze_points",
 }
 
 # What fine-tuning learns of a kind of labels.
 OBJECTIVES = {
     "class": "videossl.downstream.objectives.classification",
     "classes": "videossl.downstream.objectives.multi_label",
+    "boxes": "videossl.downstream.objectives.detection",
+    "frame_class": "videossl.downstream.objectives.frame_classification",
+    "gaze": "videossl.downstream.objectives.saliency",
 }
 
 

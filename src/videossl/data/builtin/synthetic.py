@@ -53,7 +53,6 @@ CLASSES = tuple(sorted(MOTIONS))
 SPLITS = 3
 FOLDS = 10
 PAIRS_PER_FOLD = 300  # at most, of each kind: as in ASLAN (Kliper-Gross et al., PAMI 2012)
-GAZE_SIGMA = 0.06  # of the frame's side
 VIDEO, SCENE, PAIRS, LIGHT = range(4)  # streams of random numbers
 # Rounding that does not depend on the processor's vector instructions.
 EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -267,7 +266,7 @@ def _write_annotations(
         folder / "gaze.npz",
         videos=np.array([v.name for v in videos]),
         points=np.stack([w.gaze for w in written]),
-        sigma=np.float32(GAZE_SIGMA * params.data.size),
+        sigma=np.float32(labels.SIGMA * params.data.size),
     )
 
 

@@ -18,8 +18,8 @@ frame's width and height from its top left corner.
     is the set of classes whose time meets it, the target of a video that of all of them, which
     may be empty.
 ``boxes``: classes of boxes at a moment
-    Entry: ``{"boxes": [{"time": int, "box": [x1, y1, x2, y2], "actions": [class, …], "person":
-    int}, …], "excluded": [time, …], "detections": [{"time": int, "box": […], "actions": [class,
+    Entry: ``{"boxes": [{"time": float, "box": [x1, y1, x2, y2], "actions": [class, …], "person":
+    int}, …], "excluded": [time, …], "detections": [{"time": float, "box": […], "actions": [class,
     …], "score": float}, …]}``, each in the order of the times, actions sorted, each once.
     ``boxes`` are the true ones; ``detections`` those of a detector, with the classes (perhaps
     none) that its file names. ``excluded`` times are neither trained on nor tested.
@@ -31,6 +31,7 @@ frame's width and height from its top left corner.
     Entry: ``{"frames": [[frame, class], …]}``, sorted, a frame once.
 ``gaze``: points that were looked at
     Entry: ``{"gaze": [[frame, x, y], …]}``, sorted; a frame has any number of points.
+    Index: perhaps ``{"sigma": float}``, a degree of visual angle as a share of the frame's width.
 """
 
 from __future__ import annotations

@@ -49,7 +49,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Video:
-    """A stored video; sizes in pixels, as stored."""
+    """A stored video; sizes in pixels, as stored.
+
+    ``fps`` is the rate of the stored frames, ``source_fps`` that of the file; 0.0: not known.
+    """
 
     name: str
     label: int
@@ -58,6 +61,10 @@ class Video:
     height: int
     width: int
     fps: float
+    source_fps: float = 0.0
+
+
+VIDEO = [key for key in Video.__dataclass_fields__ if key != "source_fps"]  # motion has no file
 
 
 class ClipStore:
@@ -88,7 +95,7 @@ class ClipStore:
     def _take(self, manifest: dict[str, Any]) -> None:
         self.classes: list[str] = manifest["classes"]
         self.videos = [
-            Video(**{key: video[key] for key in Video.__dataclass_fields__})
+            Video(**{key: video[key] for key in VIDEO}, source_fps=video.get("source_fps", 0.0))
             for video in manifest["videos"]
         ]
         self._places = [

@@ -34,6 +34,7 @@ class Views(Block):
     batch_size: Count
     average: Literal["softmax", "logits"] | None = None
     topk: Annotated[list[Count], Field(min_length=1)] | None = None
+    detector_score: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class Finetune(Block):

@@ -1,0 +1,85 @@
+"""What the kinds of labels share whose examples are moments of a video.
+
+An example is a video and the number of one of its *stored* frames: a video may be stored at another
+rate than its file has (``decode.fps``). A moment that a video is too short for is no example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from videossl.data.shards.store import Video
+from videossl.downstream.examples import Examples, Source
+
+NEAR = 1e-6  # of a frame: rates are rounded
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One example: its video, the stored frame that it is about, and its target.
+
+    Attributes:
+        tested_only: whether nothing can be learnt from it, so that it is in the part ``test`` or in
+            none.
+    """
+
+    video: Video
+    frame: int
+    target: Any
+    tested_only: bool = False
+
+    def part(self, split: str) -> str:
+        """The part of an official split that it is in; "" where it is in none."""
+        part = self.video.splits.get(split, "")
+        return "" if self.tested_only and part != "test" else part
+
+
+def at_second(video: Video, time: float) -> int | None:
+    """The stored frame nearest to a time in seconds; ``None`` where the video ends before.
+
+    Times of a video whose container says no rate are not to be found: ``None``.
+    """
+    return _nearest(video, time * video.fps) if video.fps else None
+
+
+def at_frame(video: Video, frame: int) -> int | None:
+    """The stored frame nearest to the ``frame``-th of the file, in time; ``None`` where none is.
+
+    Both rates count as constant: where a file's rate varies, a frame beside it may be found.
+    """
+    if not video.source_fps or video.source_fps == video.fps:
+        return frame if frame < video.frames else None
+    return _nearest(video, frame * video.fps / video.source_fps)
+
+
+def _nearest(video: Video, place: float) -> int | None:
+    """The frame nearest to a place between frames; that before it must be there."""
+    if int(place + NEAR) >= video.frames:
+        return None
+    return min(int(place + 0.5), video.frames - 1)
+
+
+def annotated(source: Source, key: str) -> list[tuple[Video, dict[str, Any]]]:
+    """The stored videos with annotations of that name, in the order of the store."""
+    found = ((video, source.annotations.get(video.name) or {}) for video in source.store.videos)
+    return [(video, own) for video, own in found if key in own]
+
+
+def examples(source: Source, moments: Sequence[Moment], facts: dict[str, Any]) -> Examples:
+    """The moments as examples; targets that are numbers become an array."""
+    splits = sorted({split for moment in moments for split in moment.video.splits})
+    targets: Any = [moment.target for moment in moments]
+    if all(isinstance(target, int) for target in targets):
+        targets = np.array(targets, np.int64)
+    return Examples(
+        [moment.video.name for moment in moments],
+        targets,
+        source.classes,
+        {split: [moment.part(split) for moment in moments] for split in splits},
+        np.array([moment.frame for moment in moments], np.int64),
+        facts,
+    )
