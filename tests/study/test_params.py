@@ -118,8 +118,8 @@ def put(key: str, value: Any) -> dict[str, Any]:
         ("finetune.synthetic.data", "x", "finetune.synthetic.data = 'x': must be an entry of data"),
         (
             "probe.synthetic.labels",
-            "boxes",
-            "probe.synthetic.labels = 'boxes': must be labels of data.synthetic (format synthetic)",
+            "words",
+            "probe.synthetic.labels = 'words': must be labels of data.synthetic (format synthetic)",
         ),
         (
             "probe.synthetic.labels",

@@ -84,20 +84,23 @@ class SaliencyMap(nn.Module):
     def __init__(self, encoder: nn.Module, dropout: float) -> None:
         super().__init__()
         self.encoder = encoder
-        channels = cast(int, encoder.num_features)
-        self.head = nn.Sequential(
+        channels, edge = cast(int, encoder.num_features), REACH // 2
+        self.head = nn.Sequential(  # of one frame: places take memory in the order of the encoder's
             nn.Dropout(dropout),
-            nn.Conv2d(channels, channels, REACH, padding=REACH // 2, groups=channels),
-            nn.Conv2d(channels, HIDDEN, 1),
+            nn.Conv3d(
+                channels, channels, (1, REACH, REACH), padding=(0, edge, edge), groups=channels
+            ),
+            nn.Conv3d(channels, HIDDEN, 1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(HIDDEN, HIDDEN, 1),
+            nn.Conv3d(HIDDEN, HIDDEN, 1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(HIDDEN, 1, 1),
+            nn.Conv3d(HIDDEN, 1, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, S, S) -> logits (B, S / 4, S / 4): their softmax is the map."""
-        logits = self.head(self.encoder(x, maps=True)[-1].mean(dim=2)).float()
+        still = self.encoder(x, maps=True)[-1].mean(dim=2, keepdim=True)
+        logits = self.head(still).float()[:, :, 0]  # (B, 1, H', W')
         side = max(x.shape[-1] // 4, 1)
         resized = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
         return resized[:, 0]
