@@ -59,8 +59,7 @@ def _scores(
         how = (near.neighbours, near.temperature, len(found.classes))
         scores["knn"] = knn.vote(x, y, queries, *how)
     if (probe := spec.linear) is not None:  # last: it overwrites features
-        how = (probe.regularization, probe.iterations)
-        scores["linear"] = linear.fit(x, y, queries, found.classes, *how)
+        scores["linear"] = linear.fit(x, y, queries, found.classes, probe)
     truth = found.targets[test]
     return {name: 100 * float((s.argmax(1) == truth).mean()) for name, s in scores.items()}
 
