@@ -80,6 +80,19 @@ def charades(root: Path, train: int, test: int) -> None:
     plant(root / "Charades_v1_480", films)
 
 
+def ava(root: Path, train: int, test: int) -> None:
+    names = [f"film{n:04d}" for n in range(train + test)]
+    boxes = {name: f"{name},0902,0.1,0.2,0.5,0.9,{n % 2 + 1},0\n" for n, name in enumerate(names)}
+    parts = {"train": names[:train], "val": names[train:]}
+    action = 'label {{\n  name: "{}"\n  label_id: {}\n  label_type: PERSON_MOVEMENT\n}}\n'
+    lists = {"ava_action_list_v2.2.pbtxt": action.format("sit", 1) + action.format("stand", 2)}
+    for part, own in parts.items():
+        lists[f"ava_{part}_v2.2.csv"] = "".join(boxes[name] for name in own)
+        lists[f"ava_{part}_excluded_timestamps_v2.2.csv"] = ""
+    plant(root / "annotations", lists)
+    plant(root / "videos", {f"trainval/{name}.mp4": "x" for name in names})
+
+
 def frame_classes(root: Path, train: int, test: int) -> None:
     parts = {n: "train" if n < train else "test" for n in range(train + test)}
     splits = "".join(f"{n}.mp4,{part}\n" for n, part in parts.items())
@@ -96,5 +109,6 @@ TREES: dict[str, Callable[[Path, int, int], None]] = {
     "hmdb51": hmdb51,
     "ssv2": ssv2,
     "charades": charades,
+    "ava": ava,
     "frame_classes": frame_classes,
 }
