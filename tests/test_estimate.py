@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -98,6 +99,39 @@ def test_crops_are_views() -> None:
     sizes = {name: estimate.size_of(recipe, name) for name in recipe.data}
     (found,) = (w for w in estimate.work(recipe, sizes) if w.name == "finetune.ucf101")
     assert found.seen == 2 * 3_783 * 10 * 3
+
+
+def test_moments_of_videos_count() -> None:
+    recipe = study("tiny", "transfer")
+    sizes = {name: estimate.size_of(recipe, name) for name in recipe.data}
+    found = {work.name: work for work in estimate.work(recipe, sizes)}
+    rows = len(recipe.methods) + 1
+    each = 1  # 32 frames at 25 a second
+    assert found["finetune.boxes"].seen == rows * 24 * each
+    longer = recipe.data["synthetic"].model_copy(update={"frames": 100})
+    recipe = recipe.model_copy(update={"data": {"synthetic": longer}})
+    sizes = {"synthetic": estimate.size_of(recipe, "synthetic")}
+    found = {work.name: work for work in estimate.work(recipe, sizes)}
+    assert found["finetune.gaze"].seen == rows * 24 * 4
+    test = recipe.finetune["gaze"]
+    assert found["finetune.gaze"].trained == rows * test.epochs * math.ceil(test.share * 48 * 4)
+    assert found["finetune.synthetic"].seen == rows * 24 * 2  # whole videos, two clips of each
+
+
+def test_moments_of_a_dataset_on_disk(tmp_path: Path) -> None:
+    texts = {
+        "splits.csv": "video,split\na.mp4,train\nb.mp4,test\n",
+        "frames.csv": "video,frame,class\na.mp4,1,x\na.mp4,2,y\nb.mp4,0,x\n",
+    }
+    plant(tmp_path, texts)
+    plant(tmp_path / "videos", {}, ["a.mp4", "b.mp4"])
+    block = {"format": "frame_classes", "root": str(tmp_path), "missing": 0.0, "revision": 1}
+    raw = params.read(ROOT / "params.yaml")
+    raw["data"]["scans"] = block
+    size = estimate.size_of(params.validate(raw, "test"), "scans")
+    assert size is not None
+    assert size.moments == {"frame_class": {("1", "train"): 2, ("1", "test"): 1}}
+    assert (size.examples("frame_class"), size.examples("class")) == (3, 2)
 
 
 def test_what_nobody_knows_is_said() -> None:

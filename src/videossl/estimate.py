@@ -17,19 +17,25 @@ import numpy as np
 import torch
 
 from videossl import uses
+from videossl.data.builtin import labels
 from videossl.data.datasets import check
 from videossl.data.datasets.files import expand
+from videossl.data.datasets.index import Index
 from videossl.data.decoding.headers import Header
+from videossl.downstream.kinds import moments
 from videossl.job import UserError
 from videossl.models import weights
 from videossl.study import schema
-from videossl.study.registry import METHODS
+from videossl.study.consistency import MOMENTS
+from videossl.study.registry import LABELS, METHODS
 
 BITS = 2.8  # of a pixel of a JPEG of quality 90 and short side 128; docs/performance.md
 ASPECT = 4 / 3
 LONG = 10_000  # frames of a video that is long enough for every method
 FORWARD = 1 / 3  # what a clip costs that is not trained on
 HOUR = 3600.0
+
+Place = tuple[str, str]  # split and part
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,24 @@ class Size:
         frames: of a video, on average; 0 where nobody knows.
         seconds: of a video, on average.
         origin: where the numbers are from, for a reader.
+        moments: by kind of labels whose examples are moments of videos, as ``counts``.
     """
 
-    counts: Mapping[tuple[str, str], int]
+    counts: Mapping[Place, int]
     videos: int
     frames: float
     seconds: float
     origin: str
+    moments: Mapping[str, Mapping[Place, int]] = field(default_factory=dict)
+
+    def examples(self, kind: str) -> int:
+        """How many examples a kind of labels has, whatever their parts."""
+        if kind not in self.moments:
+            return self.videos
+        splits: Counter[str] = Counter()
+        for (split, _), count in self.moments[kind].items():
+            splits[split] += count
+        return max(splits.values())
 
 
 def _official(
@@ -99,7 +116,10 @@ def size_of(params: schema.Params, name: str) -> Size | None:
         counts = {"train": 12 * (data.videos_per_class - test), "test": 12 * test}
         parts = {(str(split), part): n for split in (1, 2, 3) for part, n in counts.items()}
         seconds = data.frames / data.fps
-        return Size(parts, sum(counts.values()), data.frames, seconds, "the built-in dataset")
+        each = len(labels.moments(data))
+        own = {kind: {place: each * n for place, n in parts.items()} for kind in MOMENTS}
+        total = sum(counts.values())
+        return Size(parts, total, data.frames, seconds, "the built-in dataset", own)
     if not expand(data.root).exists():
         return OFFICIAL.get(data.format)
     index = check.read(data)
@@ -110,7 +130,17 @@ def size_of(params: schema.Params, name: str) -> Size | None:
         float(np.mean([h.frames for h in headers])) if headers else 0.0,
         float(np.mean([h.seconds for h in headers])) if headers else 0.0,
         f"listed; {len(headers)} headers read",
+        _moments(index),
     )
+
+
+def _moments(index: Index) -> dict[str, Counter[Place]]:
+    found: dict[str, Counter[Place]] = {}
+    for entry in index.entries:
+        for kind, count in moments.counts(entry.annotations or {}).items():
+            for place in entry.splits.items():
+                found.setdefault(kind, Counter())[place] += count
+    return found
 
 
 def gigabytes(decode: schema.Decode, size: Size) -> float:
@@ -158,9 +188,11 @@ def work(params: schema.Params, sizes: Mapping[str, Size | None]) -> Iterator[Wo
     for name, test in params.finetune.items():
         found, size = begin(f"finetune.{name}", test.clip, test.data)
         if size:
+            kind = LABELS[params.data[test.data].format][test.labels]
+            counts = size.moments.get(kind, size.counts)
             for split in map(str, test.splits):
-                train = math.ceil(test.share * size.counts.get((split, "train"), 0))
-                tested = size.counts.get((split, "test"), 0)
+                train = math.ceil(test.share * counts.get((split, "train"), 0))
+                tested = counts.get((split, "test"), 0)
                 found.trained += rows * seeds * test.epochs * train
                 views = test.test.clips * test.test.crops
                 found.seen += rows * seeds * tested * views
@@ -168,7 +200,9 @@ def work(params: schema.Params, sizes: Mapping[str, Size | None]) -> Iterator[Wo
     for name, probe in params.probe.items():
         if probe.run:
             found, size = begin(f"probe.{name}", probe.clip, probe.data)
-            found.seen = rows * seeds * size.videos * probe.features.clips if size else 0
+            if size:
+                kind = LABELS[params.data[probe.data].format][probe.labels]
+                found.seen = rows * seeds * size.examples(kind) * probe.features.clips
             yield found
 
 

@@ -150,6 +150,17 @@ def test_points_of_a_stored_frame_belong_together(tmp_path: Path) -> None:
     assert gaze_points.examples(source([half], own, "gaze")).targets[0]["sigma"] == [0.1, 0.2]
 
 
+def test_moments_are_counted_before_anything_is_stored() -> None:
+    own = {
+        "boxes": [box(1, BOX, 0), box(1, OTHER, 0), box(2, BOX, 0)],
+        "excluded": [2],
+        "frames": [[0, 1], [3, 1]],
+        "gaze": [[3, 0.1, 0.1], [3, 0.2, 0.2]],
+    }
+    assert moments.counts(own) == {"boxes": 1, "frame_class": 2, "gaze": 1}
+    assert moments.counts({"actions": []}) == {}
+
+
 def test_moments_of_one_video_are_on_one_side() -> None:
     names = ["a", "a", "b", "b", "c", "d", "d"]
     train, kept = choose_grouped(names, 1.0, 0.25, 0)

@@ -17,6 +17,7 @@ from videossl.study.graph import Graph
 RAW = params.read(ROOT / "params.yaml")
 MOTION = RAW["motion"]["flow"]
 ROW = RAW["methods"]["rspnet"]
+GAZE = params.read(ROOT / "configs/transfer.yaml")["finetune"]["gaze"]
 
 
 def put(key: str, value: Any) -> dict[str, Any]:
@@ -63,6 +64,31 @@ def put(key: str, value: Any) -> dict[str, Any]:
             "finetune.synthetic.sampling",
             "cover",
             "finetune.synthetic.clip.stride = 6: must be 1: finetune.synthetic.sampling = 'cover'",
+        ),
+        (
+            "finetune.synthetic",
+            {**GAZE, "test": {**GAZE["test"], "clips": 3}},
+            "finetune.synthetic.test.clips = 3: must be 1: finetune.synthetic.labels = 'gaze'",
+        ),
+        (
+            "finetune.synthetic",
+            {**GAZE, "labels": "boxes"},
+            "finetune.synthetic.test.detector_score: missing; finetune.synthetic.labels = 'boxes'",
+        ),
+        (
+            "finetune.synthetic.test.detector_score",
+            0.5,
+            "finetune.synthetic.test.detector_score: no such key; finetune.synthetic.labels = 'a",
+        ),
+        (
+            "finetune.synthetic",
+            {**GAZE, "test": {**GAZE["test"], "crops": 3}},
+            "finetune.synthetic.test.crops = 3: must be 1: finetune.synthetic.labels = 'gaze'",
+        ),
+        (
+            "finetune.synthetic",
+            {**GAZE, "sampling": "cover"},
+            "finetune.synthetic.sampling = 'cover': must be window: finetune.synthetic.labels = ",
         ),
         ("probe.synthetic.splits", [1, 1], "splits = [1, 1]: must differ from one another"),
         ("methods.byol", {**ROW, "method": "byol"}, "methods.byol.method = 'byol': must be 'rsp"),

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videossl.data.builtin import sprites, synthetic
+from videossl.data.builtin import labels, sprites, synthetic
 from videossl.data.datasets import ucf101
 from videossl.job import Job
 from videossl.study.schema import SyntheticData
@@ -161,6 +161,40 @@ def test_labels_say_what_was_drawn(built):
     assert known[""]["pairs"] == [
         [row["video_a"], row["video_b"], int(row["same"]), int(row["fold"])] for row in pairs
     ]
+
+
+def test_moments_are_about_what_was_drawn(built):
+    known = json.loads((built / "annotations.json").read_text())
+    classes = known[""]["classes"]
+    boxes = {(r["video"], int(r["frame"])): r for r in table(built / "annotations/boxes.csv")}
+    planes = Counter()
+    for row in table(built / "annotations/appearance.csv"):
+        own = known[row["video"]]
+        (box,), (plane,), (gaze,) = own["boxes"], own["frames"], own["gaze"]
+        assert (box["time"], plane[0], gaze[0]) == (6 / 25, 6, 6)
+        edges = [int(boxes[row["video"], 6][edge]) for edge in ("x0", "y0", "x1", "y1")]
+        assert box["box"] == pytest.approx([edge / 32 for edge in edges], abs=1e-6)
+        named = {classes["boxes"][label] for label in box["actions"]}
+        assert named == {row["video"].split("/")[0], row["shape"]}
+        left, top, right, bottom = box["box"]
+        assert left - 1 / 32 <= gaze[1] <= right + 1 / 32
+        assert top - 1 / 32 <= gaze[2] <= bottom + 1 / 32
+        plane = classes["plane"][plane[1]]
+        cut = 0 in edges[:2] or 32 in edges[2:]
+        assert (plane == "background") == cut
+        if not cut:
+            assert plane.split() == [
+                "upper" if gaze[2] < 0.5 else "lower",
+                "left" if gaze[1] < 0.5 else "right",
+            ]
+        planes[plane] += 1
+    assert len(planes) == 5
+    assert planes.most_common()[0][0] == "background"
+
+
+@pytest.mark.parametrize(("frames", "moments"), [(12, [6]), (64, [10, 32, 53]), (25, [12])])
+def test_there_is_about_a_moment_a_second(frames, moments):
+    assert labels.moments(small(frames=frames)) == moments
 
 
 def test_annotations_name_every_video_and_frame(built):

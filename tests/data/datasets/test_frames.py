@@ -48,6 +48,17 @@ def test_gaze(root: Path) -> None:
     ]
 
 
+def test_a_degree_of_visual_angle(root: Path) -> None:
+    plant(root, {"gaze.csv": GAZE})
+    assert gaze.read(root).annotations is None
+    plant(root, {"sigma.txt": "0.05\n"})
+    assert gaze.read(root).annotations == {"sigma": 0.05}
+    for text in ("", "wide", "0", "1", "nan"):
+        plant(root, {"sigma.txt": text})
+        with pytest.raises(UserError, match=rf"sigma\.txt: found '{text}'; expected a share of"):
+            gaze.read(root)
+
+
 @settings(max_examples=40)
 @given(st.dictionaries(st.integers(0, 10**6), st.sampled_from("ABC"), min_size=1))
 def test_every_frame_keeps_its_class(

@@ -63,6 +63,14 @@ def _nearest(video: Video, place: float) -> int | None:
     return min(int(place + 0.5), video.frames - 1)
 
 
+def counts(own: dict[str, Any]) -> dict[str, int]:
+    """By kind of labels, how many moments a video's annotations are about, if it is long enough."""
+    times = {box["time"] for box in own.get("boxes", [])} - {*own.get("excluded", [])}
+    looked = {frame for frame, *_ in own.get("gaze", [])}
+    found = {"boxes": len(times), "frame_class": len(own.get("frames", [])), "gaze": len(looked)}
+    return {kind: count for kind, count in found.items() if count}
+
+
 def annotated(source: Source, key: str) -> list[tuple[Video, dict[str, Any]]]:
     """The stored videos with annotations of that name, in the order of the store."""
     found = ((video, source.annotations.get(video.name) or {}) for video in source.store.videos)
