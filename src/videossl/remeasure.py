@@ -80,7 +80,7 @@ def measured(graph: Graph, samples: int) -> Iterator[Measured]:
 def _of(graph: Graph, node: Instance, folder: Path, samples: int) -> Iterator[Measured]:
     record = inputs.read_json(folder / "metrics.json")
     predictions = _predictions(folder / metrics.PREDICTIONS)
-    measure = _measure(graph, node)
+    measure = measure_of(graph, node)
     values, totals = measure(predictions)
     found = {name: float(value.mean(dtype=np.float64)) for name, value in values.items()} | totals
     seed = [int(dict(node.key)["seed"]), int(dict(node.key)["split"])]
@@ -128,26 +128,25 @@ def _predictions(path: Path) -> Predictions:
         raise UserError(f"{path}: cannot be read: {error}") from None
 
 
-def _measure(graph: Graph, node: Instance) -> Measure:
-    """What computes the metrics of an instance from its predictions."""
+def measure_of(graph: Graph, node: Instance, folder: Path = Path()) -> Measure:
+    """What computes the metrics of an instance from its predictions, of a study in ``folder``."""
     key = dict(node.key)
     if node.stage == "evaluate":
         module = import_module(PROTOCOLS[key["protocol"]].module)
         spec = getattr(graph.params.probe[key["test"]], key["protocol"])
         return lambda predictions: module.measure(predictions, spec)
-    objective = _objective(graph, node, key["test"])
+    objective = _objective(graph, graph.modules(node)["objective"], key["test"], folder)
     views = graph.params.finetune[key["test"]].test
     return lambda predictions: objective.measure(predictions, views)
 
 
 @cache
-def _objective(graph: Graph, node: Instance, test: str) -> Any:
+def _objective(graph: Graph, module: str, test: str, study: Path) -> Any:
     """The objective of a test, which one instance serves for all."""
-    folder = grouped.made(graph, instance("select", "finetune", test))
+    folder = grouped.made(graph, instance("select", "finetune", test), study)
     if folder is None:
-        raise UserError(f"{node}: its examples are not there; run the workflow again")
-    module = import_module(graph.modules(node)["objective"])
-    return module.build(tables.read(folder))
+        raise UserError(f"finetune.{test}: its examples are not there; run the workflow again")
+    return import_module(module).build(tables.read(folder))
 
 
 def report(graph: Graph, samples: int, csv: Path | None) -> tuple[str, bool]:

@@ -45,7 +45,6 @@ def test_the_walk_as_it_stands(tiny):
     (slight,) = ran("dvc exp run --name slight -S task.margin=0.05")
     assert {name.partition("/")[2].partition("/")[0] for name in slight} == {"rspnet", ""}
     assert ran("dvc repro") == [set(), set()]
-    assert ran("dvc exp run -S task.margin=0.2") == [set()]
     (shown,) = said["dvc exp show --only-changed --md"]
     assert all(name in shown for name in ("slight", "narrow", "wide"))
     (changed,) = said["dvc exp diff narrow wide --md"]
@@ -54,4 +53,4 @@ def test_the_walk_as_it_stands(tiny):
     assert {row[1].partition(".")[0] for row in rows if row and "metrics" in row[0]} == {"rspnet"}
     assert (tiny.root / "compared" / "index.html").exists()
     assert where.root != tiny.root
-    assert "margin: 0.2" in (where.root / "params.yaml").read_text()
+    assert "margin: 0.1 " in (where.root / "params.yaml").read_text()

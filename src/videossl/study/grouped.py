@@ -28,9 +28,9 @@ def place(tree: Path, node: Instance) -> Path:
     return tree / node.group.path / node.part
 
 
-def made(graph: Graph, node: Instance) -> Path | None:
-    """An instance's output, if either engine has made it in the present folder."""
-    places = (Path("runs") / graph.path(node), place(Path("results"), node))
+def made(graph: Graph, node: Instance, study: Path = Path()) -> Path | None:
+    """An instance's output, if either engine has made it in the folder of the study."""
+    places = (study / "runs" / graph.path(node), place(study / "results", node))
     return next((folder for folder in places if folder.is_dir()), None)
 
 
