@@ -12,8 +12,9 @@ from torch import nn
 
 from support import specs
 from videossl.downstream.examples import Examples
+from videossl.downstream.metrics import macro
 from videossl.downstream.objectives import frame_classification
-from videossl.downstream.objectives.frame_classification import balance, macro
+from videossl.downstream.objectives.frame_classification import balance
 from videossl.models import weights
 from videossl.study import schema
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,21 @@ def test_protocols_solve_what_is_separable(tmp_path, module, protocol, metric):
     values, totals = module.measure(dict(predictions), protocol)  # of what is stored alone
     again = {name: float(value.mean()) for name, value in values.items()} | totals
     assert again == record["metrics"]
+
+
+def test_frames_have_macro_averages_beside_top1(tmp_path):
+    x, found = blobs()
+    found = replace(found, frames=np.arange(len(x)) % 7)
+    job = job_of(tmp_path, x, found)
+    spec = schema.Linear(solver="lbfgs", regularization=1.0, iterations=100)
+    linear.run(job, reads.EvaluateParams(protocol=spec))
+    record = json.loads((job.out / "metrics.json").read_text())["metrics"]
+    assert record == dict.fromkeys(("top1", "macro_precision", "macro_recall", "macro_F1"), 1.0)
+    stored = dict(np.load(job.out / "predictions.npz"))
+    assert stored["frames"].tolist() == [n % 7 for n in range(40, 80)]
+    stored["scores"] = np.tile([0.0, 1.0, 0.5], (40, 1))  # nothing but the second class
+    _, totals = linear.measure(stored, spec)
+    assert totals["macro_recall"] == pytest.approx(1 / 3)
 
 
 def test_knn_votes_by_hand():

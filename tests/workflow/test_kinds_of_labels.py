@@ -12,6 +12,12 @@ from videossl.study import params
 
 WANTED = {  # test -> protocol, its metrics, the row and the stage that DVC makes
     "tags": ("linear", {"mAP"}, "scratch", "evaluate-baseline"),
+    "frame_class": (
+        "linear",
+        {"top1", "macro_precision", "macro_recall", "macro_F1"},
+        "scratch",
+        "evaluate-baseline",
+    ),
     "scene": ("leave_one_out", {"top1"}, "rspnet", "evaluate"),
     "pairs": ("similarity", {"accuracy", "accuracy_se", "AUC"}, "rspnet", "evaluate"),
 }

@@ -60,6 +60,26 @@ def recall(neighbours: NDArray[np.int64], labels: NDArray[np.int64], ks: Sequenc
     return {f"R@{k}": hit[:, :k].any(axis=1).astype(np.float32) for k in ks}
 
 
+def macro(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> Totals:
+    """Mean over the classes in ``labels`` of precision, recall and F1 (of each class, not of both).
+
+    A class that is never predicted has a precision of 0, and an F1 of 0. Classes without an example
+    here are left out: their recall is not defined. Examples taken for one of these are wrong.
+
+    Args:
+        labels: (N,) true classes.
+        predicted: (N,) predicted ones.
+    """
+    found: dict[str, list[float]] = {"precision": [], "recall": [], "F1": []}
+    for label in np.unique(labels):
+        true, taken = labels == label, predicted == label
+        right = float((true & taken).sum())
+        found["precision"].append(right / taken.sum() if taken.any() else 0.0)
+        found["recall"].append(right / true.sum())
+        found["F1"].append(2 * right / (true.sum() + taken.sum()))
+    return {f"macro_{name}": float(np.mean(values)) for name, values in found.items()}
+
+
 def resampled(predictions: Predictions, picks: NDArray[np.int64]) -> Predictions:
     """The predictions of some of the examples, by their places; one may be there several times.
 

@@ -6,9 +6,7 @@ recall and F1. They draw as many images of each class; here the loss weighs them
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,7 +50,7 @@ class FrameClassification(Objective):
     def validate(self, outputs: Tensor, numbers: Numbers) -> Score:
         """Macro F1 of one clip per example; the loss breaks ties."""
         target = self.labels.cpu()[torch.from_numpy(numbers)]
-        score = macro(target.numpy(), outputs.argmax(1).numpy())["macro_F1"]
+        score = metrics.macro(target.numpy(), outputs.argmax(1).numpy())["macro_F1"]
         loss = float(self.loss(outputs, target))
         return [score, -loss], {"validation_macro_F1": score, "validation_loss": loss}
 
@@ -65,7 +63,7 @@ class FrameClassification(Objective):
         """Top-1, where equal scores count as worse, and the macro averages."""
         labels, scores = predictions["labels"], predictions["scores"]
         values = metrics.topk(scores, labels, [1])
-        return values, macro(labels, scores.argmax(axis=1))
+        return values, metrics.macro(labels, scores.argmax(axis=1))
 
 
 def balance(labels: Tensor, classes: int) -> Tensor:
@@ -78,26 +76,6 @@ def balance(labels: Tensor, classes: int) -> Tensor:
     counts = torch.bincount(labels[labels >= 0], minlength=classes)
     weights = counts.sum() / ((counts > 0).sum() * counts)
     return torch.where(counts > 0, weights, 0.0)
-
-
-def macro(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> Totals:
-    """Mean over the classes in ``labels`` of precision, recall and F1 (of each class, not of both).
-
-    A class that is never predicted has a precision of 0, and an F1 of 0. Classes without an example
-    here are left out: their recall is not defined. Examples taken for one of these are wrong.
-
-    Args:
-        labels: (N,) true classes.
-        predicted: (N,) predicted ones.
-    """
-    found: dict[str, list[float]] = {"precision": [], "recall": [], "F1": []}
-    for label in np.unique(labels):
-        true, taken = labels == label, predicted == label
-        right = float((true & taken).sum())
-        found["precision"].append(right / taken.sum() if taken.any() else 0.0)
-        found["recall"].append(right / true.sum())
-        found["F1"].append(2 * right / (true.sum() + taken.sum()))
-    return {f"macro_{name}": float(np.mean(values)) for name, values in found.items()}
 
 
 def build(examples: Examples) -> FrameClassification:

@@ -103,11 +103,15 @@ def _scikit_learns(
 
 
 def measure(predictions: Predictions, spec: Linear) -> tuple[Values, Totals]:
-    """Top-1, or mAP where examples have several classes, from predictions alone."""
+    """Top-1, or mAP where examples have several classes, from predictions alone.
+
+    Of examples that are about frames, whose classes are uneven, also macro averages.
+    """
     labels, scores = predictions["labels"], predictions["scores"]
     if labels.ndim == 2:
         return {}, {"mAP": average_precision.of_videos(labels, scores)}
-    return metrics.topk(scores, labels, [1]), {}
+    totals = metrics.macro(labels, scores.argmax(axis=1)) if "frames" in predictions else {}
+    return metrics.topk(scores, labels, [1]), totals
 
 
 def run(job: Job, params: EvaluateParams) -> None:
@@ -121,4 +125,6 @@ def run(job: Job, params: EvaluateParams) -> None:
         labels = [examples.several_hot(targets, len(found.classes)) for targets in labels]
     scores = fit(train.features, labels[0], test.features, found.classes, spec)
     made = {"labels": labels[1], "scores": scores}
+    if found.frames is not None:
+        made["frames"] = found.frames[test.examples]
     metrics.write(job, "linear", test.examples, *measure(made, spec), **made)
