@@ -103,3 +103,26 @@ def test_a_framewise_network_looks_at_each_frame_alone(depth, features):
         torch.testing.assert_close(
             net.stages(clip[:, :, t : t + 1])[-1][:, :, 0], maps[-1][:, :, t]
         )
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_dilated_network_keeps_its_size_in_the_last_stage(depth):
+    """Every second place of its last stage sees what it does in a plain network.
+
+    But for the convolution that strides there: here it looks at its own place only.
+    """
+    plain = build(depth, 4).eval()
+    (strides,) = (m for m in plain.stage5[0].body if getattr(m, "stride", None) == (1, 2, 2))
+    centre = torch.zeros(3, 3)
+    centre[1, 1] = 1
+    strides.weight.data *= centre
+    spec = schema.Slow(name="slow", depth=depth, width=4, dilated=True, **COLOURS)
+    dilated = slow.build(spec).eval()
+    dilated.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 3, 2, 64, 64)
+    with torch.no_grad():
+        narrow, wide = plain(x, maps=True), dilated(x, maps=True)
+        assert [m.shape[-1] for m in wide] == [16, 8, 4, 4]
+        assert [m.shape[-1] for m in narrow] == [16, 8, 4, 2]
+        torch.testing.assert_close(wide[2], narrow[2])
+        torch.testing.assert_close(wide[3][..., ::2, ::2], narrow[3])

@@ -46,14 +46,24 @@ class Residual(nn.Module):
         return out
 
 
-def bottleneck(planes_in: int, planes: int, temporal: int, stride: int) -> Residual:
+def bottleneck(
+    planes_in: int, planes: int, temporal: int, stride: int, dilation: int = 1
+) -> Residual:
     """tx1x1, 1x3x3 (which strides), 1x1x1 to ``planes``; a quarter of them between."""
     inner = planes // 4
     body = nn.Sequential(
         nn.Conv3d(planes_in, inner, (temporal, 1, 1), 1, (temporal // 2, 0, 0), bias=False),
         nn.BatchNorm3d(inner),
         nn.ReLU(inplace=True),
-        nn.Conv3d(inner, inner, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False),
+        nn.Conv3d(
+            inner,
+            inner,
+            (1, 3, 3),
+            (1, stride, stride),
+            (0, dilation, dilation),
+            (1, dilation, dilation),
+            bias=False,
+        ),
         nn.BatchNorm3d(inner),
         nn.ReLU(inplace=True),
         nn.Conv3d(inner, planes, 1, bias=False),
@@ -62,14 +72,15 @@ def bottleneck(planes_in: int, planes: int, temporal: int, stride: int) -> Resid
     return Residual(body, planes_in, planes, stride)
 
 
-def basic(planes_in: int, planes: int, temporal: int, stride: int) -> Residual:
+def basic(planes_in: int, planes: int, temporal: int, stride: int, dilation: int = 1) -> Residual:
     """tx3x3 (which strides), then 1x3x3."""
-    kernel, padding = (temporal, 3, 3), (temporal // 2, 1, 1)
+    kernel, steps = (temporal, 3, 3), (1, stride, stride)
+    reach, around = (1, dilation, dilation), (temporal // 2, dilation, dilation)
     body = nn.Sequential(
-        nn.Conv3d(planes_in, planes, kernel, (1, stride, stride), padding, bias=False),
+        nn.Conv3d(planes_in, planes, kernel, steps, around, reach, bias=False),
         nn.BatchNorm3d(planes),
         nn.ReLU(inplace=True),
-        nn.Conv3d(planes, planes, (1, 3, 3), 1, (0, 1, 1), bias=False),
+        nn.Conv3d(planes, planes, (1, 3, 3), 1, (0, dilation, dilation), reach, bias=False),
         nn.BatchNorm3d(planes),
     )
     return Residual(body, planes_in, planes, stride)
@@ -87,10 +98,17 @@ class Slow(Backbone):
         width: channels of the stem.
         channels: of the clip.
         temporal: temporal kernel per stage; with ``FRAMEWISE`` no frame sees another.
+        dilated: whether the last stage keeps height and width, and all of its 3x3 reach twice as
+            far: as both papers test on AVA, with the same weights.
     """
 
     def __init__(
-        self, depth: int, width: int, channels: int = 3, temporal: Sequence[int] = TEMPORAL
+        self,
+        depth: int,
+        width: int,
+        channels: int = 3,
+        temporal: Sequence[int] = TEMPORAL,
+        dilated: bool = False,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
@@ -104,8 +122,12 @@ class Slow(Backbone):
         self.num_features = self.stage_features[-1]
         stages = []
         for i, (before, planes) in enumerate(pairwise([width, *self.stage_features])):
-            first = block(before, planes, temporal[i], 1 if i == 0 else 2)
-            rest = (block(planes, planes, temporal[i], 1) for _ in range(BLOCKS[depth][i] - 1))
+            wide = dilated and i == len(TEMPORAL) - 1
+            stride, reach = 1 if i == 0 or wide else 2, 2 if wide else 1
+            first = block(before, planes, temporal[i], stride, reach)
+            rest = (
+                block(planes, planes, temporal[i], 1, reach) for _ in range(BLOCKS[depth][i] - 1)
+            )
             stages.append(nn.Sequential(first, *rest))
         self.stage2, self.stage3, self.stage4, self.stage5 = stages
         he_normal(self)
@@ -122,4 +144,4 @@ class Slow(Backbone):
 
 def build(model: schema.Slow) -> Slow:
     """The network of ``model.depth`` layers; width 64 is the published one."""
-    return Slow(model.depth, model.width)
+    return Slow(model.depth, model.width, dilated=model.dilated)

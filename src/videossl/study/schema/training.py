@@ -51,6 +51,7 @@ class Slow(Network):
     name: Literal["slow"]
     depth: Literal[18, 50, 101]
     width: Annotated[int, Field(ge=4, le=256)]
+    dilated: bool = False  # may be absent: networks that are stored have no such key
 
 
 class Inflated(Network):
