@@ -136,9 +136,10 @@ def test_the_head_looks_into_the_box() -> None:
 
     head = BoxClassifier(Quarter(), 1, 0.0)
     nn.init.ones_(head.fc.weight)
-    places = torch.tensor([[0.05, 0.05, 0.4, 0.4], RIGHT, [0.0, 0.0, 1.0, 1.0]])
-    out = head(torch.zeros(2, 3, 2, 32, 32), torch.tensor([0, 1, 1]), places)
-    torch.testing.assert_close(out[:, 0], torch.tensor([1.0, 0.0, 1.0]), atol=0.05, rtol=0)
+    above = [0.65, 0.0, 1.0, 0.4]
+    places = torch.tensor([[0.05, 0.05, 0.4, 0.4], RIGHT, above, [0.0, 0.0, 1.0, 1.0]])
+    out = head(torch.zeros(2, 3, 2, 32, 32), torch.tensor([0, 1, 0, 1]), places)
+    torch.testing.assert_close(out[:, 0], torch.tensor([1.0, 0, 0, 1]), atol=0.05, rtol=0)
 
 
 def test_no_box_at_all_is_no_output() -> None:

@@ -109,6 +109,15 @@ def test_a_box_is_wrong_whose_nearest_true_box_is_taken() -> None:
     np.testing.assert_allclose(of_boxes(found, true), [0.5])
 
 
+def test_of_true_boxes_that_overlap_alike_the_first_is_taken() -> None:
+    left, middle, right = [0, 0, 0.75, 1], [0.125, 0, 0.875, 1], [0.25, 0, 1, 1]
+    true = boxes([left, right], [0, 0], [[1], [1]])
+    found = boxes([middle, right], [0, 0], [[0.9], [0.8]])
+    np.testing.assert_allclose(of_boxes(found, true), [1.0])
+    found = boxes([middle, left], [0, 0], [[0.9], [0.8]])
+    np.testing.assert_allclose(of_boxes(found, true), [0.5])
+
+
 def test_a_class_without_a_true_box_has_none_and_other_classes_do_not_matter() -> None:
     true = boxes([BOX, BOX], [0, 0], [[1, 0, 0], [0, 1, 0]])
     found = boxes([BOX], [0], [[0.2, 0.9, 0.5]])
