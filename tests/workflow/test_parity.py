@@ -37,6 +37,7 @@ probe: {synthetic: {splits: [2, 3]}}
     + "".join(f"    {name}: null\n" for name in ("linear", "attentive", "knn", "retrieval")),
     "no probe": "probe:\n  synthetic: null\n",
     "no fine-tuning": "finetune:\n  synthetic: null\n",
+    "tests of moments": (ROOT / "configs/transfer.yaml").read_text(encoding="utf-8"),
     "no test": "finetune:\n  synthetic: null\nprobe:\n  synthetic: null\n",
     "no baseline": "baselines:\n  scratch: null\n",
     "two backbones": """
