@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import crash_points
+import default
 import frozen
 import kills
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> file of results -> its table
+    "README.md": {"default": default.table},
     "docs/guarantees.md": {
         "crash_points": crash_points.table,
         "kills": kills.table,
