@@ -25,7 +25,7 @@ FOREIGN = {"contrastive.py"}  # files of others' code
 VERBS = {
     *STAGES,
     *("check", "shards", "doctor", "plan", "schema", "configure", "runs", "status"),
-    *("metrics", "prune", "adopt"),
+    *("metrics", "compare", "prune", "adopt"),
 }
 OLD = ("our reading", "<who>", "going on from", "sync_bn", "evaluate.datasets", "pretrain.dataset")
 

@@ -144,6 +144,11 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument(
         "--watch", type=float, nargs="?", const=2.0, metavar="SECONDS", help="show it every 2 s"
     )
+    compared = add("compare", "which parameters two studies differ in, which numbers moved")
+    compared.add_argument("first", type=Path, metavar="A", help="a study's folder, or a report's")
+    compared.add_argument("second", type=Path, metavar="B", help="the same")
+    compared.add_argument("--markdown", type=Path, metavar="FILE", help="write Markdown, too")
+    compared.add_argument("--html", type=Path, metavar="FILE", help="write a page, too")
     again = add("metrics", "compute all metrics again from stored predictions, with intervals")
     again.add_argument(
         "--samples", type=int, default=1000, metavar="N", help="of the bootstrap; default: 1000"
@@ -341,6 +346,16 @@ def _status(args: argparse.Namespace) -> None:
     from videossl.study import status
 
     status.report(args.watch)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from videossl.report import compare
+
+    found = compare.compare(args.first, args.second)
+    print(compare.text(found))
+    for path, shown in ((args.markdown, compare.markdown), (args.html, compare.page)):
+        if path is not None:
+            path.write_text(shown(found), encoding="utf-8", errors="backslashreplace")
 
 
 def _metrics(args: argparse.Namespace) -> int:

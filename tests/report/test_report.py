@@ -28,6 +28,7 @@ def test_writes_all_outputs(finished: Path) -> None:
     assert sorted(contents(finished)) == [
         "bars.csv",
         "curves.csv",
+        "examples.npz",
         "figures/bars-finetune-synthetic-recognition.svg",
         "figures/bars-probe-synthetic-knn.svg",
         "figures/bars-probe-synthetic-linear.svg",
@@ -37,6 +38,7 @@ def test_writes_all_outputs(finished: Path) -> None:
         "figures/pretraining-rho_moco.svg",
         "figures/pretraining-rspnet.svg",
         "metrics.json",
+        "params.json",
         "plots/bars/finetune-synthetic-recognition.csv",
         "plots/bars/probe-synthetic-knn.csv",
         "plots/bars/probe-synthetic-linear.csv",

@@ -98,7 +98,12 @@ def test_margin_reruns_rspnet_only_and_setting_it_back_nothing(ran):
     ran.edit("margin: 0.15", "margin: 0.25")
     first = (ran.root / "runs/report").readlink()
     assert snakemake(ran) == RSPNET
-    assert (ran.root / "runs/report").readlink() != first
+    second = (ran.root / "runs/report").readlink()
+    assert second != first
+    said = ran.run("videossl", "compare", *(f"runs/{place}" for place in (first, second))).stdout
+    sections = [block.splitlines() for block in said.split("\n\n")]
+    assert [line.split() for line in sections[2][1:]] == [["task.margin", "0.15", "0.25"]]
+    assert {line.split()[0] for line in sections[3][1:]} == {"rspnet"}
     ran.edit("margin: 0.25", "margin: 0.15")
     shutil.rmtree(ran.root / ".snakemake")
     assert snakemake(ran) == set()

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from videossl.job import Job
-from videossl.report import curves, figures, inputs, layout, page, results, tables, text_tables
+from videossl.report import (
+    curves,
+    figures,
+    inputs,
+    kept,
+    layout,
+    page,
+    results,
+    tables,
+    text_tables,
+)
 
 if TYPE_CHECKING:
     from videossl.study.reads import AggregateParams
@@ -23,6 +33,8 @@ BARS = ("row", "form", "test", "protocol", "metric", "value", "sd")
 
 def run(job: Job, params: AggregateParams) -> None:
     """Write ``results.{csv,md,tex}``, ``metrics.json``, plots' data, figures and ``report.html``.
+
+    And what ``videossl compare`` reads: see ``kept.py``.
 
     Raises:
         UserError: an input is damaged, or was made with other parameters.
@@ -43,6 +55,7 @@ def run(job: Job, params: AggregateParams) -> None:
     nested = json.dumps(nested_means(built), indent=2, ensure_ascii=False)
     _write(f"{nested}\n", job.out / "metrics.json")
     _write_csv(trained[list(curves.COLUMNS)], job.out / "curves.csv")
+    kept.write(everything, evaluations, job.out)
     _write_bars(built, job.out)
     _write_curves(trained, job.out / "plots" / "curves")
     drawings = figures.draw_all(built, trained, rows, decimals)
