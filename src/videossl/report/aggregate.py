@@ -14,6 +14,7 @@ import pandas as pd
 
 from videossl.job import Job
 from videossl.report import (
+    classes,
     curves,
     figures,
     inputs,
@@ -73,6 +74,7 @@ def run(job: Job, params: AggregateParams) -> None:
         drawings=drawings,
         folders=everything,
         manifests={name: manifests.get(name) for name in params.data},
+        classes=classes.sections(evaluations, rows, groups, manifests),
     )
     _write(page.render(study), job.out / "report.html")
 

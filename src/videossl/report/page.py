@@ -38,6 +38,7 @@ class Study:
     drawings: Sequence[Drawing]
     folders: Sequence[Folder]  # of every stage read
     manifests: Mapping[str, Mapping[str, Any] | None]  # dataset -> manifest.json
+    classes: Sequence[Mapping[str, Any]] = ()  # of each test and protocol; see ``classes.py``
 
 
 def render(study: Study) -> str:
@@ -56,6 +57,7 @@ def render(study: Study) -> str:
         gains_are_over=_gains_are_over(study.tables),
         nothing=NOT_YET if study.tests else NO_TEST,
         tables=[_table(study, table) for table in study.tables],
+        classes=study.classes,
         training=_training(study),
         durations=sections.durations(study.folders, study.rows),
         data=[sections.data(name, manifest) for name, manifest in study.manifests.items()],
