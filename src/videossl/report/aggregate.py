@@ -16,6 +16,7 @@ from videossl.job import Job
 from videossl.report import (
     classes,
     curves,
+    efficiency,
     figures,
     inputs,
     kept,
@@ -60,6 +61,7 @@ def run(job: Job, params: AggregateParams) -> None:
     _write_bars(built, job.out)
     _write_curves(trained, job.out / "plots" / "curves")
     drawings = figures.draw_all(built, trained, rows, decimals)
+    drawings += efficiency.draw(built, params.finetune, rows)
     (job.out / "figures").mkdir()
     for drawing in drawings:
         _write(drawing.svg, job.out / "figures" / f"{drawing.name}.svg")

@@ -73,7 +73,7 @@ class Drawing:
     """One figure: its file name without ``.svg``, its place on the page, and what it shows."""
 
     name: str
-    kind: str  # "bars", "pretraining" or "finetuning"
+    kind: str  # "bars", "efficiency", "pretraining" or "finetuning"
     subject: str  # the title of the table, the row, or the test
     description: str
     svg: str

@@ -198,16 +198,17 @@ def _panel(
         own = curves[curves["row"] == row.name]
         if own.empty:
             continue
-        look = _look(row, rows)
+        look = line_of(row, rows)
         runs = [curve for _, curve in own.groupby(["seed", "split"], dropna=False, sort=False)]
         if len(runs) > 1:
             for curve in runs:
                 values = _numbers(curve[column]) * (100 if share else 1)
-                axes.plot(_numbers(curve["epoch"]), values, **look | {"linewidth": 0.6}, alpha=0.5)
+                thin = look | {"linewidth": 0.6, "label": None}
+                axes.plot(_numbers(curve["epoch"]), values, **thin, alpha=0.5)
         mean = own.astype({column: float, "epoch": float}).groupby("epoch")[column].mean()
         mean = mean * (100 if share else 1)
         marker = "o" if len(mean) <= MARKED else None
-        axes.plot(mean.index, mean, marker=marker, markersize=3, label=row.title, **look)
+        axes.plot(mean.index, mean, marker=marker, markersize=3, **look)
         last = f"{mean.iloc[-1]:.1f} %" if share else f"{mean.iloc[-1]:.3g}"
         ends.append(f"{row.title} {last}")
     frame(axes, f"Fine-tuning, {what}", "epoch")
@@ -233,14 +234,18 @@ def _share(measure: str) -> bool:
         return False
 
 
-def _look(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
-    """Baselines are gray, each with its dashes; a second round through the colours is dashed."""
+def line_of(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
+    """How a row's line looks wherever it is drawn, and its name.
+
+    Baselines are gray, each with its dashes; a second round through the colours is dashed.
+    """
     alike = [one.name for one in rows if one.pretrained == row.pretrained]
     place = alike.index(row.name)
+    look: dict[str, Any] = {"label": row.title, "linewidth": 1.7}
     if not row.pretrained:
-        return {"color": INKS["s1"], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.7}
+        return {**look, "color": INKS["s1"], "linestyle": DASHES[place % len(DASHES)]}
     dashes = DASHES[place // len(SERIES) % len(DASHES)]
-    return {"color": SERIES[place % len(SERIES)], "linestyle": dashes, "linewidth": 1.7}
+    return {**look, "color": SERIES[place % len(SERIES)], "linestyle": dashes}
 
 
 def _numbers(column: pd.Series[Any]) -> pd.Series[float]:

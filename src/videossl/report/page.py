@@ -187,7 +187,8 @@ def _gain(cell: Cell, column: Column, decimals: int) -> dict[str, str] | None:
 
 
 def _table(study: Study, table: Table) -> dict[str, Any]:
-    drawings = [d for d in study.drawings if (d.kind, d.subject) == ("bars", table.title)]
+    kinds = ("bars", "efficiency")
+    drawings = [d for d in study.drawings if d.kind in kinds and d.subject == table.title]
     return {
         "title": table.title,
         "tiles": _tiles(table, study.decimals),
