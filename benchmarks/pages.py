@@ -19,6 +19,7 @@ import crash_points
 import default
 import frozen
 import kills
+import real
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -29,6 +30,7 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> file of results
         "kills": kills.table,
         "frozen": frozen.table,
     },
+    "docs/methods.md": {"lips": real.table},
 }
 
 
