@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from support import fake_gallery
 from support.fake_study import FakeStudy, run
 
 
@@ -25,3 +26,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The aggregated outputs of the whole study, to be read only."""
     root = tmp_path_factory.mktemp("report")
     return run(FakeStudy(root / "study").fill(rejects=60), root / "out")
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The aggregated outputs of a study with a gallery, to be read only."""
+    root = tmp_path_factory.mktemp("gallery")
+    return run(fake_gallery.searched(root / "study"), root / "out")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = [
@@ -39,9 +40,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     driver.quit()
 
 
-def look(browser: webdriver.Chrome, finished: Path, width: int, scheme: str = "light") -> None:
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+def look(
+    browser: webdriver.Chrome,
+    finished: Path,
+    width: int,
+    scheme: str = "light",
+    motion: str = "no-preference",
+) -> None:
+    wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
+    features = [{"name": name, "value": value} for name, value in wanted.items()]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     browser.get((finished / "report.html").as_uri())
@@ -73,10 +81,11 @@ def test_no_error_and_no_request(browser: webdriver.Chrome, finished: Path) -> N
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
+@pytest.mark.parametrize("which", ["finished", "searched"])
 def test_narrow_screens_do_not_overflow(
-    browser: webdriver.Chrome, finished: Path, width: int
+    browser: webdriver.Chrome, request: pytest.FixtureRequest, which: str, width: int
 ) -> None:
-    look(browser, finished, width)
+    look(browser, request.getfixturevalue(which), width)
     browser.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true })")
     inner, client, scroll = browser.execute_script(
         "const root = document.documentElement;"
@@ -113,6 +122,49 @@ def test_column_head_sorts_and_method_restores(browser: webdriver.Chrome, finish
     assert order() == ["scratch", "RSPNet", "ρMoCo"]
 
 
+MOVING = """
+return [...document.querySelectorAll(".strip")].filter(
+  (strip) => strip.getAnimations().some((one) => one.playState === "running")).length
+"""
+
+
+def test_videos_play_until_they_are_stopped_by_key(
+    browser: webdriver.Chrome, searched: Path
+) -> None:
+    look(browser, searched, 1200)
+    shown = len(browser.find_elements(By.CSS_SELECTOR, ".strip"))
+    assert browser.execute_script(MOVING) == shown > 10
+    switch = browser.find_element(By.ID, "moving")
+    browser.execute_script("arguments[0].focus()", switch)
+    browser.switch_to.active_element.send_keys(Keys.SPACE)
+    assert browser.execute_script(MOVING) == 0
+    assert browser.get_log("browser") == []
+
+
+def test_videos_stand_still_for_who_asks_for_it(browser: webdriver.Chrome, searched: Path) -> None:
+    look(browser, searched, 1200, motion="reduce")
+    assert browser.execute_script(MOVING) == 0
+    look(browser, searched, 1200)
+
+
+def test_every_strip_is_a_picture_and_asks_nobody(
+    browser: webdriver.Chrome, searched: Path
+) -> None:
+    look(browser, searched, 1200)
+    script = """
+    return Promise.all([...document.querySelectorAll(".strip")].map((strip) => {
+      const picture = new Image();
+      picture.src = getComputedStyle(strip).backgroundImage.slice(5, -2);
+      return picture.decode().then(() => [picture.naturalWidth, picture.naturalHeight]);
+    }))
+    """
+    assert {tuple(size) for size in browser.execute_script(script)} == {(288, 48)}
+    names = browser.execute_script(
+        "return performance.getEntriesByType('resource').map((one) => one.name.slice(0, 5))"
+    )
+    assert set(names) <= {"data:"}
+
+
 CONTRAST = """
 const channel = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
 const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -137,11 +189,12 @@ return worst;
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["finished", "searched"])
 def test_text_has_contrast_in_both_schemes(
-    browser: webdriver.Chrome, finished: Path, scheme: str
+    browser: webdriver.Chrome, request: pytest.FixtureRequest, which: str, scheme: str
 ) -> None:
     """At least 4.5 : 1 for all text (WCAG 2.2, AA)."""
-    look(browser, finished, 1200, scheme)
+    look(browser, request.getfixturevalue(which), 1200, scheme)
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
     assert browser.execute_script(CONTRAST) == {}

@@ -18,6 +18,7 @@ from videossl.report import (
     curves,
     efficiency,
     figures,
+    gallery,
     inputs,
     kept,
     layout,
@@ -43,7 +44,7 @@ def run(job: Job, params: AggregateParams) -> None:
     """
     folders = inputs.read(job)
     everything = [folder for role in inputs.ROLES for folder in folders[role]]
-    inputs.check_agreement(everything, params)
+    inputs.check_agreement([*everything, *folders[inputs.EXAMPLES]], params)
     rows = layout.rows(params)
     evaluations = results.read(folders["evaluations"])
     groups = layout.groups(params, evaluations)
@@ -77,6 +78,7 @@ def run(job: Job, params: AggregateParams) -> None:
         folders=everything,
         manifests={name: manifests.get(name) for name in params.data},
         classes=classes.sections(evaluations, rows, groups, manifests),
+        gallery=gallery.build(evaluations, rows, groups, folders[inputs.EXAMPLES], folders["data"]),
     )
     _write(page.render(study), job.out / "report.html")
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from videossl.job import UserError
 from videossl.report.layout import Group, Row
-from videossl.report.results import PREDICTIONS, Evaluation, by_place
+from videossl.report.results import Evaluation, by_place
 from videossl.report.wording import DASH, counted
 
 PROTOCOLS = ("recognition", "linear")  # whose predictions are scores of every class
@@ -75,17 +73,10 @@ def _told(found: Sequence[Evaluation], classes: int) -> Told | None:
     taken = np.zeros((classes, classes), np.int64)
     right, tested = np.zeros(classes), np.zeros(classes)
     for one in found:
-        path = one.path / PREDICTIONS
-        if not path.exists():
+        stored = one.predictions("labels", "scores", f"value.{METRIC}")
+        if stored is None:
             return None
-        try:
-            with path.open("rb") as file, np.load(file) as stored:
-                if not {"labels", "scores", f"value.{METRIC}"} <= set(stored.files):
-                    return None
-                labels, scores = stored["labels"], stored["scores"]
-                hits = stored[f"value.{METRIC}"]
-        except (OSError, ValueError, BadZipFile) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from None
+        labels, scores, hits = stored
         if labels.ndim != 1 or scores.shape != (len(labels), classes):
             return None
         np.add.at(taken, (labels, scores.argmax(axis=1)), 1)

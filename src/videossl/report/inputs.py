@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from videossl.study.reads import AggregateParams
 
 ROLES = ("data", "encoders", "classifiers", "evaluations")  # in the order of the work
+EXAMPLES = "examples"  # of each test; they are looked up and have no numbers of their own
 SECTIONS = ("data", "methods", "baselines", "finetune", "probe")  # whose leaves are compared
 ABSENT: Any = object()  # in place of a value that is not there
 
@@ -60,7 +61,7 @@ def read(job: Job) -> dict[str, list[Folder]]:
     """Role -> what plays it, in the order given."""
     return {
         role: [Folder(path, read_json(path / "stage.json")) for path in job.inputs.get(role, ())]
-        for role in ROLES
+        for role in (*ROLES, EXAMPLES)
     }
 
 

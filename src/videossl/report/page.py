@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from videossl.report import sections, text_tables
 from videossl.report.drawing import Drawing, themed
+from videossl.report.gallery import NO_GALLERY, Gallery
 from videossl.report.inputs import Folder
 from videossl.report.layout import Group, Row
 from videossl.report.noise import Rule
@@ -39,6 +40,7 @@ class Study:
     folders: Sequence[Folder]  # of every stage read
     manifests: Mapping[str, Mapping[str, Any] | None]  # dataset -> manifest.json
     classes: Sequence[Mapping[str, Any]] = ()  # of each test and protocol; see ``classes.py``
+    gallery: Gallery = NO_GALLERY
 
 
 def render(study: Study) -> str:
@@ -58,6 +60,7 @@ def render(study: Study) -> str:
         nothing=NOT_YET if study.tests else NO_TEST,
         tables=[_table(study, table) for table in study.tables],
         classes=study.classes,
+        gallery=study.gallery,
         training=_training(study),
         durations=sections.durations(study.folders, study.rows),
         data=[sections.data(name, manifest) for name, manifest in study.manifests.items()],

@@ -53,22 +53,31 @@ class Evaluation:
         Raises:
             UserError: the predictions are damaged.
         """
+        found = self.predictions("examples", f"value.{metric}")
+        if found is None:
+            return None
+        examples, values = found
+        if not examples.shape == values.shape == (self.n,):
+            raise UserError(
+                f"{self.path / PREDICTIONS}: examples of shape {examples.shape} and value.{metric} "
+                f"of shape {values.shape}: both must be ({self.n},), the n of metrics.json"
+            )
+        return examples, values
+
+    def predictions(self, *names: str) -> list[NDArray[Any]] | None:
+        """Stored arrays by their names; ``None`` if the protocol did not store all of them.
+
+        Raises:
+            UserError: the predictions are damaged.
+        """
         path = self.path / PREDICTIONS
         if not path.exists():
             return None
         try:
             with path.open("rb") as file, np.load(file) as stored:
-                if not {"examples", f"value.{metric}"} <= set(stored.files):
-                    return None
-                examples, values = stored["examples"], stored[f"value.{metric}"]
+                return [stored[n] for n in names] if {*names} <= {*stored.files} else None
         except (OSError, ValueError, BadZipFile) as error:
             raise UserError(f"{path}: cannot be read: {error}") from None
-        if not examples.shape == values.shape == (self.n,):
-            raise UserError(
-                f"{path}: examples of shape {examples.shape} and value.{metric} of shape "
-                f"{values.shape}: both must be ({self.n},), the n of metrics.json"
-            )
-        return examples, values
 
 
 def read(folders: Iterable[Folder]) -> list[Evaluation]:

@@ -140,6 +140,7 @@ class Graph:
         if node.stage == "aggregate":
             roles = {
                 "data": ("decode",),
+                "examples": ("select",),
                 "encoders": ("pretrain", "initialize"),
                 "classifiers": ("finetune",),
                 "evaluations": ("test", "evaluate"),

@@ -19,7 +19,7 @@ from videossl.study.stages import STAGES, Group, Instance
 
 PARTS = SCRATCH / "parts"
 NONE = "none"  # stands for an entry where a reference names none: templates cannot leave one out
-STOOD_FOR = ("motion", "pretrain", "finetune", "test", "embed", "evaluate")
+STOOD_FOR = ("motion", "select", "pretrain", "finetune", "test", "embed", "evaluate")
 Run = Callable[[Instance, Mapping[str, Sequence[Path]], Path], None]
 
 

@@ -80,7 +80,7 @@ STAGES = {
         "gather all results into tables, figures and the report",
         (),
         "videossl.report.aggregate",
-        ("data", "encoders", "classifiers", "evaluations"),
+        ("data", "examples", "encoders", "classifiers", "evaluations"),
     ),
 }
 
