@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torchvision.models import video
 
 from support.backbones import assert_contract, shapes
 from support.specs import COLOURS
@@ -20,18 +21,11 @@ def parameters(net):
     return sum(p.numel() for p in net.parameters())
 
 
-@pytest.fixture(scope="module")
-def video():
-    return pytest.importorskip(
-        "torchvision.models.video", reason="torchvision, which it is compared with, is not here"
-    )
-
-
 @pytest.mark.parametrize(
     ("name", "peer", "count"),
     [("r3d", "r3d_18", 33_166_272), ("r2plus1d", "r2plus1d_18", 31_300_125)],
 )
-def test_is_torchvisions_network_with_its_weights(video, name, peer, count):
+def test_is_torchvisions_network_with_its_weights(name, peer, count):
     reference = getattr(video, peer)(weights=None).eval()
     reference.fc = torch.nn.Identity()
     for module in reference.modules():  # fresh BN would hide a wrong order of layers

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torchvision.models import video
 
 from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
 from support.specs import COLOURS
@@ -47,9 +48,6 @@ def test_published_size_and_shapes():
 
 def test_is_torchvisions_s3d_but_for_the_gates():
     """Without gates, S3D of torchvision has the same number of weights (classifier apart)."""
-    video = pytest.importorskip(
-        "torchvision.models.video", reason="torchvision, which it is compared with, is not here"
-    )
     with torch.device("meta"):
         reference, net = video.s3d(), build(64)
     gates = sum(p.numel() for name, p in net.named_parameters() if ".gate." in f".{name}")

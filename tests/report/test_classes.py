@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from support.fake_study import FakeStudy, run
+from support.fake_study import FakeStudy, probe, run
 from videossl.job import UserError
 
 NAMES = ["GrowCircle", "ShakeFast", "OrbitLeft", "<script>alert(1)</script>"]
@@ -23,8 +25,12 @@ def predict(study: FakeStudy, row: str, guesses: np.ndarray) -> None:
 
 @pytest.fixture
 def predicted(empty_study: FakeStudy) -> FakeStudy:
-    empty_study.decoding("synthetic", classes=NAMES)
+    empty_study.probe = {"synthetic": probe(protocols=("linear",))}
+    empty_study.decoding("synthetic")
     empty_study.encoders()
+    key = {"form": "probe", "test": "synthetic"}
+    folder = empty_study.stage("select", "examples", 0.1, key)
+    (folder / "examples.json").write_text(json.dumps({"classes": NAMES}))
     return empty_study
 
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from videossl.models.classifier import small_linear
+
 HIDDEN = 256  # channels of the inner convolutions
 BINS = 7  # of a box, each way
 REACH = 7  # of the depthwise convolution
@@ -28,9 +30,7 @@ class BoxClassifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(cast(int, encoder.num_features), num_classes)
-        nn.init.normal_(self.fc.weight, std=0.01)
-        nn.init.zeros_(self.fc.bias)
+        self.fc = small_linear(encoder, num_classes)
 
     def forward(self, x: Tensor, rows: Tensor, places: Tensor) -> Tensor:
         """Clips (B, 3, T, S, S) and K boxes -> logits (K, num_classes).

@@ -77,7 +77,7 @@ def run(job: Job, params: AggregateParams) -> None:
         drawings=drawings,
         folders=everything,
         manifests={name: manifests.get(name) for name in params.data},
-        classes=classes.sections(evaluations, rows, groups, manifests),
+        classes=classes.sections(evaluations, rows, groups, folders[inputs.EXAMPLES]),
         gallery=gallery.build(evaluations, rows, groups, folders[inputs.EXAMPLES], folders["data"]),
     )
     _write(page.render(study), job.out / "report.html")

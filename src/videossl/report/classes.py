@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from videossl.downstream.examples import FACTS
+from videossl.report.inputs import Folder
 from videossl.report.layout import Group, Row
 from videossl.report.results import Evaluation, by_place
 from videossl.report.wording import DASH, counted
 
 PROTOCOLS = ("recognition", "linear")  # whose predictions are scores of every class
-LABELS = "action"  # the labels whose names the manifest has
 METRIC = "top1"
 MOST, PAIRS = 15, 10  # classes and confusions that are shown
 
@@ -36,19 +37,23 @@ def sections(
     evaluations: Sequence[Evaluation],
     rows: Sequence[Row],
     groups: Sequence[Group],
-    manifests: Mapping[str, Mapping[str, Any] | None],
+    selected: Sequence[Folder],
 ) -> list[dict[str, Any]]:
     """What the page shows: of each test and protocol that names classes, two tables.
+
+    ``selected`` are the outputs of ``select``, which know the names.
 
     Raises:
         UserError: predictions are damaged.
     """
     places = by_place(evaluations)
+    tables = {(one.key["form"], one.key["test"]): one for one in selected}
     found = []
     for group in groups:
-        names = (manifests.get(group.dataset) or {}).get("classes", [])
-        if group.protocol not in PROTOCOLS or group.labels != LABELS or len(names) < 2:
+        folder = tables.get((group.form, group.test))
+        if group.protocol not in PROTOCOLS or folder is None:
             continue
+        names = folder.json(FACTS)["classes"]
         told = {
             row.name: one
             for row in rows

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined
 
 from videossl.downstream import declarations
 from videossl.job import UserError
 from videossl.report import kept
+from videossl.report import page as pages
 from videossl.report.kept import Key
 from videossl.report.noise import Rule, Sample, judge
 from videossl.report.wording import DASH, change, shown
@@ -148,6 +146,7 @@ def rows(found: Comparison) -> list[tuple[str, ...]]:
     return [_cells(one) for one in order]
 
 
+PARAM_HEADS = ("PARAMETER", "A", "B")
 HEADS = ("ROW", "TEST", "BY", "METRIC", "A", "B", "DIFFERENCE", "BEYOND NOISE")
 
 
@@ -178,7 +177,7 @@ def summary(found: Comparison) -> str:
 def text(found: Comparison) -> str:
     """For a terminal."""
     lines = [f"A: {found.names[0]}", f"B: {found.names[1]}", "", summary(found)]
-    params = [("PARAMETER", "A", "B"), *found.params]
+    params = [PARAM_HEADS, *found.params]
     moved = [HEADS, *rows(found)]
     for table in (params, moved):
         if len(table) > 1:
@@ -195,7 +194,7 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
 def markdown(found: Comparison) -> str:
     """The same as Markdown."""
     lines = [f"A: `{found.names[0]}`, B: `{found.names[1]}`. {summary(found)}."]
-    for head, body in ((("PARAMETER", "A", "B"), found.params), (HEADS, rows(found))):
+    for head, body in ((PARAM_HEADS, found.params), (HEADS, rows(found))):
         if body:
             lines += ["", *(_line(row) for row in (head, ["---"] * len(head), *body))]
     return "\n".join(lines) + "\n"
@@ -207,19 +206,17 @@ def _line(cells: Sequence[str]) -> str:
 
 def page(found: Comparison) -> str:
     """The same as one page that opens offline."""
-    engine = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    return (
+        pages.environment()
+        .get_template("compare.html")
+        .render(
+            title="Two studies compared",
+            names=found.names,
+            style=pages.style(),
+            summary=summary(found),
+            param_heads=PARAM_HEADS,
+            params=found.params,
+            heads=HEADS,
+            rows=rows(found),
+        )
     )
-    template = engine.from_string(_source("compare.html"))
-    return template.render(
-        names=found.names,
-        style=_source("style.css"),
-        summary=summary(found),
-        params=found.params,
-        heads=HEADS,
-        rows=rows(found),
-    )
-
-
-def _source(name: str) -> str:
-    return (resources.files("videossl.report") / name).read_text(encoding="utf-8")

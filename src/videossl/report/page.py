@@ -43,32 +43,46 @@ class Study:
     gallery: Gallery = NO_GALLERY
 
 
+def environment() -> Environment:
+    """What pages are made with: their templates; all that is not markup is escaped."""
+    made = Environment(loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined)
+    made.filters["breakable"] = _breakable
+    return made
+
+
+def style() -> Markup:
+    """The style sheet of all pages."""
+    return Markup(_source("style.css").strip())
+
+
 def render(study: Study) -> str:
-    """The whole page as HTML text; everything that is not markup is escaped."""
-    environment = Environment(
-        loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["breakable"] = _breakable
+    """The whole page as HTML text."""
     rules: list[Rule] = [rule for table in study.tables for rule in table.rules.values()]
     protocols = [group.protocol for table in study.tables for group in table.groups]
-    text = environment.get_template("page.html").render(
-        title=study.title,
-        style=Markup(_source("style.css").strip()),
-        facts=_facts(study),
-        summary=[s for table in study.tables if (s := _sentence(table, study.decimals))],
-        gains_are_over=_gains_are_over(study.tables),
-        nothing=NOT_YET if study.tests else NO_TEST,
-        tables=[_table(study, table) for table in study.tables],
-        classes=study.classes,
-        gallery=study.gallery,
-        training=_training(study),
-        durations=sections.durations(study.folders, study.rows),
-        data=[sections.data(name, manifest) for name, manifest in study.manifests.items()],
-        definitions=sections.definitions(protocols, [text_tables.RULES[rule] for rule in rules]),
-        parameters=sections.parameters(study.folders),
-        versions=sections.versions(study.folders),
-        dash=DASH,
-        level=text_tables.LEVEL,
+    text = (
+        environment()
+        .get_template("page.html")
+        .render(
+            title=study.title,
+            style=style(),
+            facts=_facts(study),
+            summary=[s for table in study.tables if (s := _sentence(table, study.decimals))],
+            gains_are_over=_gains_are_over(study.tables),
+            nothing=NOT_YET if study.tests else NO_TEST,
+            tables=[_table(study, table) for table in study.tables],
+            classes=study.classes,
+            gallery=study.gallery,
+            training=_training(study),
+            durations=sections.durations(study.folders, study.rows),
+            data=[sections.data(name, manifest) for name, manifest in study.manifests.items()],
+            definitions=sections.definitions(
+                protocols, [text_tables.RULES[rule] for rule in rules]
+            ),
+            parameters=sections.parameters(study.folders),
+            versions=sections.versions(study.folders),
+            dash=DASH,
+            level=text_tables.LEVEL,
+        )
     )
     return f"{text}\n"
 
