@@ -1,6 +1,7 @@
 """Seconds and memory of what looks at every video of a dataset, for large ones that are made up.
 
     python benchmarks/scale.py                       # 24,000, 240,000 and 1,000,000 videos
+    python benchmarks/scale.py --json benchmarks/results/scale.json
 
 A line per step and size, each measured in a process of its own: listing a folder of empty files
 (the first two sizes), reading and writing the manifest, opening the store, an epoch's order, the
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,20 +143,21 @@ def measure(step: str, base: Path, videos: int) -> None:
     STEPS[step](base, videos)
     seconds = time.process_time() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps({"seconds": seconds, "mib": peak / 1024}))
+    print(json.dumps({"seconds": round(seconds, 2), "mib": round(peak / 1024)}))
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--videos", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.step:
         measure(args.step, args.base, args.videos[0])
         return
-    print("| step | videos | CPU s | MiB | µs per video |\n|---|---:|---:|---:|---:|")
+    found: list[dict[str, Any]] = []
     for videos in args.videos:
         with tempfile.TemporaryDirectory() as folder:
             if videos <= LISTED:
@@ -169,10 +171,22 @@ def main() -> None:
                 )
                 if done.returncode:
                     sys.exit(done.stderr)
-                found = json.loads(done.stdout.splitlines()[-1])
-                each = 1e6 * found["seconds"] / videos
-                figures = f"{found['seconds']:.1f} | {found['mib']:.0f} | {each:.0f}"
-                print(f"| {step.replace('_', ' ')} | {videos:,} | {figures} |", flush=True)
+                measured = json.loads(done.stdout.splitlines()[-1])
+                found.append({"step": step, "videos": videos, **measured})
+                print(found[-1], file=sys.stderr, flush=True)
+    print(table(found))
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """A line per step and number of videos."""
+    lines = ["| step | videos | CPU s | MiB | µs per video |", "|---|---:|---:|---:|---:|"]
+    for line in found:
+        each = 1e6 * line["seconds"] / line["videos"]
+        figures = f"{line['seconds']:.1f} | {line['mib']:.0f} | {each:.0f}"
+        lines.append(f"| {line['step'].replace('_', ' ')} | {line['videos']:,} | {figures} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
