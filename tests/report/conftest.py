@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support import fake_gallery
+from support import fake_clips, fake_gallery
 from support.fake_study import FakeStudy, run
 
 
@@ -32,4 +32,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The aggregated outputs of a study with a gallery, to be read only."""
     root = tmp_path_factory.mktemp("gallery")
-    return run(fake_gallery.searched(root / "study"), root / "out")
+    study = fake_gallery.searched(root / "study")
+    fake_clips.keep(study, "rspnet")
+    return run(study, root / "out")

@@ -1,4 +1,4 @@
-"""The clips that the page shows are those that the networks are given, and showing costs nothing."""
+"""The page shows the clips that the networks are given, and making it touches no training."""
 
 from __future__ import annotations
 
