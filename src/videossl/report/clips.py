@@ -20,7 +20,7 @@ from videossl.report.layout import Row
 from videossl.report.strips import Strip, Strips
 
 FILE = "batch.npz"
-MOST_BYTES = 1 << 20  # of all strips of this part of the page
+MOST_BYTES = 3 << 18  # of all strips of this part of the page
 
 
 @dataclass(frozen=True)
