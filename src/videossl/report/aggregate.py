@@ -23,6 +23,7 @@ from videossl.report import (
     inputs,
     kept,
     layout,
+    looks,
     page,
     results,
     tables,
@@ -81,6 +82,7 @@ def run(job: Job, params: AggregateParams) -> None:
         classes=classes.sections(evaluations, rows, groups, folders[inputs.EXAMPLES]),
         gallery=gallery.build(evaluations, rows, groups, folders[inputs.EXAMPLES], folders["data"]),
         clips=clips.build(folders["encoders"], rows),
+        looks=looks.build(evaluations, rows, groups, folders[inputs.EXAMPLES]),
     )
     _write(page.render(study), job.out / "report.html")
 

@@ -18,6 +18,7 @@ from videossl.report.drawing import Drawing, themed
 from videossl.report.gallery import NO_GALLERY, Gallery
 from videossl.report.inputs import Folder
 from videossl.report.layout import Group, Row
+from videossl.report.looks import NO_LOOKS, Looks
 from videossl.report.noise import Rule
 from videossl.report.tables import Cell, Column, Table
 from videossl.report.wording import DASH, change, counted, direction, joined, shown, unit, with_unit
@@ -43,6 +44,7 @@ class Study:
     classes: Sequence[Mapping[str, Any]] = ()  # of each test and protocol; see ``classes.py``
     gallery: Gallery = NO_GALLERY
     clips: Clips = NO_CLIPS
+    looks: Looks = NO_LOOKS
 
 
 def environment() -> Environment:
@@ -75,7 +77,8 @@ def render(study: Study) -> str:
             classes=study.classes,
             gallery=study.gallery,
             clips=study.clips,
-            strips=[*study.gallery.strips, *study.clips.strips],
+            looks=study.looks,
+            strips=[*study.gallery.strips, *study.clips.strips, *study.looks.strips],
             training=_training(study),
             durations=sections.durations(study.folders, study.rows),
             data=[sections.data(name, manifest) for name, manifest in study.manifests.items()],
