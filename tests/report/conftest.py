@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support import fake_gallery
+from support import fake_clips, fake_gallery, fake_looks
 from support.fake_study import FakeStudy, run
 
 
@@ -30,6 +30,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The aggregated outputs of a study with a gallery, to be read only."""
+    """The aggregated outputs of a study with all kinds of strips, to be read only."""
     root = tmp_path_factory.mktemp("gallery")
-    return run(fake_gallery.searched(root / "study"), root / "out")
+    study = fake_gallery.searched(root / "study")
+    fake_clips.keep(study, "rspnet")
+    fake_looks.classes(study)
+    study.evaluation("rspnet", "recognition", {"top1": 0.5})
+    fake_looks.look(study, "rspnet")
+    return run(study, root / "out")

@@ -158,7 +158,8 @@ def test_a_killed_stage_leaves_no_output_and_goes_on(ran):
     graph = engines.load(ran.root)
     node = graph.find("pretrain", {"row": "rho_moco", "seed": "0"})
     path = ran.root / "runs" / graph.path(node)
-    whole = (path / "encoder.safetensors").read_bytes()
+    names = ("encoder.safetensors", "batch.npz")
+    whole = [(path / name).read_bytes() for name in names]
     shutil.rmtree(path)
     shards = f"runs/{graph.path(graph.find('decode', {'dataset': 'synthetic'}))}"
     command = [
@@ -184,7 +185,7 @@ def test_a_killed_stage_leaves_no_output_and_goes_on(ran):
     assert not path.exists()
 
     assert snakemake(ran) == {"pretrain/rho_moco/seed-0"}
-    assert (path / "encoder.safetensors").read_bytes() == whole
+    assert [(path / name).read_bytes() for name in names] == whole
     assert not checkpoint.exists()
 
 

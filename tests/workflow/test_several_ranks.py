@@ -39,8 +39,9 @@ def test_two_ranks_from_the_command_line_stop_and_go_on(study):
     assert not (study.root / "cut").exists()
     said = study.run(*command("cut")).stdout
     assert "resumes at step" in said
-    encoders = [(study.root / out / "encoder.safetensors").read_bytes() for out in ("whole", "cut")]
-    assert encoders[0] == encoders[1]
+    for name in ("encoder.safetensors", "batch.npz"):
+        whole, cut = ((study.root / out / name).read_bytes() for out in ("whole", "cut"))
+        assert whole == cut, name
 
 
 @pytest.mark.slow

@@ -31,10 +31,13 @@ class Objective(ABC):
         protocol: what the results of testing are called.
         whole: whether examples are whole frames, stretched to a square, and not cropped: then
             places in the frame stay shares of it, and a flip is 1 - x.
+        occluded: whether the network tells one class of a clip from the clip alone, so that hiding
+            parts of it shows where it looks.
     """
 
     protocol: ClassVar[str]
     whole: ClassVar[bool] = False
+    occluded: ClassVar[bool] = False
 
     def __init__(self, examples: Examples) -> None:
         self.classes = examples.classes

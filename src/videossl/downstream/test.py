@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from videossl.data.loading.example_batches import Chosen, ViewBatches
 from videossl.data.shards.store import ClipStore
-from videossl.downstream import examples, metrics
+from videossl.downstream import examples, metrics, occlusion
 from videossl.downstream.objective import Objective
 from videossl.job import Job
 from videossl.models import weights
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def run(job: Job, params: TestParams) -> None:
-    """Write the predictions for every test example, and the metrics of the objective."""
+    """Write the predictions for every test example, and the metrics of the objective.
+
+    And for some, if one class is told of a whole clip, where the network looks: see ``occlusion``.
+    """
     spec = params.test
     found = examples.read(job.input("examples"))
     store = ClipStore(job.input("shards"))
@@ -41,3 +44,6 @@ def run(job: Job, params: TestParams) -> None:
     predictions = objective.predictions(outputs, numbers, spec)
     values, totals = objective.measure(predictions, spec)
     metrics.write(job, objective.protocol, numbers, values, totals, **predictions)
+    if objective.occluded:
+        labels = found.targets_of(numbers)
+        occlusion.write(model, store, chosen, labels, spec.batch_size, encoder.colours, job.out)

@@ -55,6 +55,13 @@ class Method(OneClip, nn.Module, ABC):
         """
         return clips
 
+    def shown(self, clips: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """What the networks get of a batch, by name, for a reader; arguments as of ``prepare``.
+
+        Clips of 3 channels are normalised as those of ``prepare``; motion has 2 channels or 1.
+        """
+        return {f"view {number}": clip for number, clip in enumerate(clips, start=1)}
+
     @abstractmethod
     def forward(
         self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None

@@ -190,6 +190,15 @@ class HDC(Method):
             for draw_id, start in enumerate(starts)
         ]
 
+    def shown(self, clips: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """The clips by their windows."""
+        names = ["anchor"]
+        if self.spatial.levels:
+            names.append("same window")
+        if self.temporal.levels:
+            names.append("other window")
+        return dict(zip(names, clips, strict=True))
+
     def forward(
         self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:

@@ -91,6 +91,11 @@ class MoDist(EdgesClip, Method):
             for draw_id, (start, kind) in enumerate(zip(starts, kinds, strict=True))
         ]
 
+    def shown(self, clips: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Frames and, where there is a motion pathway, edges of flow."""
+        names = ["query", "key", "motion query", "motion key"]
+        return dict(zip(names[: len(clips)], clips, strict=True))
+
     def forward(
         self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:

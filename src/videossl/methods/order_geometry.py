@@ -119,6 +119,17 @@ class OrderGeometry(OrderedFrames, Method):
         both = [self._warped(shuffled, maps), self._warped(original, self._identity(maps))]
         return [torch.cat(both)]
 
+    def shown(self, clips: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """What ``prepare`` makes, taken apart."""
+        seen = self.prepare(clips, labels)
+        parts = [part for clip in seen for part in clip.split(len(labels))]
+        if self.params.variant == "disentangled":
+            names = ["shuffled and transformed", "original"]
+        else:
+            names = ["shuffled", "original"][: len(parts) - 2]
+            names += ["original, then transformed", "the same backwards"]
+        return dict(zip(names, parts, strict=True))
+
     def forward(
         self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:

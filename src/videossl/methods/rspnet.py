@@ -75,6 +75,10 @@ class RSPNet(FastestClip, Method):
         stride = self.clip.stride * speed
         return ClipRequest(sampling.window(num_frames, start, self.clip.frames, stride), draw_id)
 
+    def shown(self, clips: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """The clips by their parts."""
+        return dict(zip(("query", "key, same speed", "key, other speed"), clips, strict=True))
+
     def forward(
         self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:

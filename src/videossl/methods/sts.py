@@ -98,6 +98,11 @@ class STS(FlowClip, Method):
         found = label(flow, labels, plain, self.patterns, self.task.levels, self.task.still)
         return [clip, *found]
 
+    def shown(self, clips: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """The clip, and the flow that its labels are of."""
+        clip, _, flow = clips
+        return {"clip": clip, "flow, for labels": flow}
+
     def forward(
         self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:

@@ -207,6 +207,11 @@ class V3S(FastestRate, Method):
         per_clip = torch.cat(labels.chunk(len(clips), dim=1))  # rows in the order of cat(clips)
         return [self.transform(torch.cat(clips), per_clip)]
 
+    def shown(self, clips: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """The transformed clips."""
+        (together,) = self.prepare(clips, labels)
+        return super().shown(list(together.chunk(len(clips))), labels)
+
     def forward(
         self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:

@@ -140,18 +140,27 @@ class VTDL(TwoIntervals, Method):
         applies = self.tca.apply_to in (role, "both")
         return (float(share) if applies else 0.0, float(frame))
 
+    def shown(self, clips: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """The clips by their parts, with what is blended into them."""
+        names = ("anchor", "positive", "negative")
+        return dict(zip(names, self._blended(clips, Drawn(*labels.unbind(dim=1))), strict=True))
+
+    def _blended(self, clips: list[Tensor], drawn: Drawn) -> tuple[Tensor, Tensor, Tensor]:
+        anchor, positive, negative = clips
+        if self.tca.apply_to != "positive":
+            anchor = static_blend(anchor, drawn.anchor_share, drawn.anchor_frame)
+        if self.tca.apply_to != "anchor":
+            positive = static_blend(positive, drawn.positive_share, drawn.positive_frame)
+        return anchor, positive, negative
+
     def forward(
         self, clips: list[Tensor], video: Tensor, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """See ``Method.forward``; ``labels`` is (B, 5), see ``Drawn``."""
         assert labels is not None
         drawn = Drawn(*labels.unbind(dim=1))
-        anchor, positive, negative = clips
+        anchor, positive, negative = self._blended(clips, drawn)
         has_temporal = drawn.apart > 0
-        if self.tca.apply_to != "positive":
-            anchor = static_blend(anchor, drawn.anchor_share, drawn.anchor_frame)
-        if self.tca.apply_to != "anchor":
-            positive = static_blend(positive, drawn.positive_share, drawn.positive_frame)
         query = losses.normalize(self.head(self.encoder(anchor)))  # (B, D)
         key = losses.normalize(self.key_encoder(positive))
         with torch.no_grad() if self.params.detach_negative else nullcontext():

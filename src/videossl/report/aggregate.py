@@ -15,6 +15,7 @@ import pandas as pd
 from videossl.job import Job
 from videossl.report import (
     classes,
+    clips,
     curves,
     efficiency,
     figures,
@@ -22,6 +23,7 @@ from videossl.report import (
     inputs,
     kept,
     layout,
+    looks,
     page,
     results,
     tables,
@@ -79,6 +81,8 @@ def run(job: Job, params: AggregateParams) -> None:
         manifests={name: manifests.get(name) for name in params.data},
         classes=classes.sections(evaluations, rows, groups, folders[inputs.EXAMPLES]),
         gallery=gallery.build(evaluations, rows, groups, folders[inputs.EXAMPLES], folders["data"]),
+        clips=clips.build(folders["encoders"], rows),
+        looks=looks.build(evaluations, rows, groups, folders[inputs.EXAMPLES]),
     )
     _write(page.render(study), job.out / "report.html")
 

@@ -13,10 +13,12 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from videossl.report import sections, text_tables
+from videossl.report.clips import NO_CLIPS, Clips
 from videossl.report.drawing import Drawing, themed
 from videossl.report.gallery import NO_GALLERY, Gallery
 from videossl.report.inputs import Folder
 from videossl.report.layout import Group, Row
+from videossl.report.looks import NO_LOOKS, Looks
 from videossl.report.noise import Rule
 from videossl.report.tables import Cell, Column, Table
 from videossl.report.wording import DASH, change, counted, direction, joined, shown, unit, with_unit
@@ -41,6 +43,8 @@ class Study:
     manifests: Mapping[str, Mapping[str, Any] | None]  # dataset -> manifest.json
     classes: Sequence[Mapping[str, Any]] = ()  # of each test and protocol; see ``classes.py``
     gallery: Gallery = NO_GALLERY
+    clips: Clips = NO_CLIPS
+    looks: Looks = NO_LOOKS
 
 
 def environment() -> Environment:
@@ -72,6 +76,9 @@ def render(study: Study) -> str:
             tables=[_table(study, table) for table in study.tables],
             classes=study.classes,
             gallery=study.gallery,
+            clips=study.clips,
+            looks=study.looks,
+            strips=[*study.gallery.strips, *study.clips.strips, *study.looks.strips],
             training=_training(study),
             durations=sections.durations(study.folders, study.rows),
             data=[sections.data(name, manifest) for name, manifest in study.manifests.items()],

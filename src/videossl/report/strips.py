@@ -11,24 +11,30 @@ from numpy.typing import NDArray
 
 from videossl.data.shards.store import ClipStore
 
-FRAMES = 6  # the style sheet shows them one after the other
+FRAMES = 6  # of a stored video; the style sheet shows them one after the other
 SIDE = 48  # pixels
 QUALITY = 55  # of WebP
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A video's frames side by side: the name of its class in the style sheet, and a data URI."""
+    """Frames side by side: the name of its class in the style sheet, a data URI, their number."""
 
     name: str
     data: str
+    frames: int
 
 
 @dataclass
 class Strips:
-    """The strips of a page: one for each video, however often it is shown."""
+    """Strips of a page: one for each video or clip, however often it is shown.
 
-    found: dict[tuple[str, str], Strip] = field(default_factory=dict)
+    Attributes:
+        prefix: what the names of all begin with.
+    """
+
+    found: dict[tuple[str, ...], Strip] = field(default_factory=dict)
+    prefix: str = "strip"
 
     def of(self, store: ClipStore, dataset: str, video: str) -> str:
         """The name of a video's strip, which is made if it is not there yet.
@@ -39,10 +45,18 @@ class Strips:
         """
         place = (dataset, video)
         if place not in self.found:
-            picture = draw(store, store.number(video))
-            name = f"strip-{len(self.found)}"
-            self.found[place] = Strip(name, f"data:image/webp;base64,{_webp(picture)}")
+            self._keep(place, draw(store, store.number(video)))
         return self.found[place].name
+
+    def add(self, place: tuple[str, ...], clip: NDArray[np.uint8]) -> str:
+        """The name of the strip of a clip (F, S, S, 3) RGB; ``place`` is what tells it apart."""
+        if place not in self.found:
+            self._keep(place, side_by_side(clip))
+        return self.found[place].name
+
+    def _keep(self, place: tuple[str, ...], picture: NDArray[np.uint8]) -> None:
+        name, frames = f"{self.prefix}-{len(self.found)}", picture.shape[1] // SIDE
+        self.found[place] = Strip(name, f"data:image/webp;base64,{_webp(picture)}", frames)
 
 
 def draw(store: ClipStore, video: int) -> NDArray[np.uint8]:
@@ -56,8 +70,13 @@ def draw(store: ClipStore, video: int) -> NDArray[np.uint8]:
     height, width = clip.shape[1:3]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    squares = clip[:, top : top + side, left : left + side]
-    how = cv2.INTER_AREA if side > SIDE else cv2.INTER_LINEAR
+    return side_by_side(clip[:, top : top + side, left : left + side])
+
+
+def side_by_side(squares: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Square frames (F, S, S, 3 or 1) as one picture (SIDE, F * SIDE, 3); a single one twice."""
+    squares = squares if len(squares) > 1 else squares.repeat(2, axis=0)
+    how = cv2.INTER_AREA if squares.shape[1] > SIDE else cv2.INTER_LINEAR
     small = [cv2.resize(square, (SIDE, SIDE), interpolation=how) for square in squares]
     strip = np.concatenate([one.reshape(SIDE, SIDE, -1) for one in small], axis=1)
     return np.ascontiguousarray(np.broadcast_to(strip, (*strip.shape[:2], 3)), np.uint8)

@@ -18,7 +18,7 @@ from videossl.models import weights
 from videossl.models.backbone import Backbone
 from videossl.models.batchnorm import Group, apply_groups
 from videossl.study.schema import NO_MOTION, Pretrain
-from videossl.train import curve, monitor
+from videossl.train import curve, first_batch, monitor
 from videossl.train.device import pick_device
 from videossl.train.loop import Recipe, fit
 from videossl.train.task import Task
@@ -74,7 +74,7 @@ class Pretraining(Task):
 
 
 def run(job: Job, params: PretrainParams) -> None:
-    """Write ``encoder.safetensors``, ``curve.tsv`` and ``metrics.json``.
+    """Write ``encoder.safetensors``, ``curve.tsv``, ``batch.npz`` and ``metrics.json``.
 
     Raises:
         UserError: the method needs more frames than any training video has, or fewer videos than
@@ -137,6 +137,8 @@ def _run(job: Job, params: PretrainParams) -> None:
     if watch is None and spec.monitor_epochs:
         print(f"{job.name}: {dataset} has no classes, so there is no monitor", flush=True)
     task = Pretraining(method, watch, spec.monitor_epochs)
+    if not distributed.rank():
+        first_batch.write(method, batches, clip.size, task.colours, job.out / first_batch.FILE)
     rows = fit(job, task, batches, recipe)
     if distributed.rank():
         return

@@ -18,6 +18,7 @@ class Classification(Objective):
     """A linear layer on the pooled feature, a logit per class."""
 
     protocol = "recognition"
+    occluded = True
 
     def __init__(self, examples: Examples) -> None:
         super().__init__(examples)
