@@ -1,10 +1,12 @@
 """Made-up studies for the report's tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
 
-from support import fake_gallery
+from support import chromium, fake_gallery
 from support.fake_study import FakeStudy, run
 
 
@@ -33,3 +35,10 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The aggregated outputs of a study with a gallery, to be read only."""
     root = tmp_path_factory.mktemp("gallery")
     return run(fake_gallery.searched(root / "study"), root / "out")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    driver = chromium.start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
