@@ -25,7 +25,7 @@ def test_a_job_that_failed_is_told_at_once_and_why(state):
     running, end = after("RUNNING", state)
     assert running is None
     assert end.outcome is Outcome.FAILED
-    assert state in end.why
+    assert end.why == slurm_run.FAILED[state]
 
 
 def test_a_job_that_completed_is_done():
@@ -61,6 +61,29 @@ def test_a_job_that_may_wait_for_ever_is_named_once():
     assert watch.stuck(states) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("slurmstepd: error: Exceeded job memory limit\n", "memory"),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=5.batch\n", "memory"),
+        ("error: no such dataset\n", ""),
+    ],
+)
+def test_a_log_tells_that_memory_ended_a_part(tmp_path, text, why):
+    log = tmp_path / "5.log"
+    assert slurm_run.why_failed(log) == ""
+    log.write_text(text)
+    assert bool(why) == bool(slurm_run.why_failed(log))
+    assert why in slurm_run.why_failed(log)
+
+
+def test_a_refusal_that_passes():
+    said = "sbatch: error: Batch job submission failed: "
+    assert slurm_run.passing(said + "Unable to contact slurm controller (connect failure)")
+    assert slurm_run.passing(said + "Socket timed out on send/recv operation")
+    assert not slurm_run.passing(said + "Invalid account or account/partition combination")
+
+
 class Logger:
     """What was said."""
 
@@ -89,7 +112,9 @@ def executor(monkeypatch, answers):
 
 
 def test_no_job_is_lost_while_slurm_does_not_answer(monkeypatch):
-    job = SimpleNamespace(name="embed", wildcards=["rspnet", "0"], log=["logs/embed.log"])
+    job = SimpleNamespace(
+        name="embed", wildcards={"row": "rspnet", "seed": "0", "fp": "abc"}, log=["logs/embed.log"]
+    )
     infos = [SimpleNamespace(external_jobid=n, job=job, aux={}) for n in ("7", "8")]
     cancelled = {"7": State("COMPLETED"), "8": State("CANCELLED")}
     one = executor(monkeypatch, [None] * 6 + [cancelled])
@@ -105,7 +130,7 @@ def test_no_job_is_lost_while_slurm_does_not_answer(monkeypatch):
     assert infos == []
     assert one.ends[0] == ("7", "success")
     assert one.ends[1][0] == "8"
-    assert "embed rspnet 0: SLURM job 8: it was cancelled (CANCELLED)" in one.ends[1][1]
+    assert "embed rspnet 0: SLURM job 8: it was cancelled" in one.ends[1][1]
     assert "logs/embed.log" in one.ends[1][1]
     assert [text.partition(":")[0] for text in one.logger.said] == [
         "SLURM does not answer",

@@ -32,6 +32,7 @@ def long_weights() -> dict[str, str]:
 @pytest.fixture
 def longer(cluster: Study, long_weights: dict[str, str]) -> tuple[Study, Path, str]:
     """A pretraining of many steps: the study, its place, and its weights as made here."""
+    cluster.env["VIDEOSSL_CHECKPOINT_SECONDS"] = "1"
     cluster.overlay(LONG)
     place = pretraining(cluster)
     if str(place) not in long_weights:

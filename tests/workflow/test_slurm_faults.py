@@ -96,7 +96,7 @@ def test_a_training_out_of_time_resumes(longer):
     running = start(study, Path("runs") / place)
     scontrol("update", f"jobid={begun(study, place)}", "EndTime=now")
     assert running.wait(DEADLINE) == 0
-    assert "it took more time than it asked for (TIMEOUT)" in said(study)
+    assert "it took more time than it asked for" in said(study)
     assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
     assert "resum" in (study.root / "logs" / place).with_suffix(".log").read_text()
 
@@ -121,7 +121,7 @@ def test_a_job_out_of_memory_gets_more(cluster):
     running = start(cluster, place)
     assert running.wait(DEADLINE) == 0
     assert [line.split()[1] for line in limits(cluster)] == ["2000M", "4000M"]
-    assert "it took more memory than it asked for (OUT_OF_MEMORY)" in said(cluster)
+    assert "it took more memory than it asked for" in said(cluster)
     assert sha256(cluster.root / place / "features.npy") == expected
 
 

@@ -70,9 +70,10 @@ class WatchingExecutor(Executor):
     def _report(self, info: SubmittedJobInfo, end: slurm_run.End) -> None:
         log = info.aux.get("slurm_logfile")
         if end.outcome is Outcome.FAILED:
-            why = f"{name_of(info.job)}: SLURM job {info.external_jobid}: {end.why}; its log: "
-            logs = ", ".join(map(str, info.job.log))
-            self.report_job_error(info, msg=f"{why}{logs or log}. ", aux_logs=[str(log)])
+            why = (slurm_run.why_failed(log) if log else "") or end.why
+            logs = ", ".join(map(str, info.job.log)) or log
+            line = f"{name_of(info.job)}: SLURM job {info.external_jobid}: {why}; its log: {logs}. "
+            self.report_job_error(info, msg=line, aux_logs=[str(log)] if log else [])
             return
         if end.outcome is Outcome.FORGOTTEN:
             self.logger.warning(
@@ -106,5 +107,6 @@ class WatchingExecutor(Executor):
 
 
 def name_of(job: Any) -> str:
-    """Rule and wildcards of a job."""
-    return " ".join([job.name, *map(str, job.wildcards or ())])
+    """Rule and wildcards of a job; the log has its fingerprint."""
+    values = [value for name, value in job.wildcards.items() if name != "fp"]
+    return " ".join([job.name, *values])

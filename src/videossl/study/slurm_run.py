@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from videossl.study import waiting_jobs
 
@@ -35,6 +36,8 @@ QUEUED_AGAIN = {
     "NODE_FAIL": "its node was lost, and it was not queued again",
     "PREEMPTED": "it was preempted, and it was not queued again",
 }
+# what SLURM writes into a job's log where memory ended a part of it, and the job only "failed"
+NO_MEMORY = ("memory limit", "oom_kill", "oom-kill", "Out Of Memory")
 # what sbatch refuses with where asking again may help
 PASSING = (
     "Unable to contact slurm controller",
@@ -98,6 +101,15 @@ def parsed(text: str) -> dict[str, State]:
     return found
 
 
+def why_failed(log: Path) -> str:
+    """Why a job failed, as far as SLURM's log of it tells; "" if it does not."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return FAILED["OUT_OF_MEMORY"] if any(word in text for word in NO_MEMORY) else ""
+
+
 def passing(message: str) -> bool:
     """Whether what sbatch said may be over soon."""
     return any(word in message for word in PASSING)
@@ -121,9 +133,9 @@ class Watch:
             elif known.state == "COMPLETED":
                 end = End(Outcome.DONE)
             elif known.state in FAILED:
-                end = End(Outcome.FAILED, f"{FAILED[known.state]} ({known.state})")
+                end = End(Outcome.FAILED, FAILED[known.state])
             elif known.state in QUEUED_AGAIN:
-                why = f"{QUEUED_AGAIN[known.state]} ({known.state})"
+                why = QUEUED_AGAIN[known.state]
                 end = End(Outcome.FAILED, why) if self._for_long(job) else None
             else:
                 self._unsure.pop(job, None)
