@@ -48,6 +48,7 @@ def facts(number: int) -> dict[str, Any]:
         "frames": FRAMES, "height": 128, "width": 171, "fps": 25.0, "codec": "h264",
         "backend": "decord", "warnings": [], "source_bytes": 500_000,
         "source_sha256": f"{number:064x}", "offset": 4096 * (number % PER_SHARD), "length": 4000,
+        "table_crc32": number,
     }  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def epoch_ordered(base: Path, videos: int) -> None:
 
 def examples_selected(base: Path, videos: int) -> None:
     """The examples of a test: found, written, read; a tenth of the labels chosen."""
-    found = video_class.examples(store_opened(base, videos))
+    found = video_class.examples(examples.Source(store_opened(base, videos), {}, "action"))
     out = base / "selected"
     out.mkdir()
     examples.write(found, {"data": "made", "labels": "action", "manifest": ""}, out)
@@ -131,13 +132,18 @@ STEPS: dict[str, Callable[[Path, int], object]] = {
 AUGMENT: Any = None
 
 
-def measure(step: str, base: Path, videos: int) -> None:
-    """Print seconds and peak MiB of one step beyond what the imports take."""
+def take_up() -> None:
+    """What the steps take for granted."""
     global AUGMENT
     from videossl.study import params
 
     study = params.load(ROOT / "params.yaml")
     AUGMENT = next(iter(study.pretrain.values())).augment
+
+
+def measure(step: str, base: Path, videos: int) -> None:
+    """Print seconds and peak MiB of one step beyond what the imports take."""
+    take_up()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.process_time()
     STEPS[step](base, videos)
