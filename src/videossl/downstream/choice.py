@@ -18,8 +18,10 @@ def choose_labelled(
     """
     train: list[int] = []
     kept: list[int] = []
-    for label in sorted(set(labels)):
-        members = [i for i, x in enumerate(labels) if x == label]
+    places: dict[int, list[int]] = {}
+    for place, label in enumerate(labels):
+        places.setdefault(label, []).append(place)
+    for label, members in sorted(places.items()):
         order = np.random.default_rng([seed, label]).permutation(members).tolist()
         count = max(1, round(share * len(members)))
         aside = min(count - 1, max(1, round(validation * count))) if validation else 0

@@ -57,7 +57,13 @@ def may_be_video(name: str) -> bool:
     ``name`` is a file's name without its path. So the sidecars of a clip (subtitles, descriptions,
     thumbnails, half downloads) never stand for the clip.
     """
-    return not is_hidden(name) and Path(name.lower()).suffix not in NO_VIDEOS
+    return not is_hidden(name) and _suffix(name.lower()) not in NO_VIDEOS
+
+
+def _suffix(name: str) -> str:
+    """As ``Path(name).suffix``, of a name that is asked for each file of a dataset."""
+    dot = name.rfind(".")
+    return name[dot:] if 0 < dot < len(name) - 1 else ""
 
 
 def walk(folder: Path) -> Iterator[Path]:

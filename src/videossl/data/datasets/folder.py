@@ -14,6 +14,7 @@ the root are no part of the tree.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ def read(root: Path, missing: float = 0.0) -> Index:
         UserError: a part is missing, a class has no training video, or a file or folder lies
             where the layout has none.
     """
-    found = {path.name for path in _visible(folder(root, LAYOUT)) if path.is_dir()}
+    found = {entry.name for entry in _visible(folder(root, LAYOUT)) if _is_folder(entry)}
     parts = [part for part in PARTS if part in found]
     if "train" not in parts or len(parts) < 2:
         absent = "test or val" if "train" in parts else "train"
@@ -53,43 +54,54 @@ def read(root: Path, missing: float = 0.0) -> Index:
             f"{root / other[0]}: found beside train{hint}; expected train, val and test"
         )
     videos = {part: _read_part(root / part) for part in parts}
-    classes = sorted(name for name, paths in videos["train"].items() if paths)
+    classes = sorted(name for name, names in videos["train"].items() if names)
     labels = {name: label for label, name in enumerate(classes)}
     entries: dict[str, Entry] = {}
     for part, by_class in videos.items():
         played = "test" if part == "val" and "test" not in parts else part
-        for name, paths in by_class.items():
-            if paths and name not in labels:
+        for name, names in by_class.items():
+            if names and name not in labels:
                 raise UserError(f"{root / part / name}: class {name!r} has no video in train")
-            for path in paths:
-                video = path.relative_to(root).as_posix()
+            for inside in names:
+                video = f"{part}/{name}/{inside}"
                 entries[video] = Entry(video, labels[name], {"1": played})
     return build(classes, root, entries)
 
 
-def _read_part(part: Path) -> dict[str, list[Path]]:
-    """Class -> videos of one part."""
-    found: dict[str, list[Path]] = {}
-    for path in _visible(part):
-        if not path.is_dir():
-            if not may_be_video(path.name):
+def _read_part(part: Path) -> dict[str, list[str]]:
+    """Class -> videos of one part, as paths relative to the folder of the class."""
+    found: dict[str, list[str]] = {}
+    for entry in _visible(part):
+        if not _is_folder(entry):
+            if not may_be_video(entry.name):
                 continue
-            raise UserError(f"{path}: found a file beside the class folders; {LAYOUT}")
-        found[path.name] = list(_below(path))
+            raise UserError(f"{entry.path}: found a file beside the class folders; {LAYOUT}")
+        found[entry.name] = list(_below(entry, ""))
     if not any(found.values()):
         raise UserError(f"{part}: found no video; {LAYOUT}")
     return found
 
 
-def _below(path: Path) -> Iterator[Path]:
-    """What counts as a video below a folder; links are not followed."""
-    for child in _visible(path):
-        is_folder = child.is_dir() and not child.is_symlink()
-        if is_folder and not VIDEO_SUFFIX.fullmatch(child.suffix):
-            yield from _below(child)
+def _below(folder: os.DirEntry[str], before: str) -> Iterator[str]:
+    """What counts as a video below a folder, ``before`` its name; links are not followed."""
+    for child in _visible(folder):
+        is_folder = child.is_dir(follow_symlinks=False)
+        if is_folder and not VIDEO_SUFFIX.fullmatch(Path(child.name).suffix):
+            yield from _below(child, f"{before}{child.name}/")
         elif may_be_video(child.name):
-            yield child
+            yield before + child.name
 
 
-def _visible(path: Path) -> list[Path]:
-    return sorted(child for child in path.iterdir() if not is_hidden(child.name))
+def _visible(path: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    """By name; directory entries know what they are, where paths would ask the disk for each."""
+    with os.scandir(path) as entries:
+        found = [entry for entry in entries if not is_hidden(entry.name)]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Of links, whether they lead to a folder."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

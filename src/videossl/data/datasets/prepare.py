@@ -7,6 +7,7 @@ raise ``data.<name>.revision`` after adding or changing some.
 from __future__ import annotations
 
 import json
+import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def write(index: Index, root: Path, out: Path) -> None:
                 "name": entry.name,
                 "label": entry.label,
                 "splits": entry.splits,
-                "bytes": size_of(index.root / entry.name),
+                "bytes": size_of(f"{index.root}/{entry.name}"),
             }
             for entry in sorted(index.entries, key=lambda entry: entry.name)
         ],
@@ -73,10 +74,11 @@ def _dump(value: Any, path: Path) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="ascii")
 
 
-def size_of(path: Path) -> int:
+def size_of(path: Path | str) -> int:
     """Bytes of a regular file; 0 for anything else, which ``decode`` rejects."""
     try:
-        return path.stat().st_size if path.is_file() else 0
+        found = Path(path).stat()
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
     except OSError:  # a name that is too long, a folder that may not be read
         return 0
 
