@@ -108,7 +108,8 @@ def test_dvc_shows_the_numbers_while_the_training_runs(tmp_path, monkeypatch):
 
 
 def test_without_the_package_one_line_says_so(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dvclive", None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "dvclive.live", None)
     curve.Board(job(tmp_path), []).add(ROWS[0])  # nobody asked
     monkeypatch.setenv(live.FOLDER, "live")
     with pytest.raises(UserError, match="DVCLive is not installed; pip install dvclive"):

@@ -204,7 +204,7 @@ def kind(params: Mapping[str, Any]) -> str:
 
 def _setting(row: Row, params: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, str]:
     """How a row came to its weights."""
-    ours = {"backbone": kind(params)} | dict.fromkeys(list(SETTING)[1:5], "")
+    ours = dict.fromkeys(SETTING, "") | {"backbone": kind(params)}
     if row.pretrained:
         named = _value(params, "methods.*.data")
         ours |= {

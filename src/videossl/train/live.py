@@ -30,7 +30,7 @@ class Live:
         if not folder:
             return
         try:
-            from dvclive import Live as Writer
+            from dvclive.live import Live as Writer
         except ImportError:
             raise UserError(
                 f"{FOLDER} = {folder!r}: DVCLive is not installed; pip install dvclive"
