@@ -22,7 +22,7 @@ from videossl.report.strips import Strip, Strips
 
 FILE = "occlusion.npz"
 ARRAYS = ("examples", "labels", "predicted", "probability", "clips", "drops")  # a row per clip
-MOST_BYTES = 1 << 19  # of all strips of this part of the page
+MOST_BYTES = 3 << 17  # of all strips of this part of the page
 PALE, STRONG = 0.6, 0.75  # light of a clip under a map; share of colour at the largest drop
 COLOUR = (255.0, 140.0, 0.0)
 NOTHING = 0.005  # a largest drop below this is none
