@@ -174,7 +174,9 @@ def true_boxes(frame: Picture, stored: Stored, place: int, classes: Sequence[str
     _, _, _, places, ranges, labels = stored
     own = slice(*ranges[place])
     order = np.argsort(places[0][own][:, 0], kind="stable")[:MOST_BOXES]
-    names = [", ".join(classes[k] for k in np.flatnonzero(labels[0][own][box])) for box in order]
+    names = [
+        ", ".join(classes[k] for k in np.flatnonzero(labels[0][own][box]).tolist()) for box in order
+    ]
     return _drawn(frame, places[0][own][order], TRUTH), _numbered(names)
 
 
