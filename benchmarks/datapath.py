@@ -1,52 +1,53 @@
 """Measure the data path beside what others do: reading clips, cold and warm, loading, decoding.
 
-    python benchmarks/datapath.py --videos DIR --seconds 60 --out results.md   # each has a default
+    python benchmarks/datapath.py                                    # six minutes on two cores
+    python benchmarks/datapath.py --videos DIR --seconds 60
+    python benchmarks/datapath.py --json benchmarks/results/datapath.json
 
 Videos are generated; those of ``--videos`` come besides: .avi counts as UCF101's, all else as
 Kinetics'. What is compared is measured in turns within one run, and medians are shown. Temporary
-files go where ``TMPDIR`` says: a disk, or no read is cold.
+files go where ``TMPDIR`` says: a disk, or no read is cold. datapath_rivals.py says what is compared
+only where it is installed.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing as mp
+import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from statistics import harmonic_mean, median
+from statistics import median
 from typing import Any
 
 import av
 import cv2
+import datapath_cold as cold_reads
+import datapath_loaders as loaders
 import datapath_rivals as rivals
-import numpy as np
+import datapath_tables as tables
 import torch
-from datapath_rivals import Group, Reader
-from torch.utils.data import DataLoader
+from datapath_rivals import Reader
+from datapath_tables import DECORD, FRAMES, LIMIT, OURS, RESIZING, STRIDES
+from datapath_videos import Group, groups_of
 
 from videossl.data.decoding import decode, isolate
 from videossl.data.loading.loader import TrainBatches, batches
-from videossl.data.loading.sampling import ClipRequest, random_start, window
 from videossl.data.shards import builder
 from videossl.data.shards.store import ClipStore
 from videossl.study.schema import Augment, Decode
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "videos"
-FRAMES, STRIDES = 16, (1, 2, 4, 8)
-DATASETS = {"UCF101": (2.43e6, "2.43 M"), "Kinetics-400": (67e6, "67 M")}  # frames
-OURS, DECORD, RESIZING = "ours, JPEG q90", "decord", "decord, resizing to 128"
-LIMIT, POOLED = "limit: libjpeg-turbo", "all of these, as many clips of each"
 CLIPS = 6  # per turn, spread evenly over the videos and over their length
 LEAST = 0.05  # seconds a fast reader is measured for
 DEADLINE = 600.0
-BATCH, WARM, STEPS = 16, 4, 16  # videos per batch; batches before measuring, and measured
+BATCH, STEPS = 16, 16  # videos per batch, batches that are measured
 AUGMENT = {
     "crop_area": [0.3, 1.0],
     "crop_aspect": [0.75, 1.333],
@@ -80,12 +81,6 @@ def in_turns(cases: Cases, seconds: float) -> dict[Hashable, float]:
     return {key: median(values) for key, values in found.items()}
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown, the first column to the left."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows]) + "\n"
-
-
 # ------------------------------------------------------------------------------------ inputs
 
 
@@ -106,7 +101,7 @@ def store_videos(
             sys.exit(f"{path.name}: {result.reason}")
         if number >= children:
             frames += result.facts["frames"]
-        facts = {"name": f"{number}/{path.name}", "label": 0, "splits": {}}
+        facts = {"name": f"{number:04d}/{path.name}", "label": 0, "splits": {}}
         build.add(result.record, {**result.facts, **facts})
         if number == children - 1:  # importing what they need is no part of a long run
             begin = time.perf_counter()
@@ -150,21 +145,31 @@ def readers_of(groups: Sequence[Group], folder: Path) -> dict[str, Reader]:
     files = [path for group in groups for path in group.files]
     jpeg, _ = store_videos(files, folder / "jpeg", OPTIONS, 2)
     raw, _ = store_videos(files, folder / "raw", OPTIONS.model_copy(update={"codec": "raw"}), 2)
-    return {
+    found: dict[str, Reader] = {
         OURS: rivals.Ours(jpeg),
         "ours, raw": rivals.Ours(raw),
         DECORD: rivals.Decord(files),
         RESIZING: rivals.Decord(files, OPTIONS.short_side),
         "PyAV, seek": rivals.PyAV(files),
-        "JPEG files, PIL": rivals.Loose(jpeg, folder / "loose"),
-        "LMDB value per video, PIL": rivals.WholeValue(jpeg, folder / "whole.lmdb"),
-        LIMIT: rivals.InMemory(jpeg, raw=False),
-        "limit: memcpy": rivals.InMemory(raw, raw=True),
     }
+    if rivals.optional("torchcodec.decoders") is not None:
+        found["torchcodec"] = rivals.TorchCodec(files, "exact")
+        found["torchcodec, approximate"] = rivals.TorchCodec(files, "approximate")
+    found["JPEG files, PIL"] = rivals.Loose(jpeg, folder / "loose")
+    found["LMDB value per video, PIL"] = rivals.WholeValue(jpeg, folder / "whole.lmdb")
+    if rivals.optional("lance") is not None:
+        first = rivals.write_lance(jpeg, folder / "frames.lance")
+        for decoder in rivals.DECODERS:
+            found[f"Lance, {decoder}"] = rivals.Lance(folder / "frames.lance", first, decoder)
+    found[LIMIT] = rivals.InMemory(jpeg, raw=False)
+    found["limit: memcpy"] = rivals.InMemory(raw, raw=True)
+    return found
 
 
-def warm(groups: Sequence[Group], readers: dict[str, Reader], seconds: float) -> str:
-    """Clips per second and core out of the page cache, per group."""
+def warm(
+    groups: Sequence[Group], readers: dict[str, Reader], seconds: float
+) -> list[dict[str, Any]]:
+    """Clips per second and core out of the page cache, per layout, group and stride."""
     lengths = [video.frames for video in readers[OURS].store.videos]
     processed = {(name, True): rivals.cropped(read) for name, read in readers.items()}
     processed |= {(name, False): read for name, read in readers.items() if name != RESIZING}
@@ -176,111 +181,74 @@ def warm(groups: Sequence[Group], readers: dict[str, Reader], seconds: float) ->
         (*key, group.title, stride): partial(case, read, group, stride)
         for group, stride, (key, read) in product(groups, STRIDES, processed.items())
     }
-    found = in_turns(cases, seconds)
-    titles = [group.title for group in groups]
-    for key, stride in product(processed, STRIDES):
-        found[*key, POOLED, stride] = harmonic_mean([found[*key, one, stride] for one in titles])
-    text = ""
-    for title in [*titles, POOLED]:
-        rates = {key: [found[*key, title, stride] for stride in STRIDES] for key in processed}
-        head = ["layout", *[f"stride {stride}" for stride in STRIDES], "x decord", "mean"]
-        rows = [_warm_row(name, rates) for name in readers]
-        text += f"\n{title}\n\n" + table([*head, "read only", "of libjpeg-turbo"], rows)
-    return text
-
-
-def _warm_row(name: str, rates: dict[tuple[str, bool], list[float]]) -> list[str]:
-    ratios = np.divide(rates[name, True], rates[DECORD, True])
-    row = [name, *[f"{value:.0f}" for value in rates[name, True]]]
-    row += [" / ".join(f"{ratio:.1f}" for ratio in ratios), f"{np.mean(ratios):.1f}"]
-    if (name, False) not in rates:
-        return [*row, "", ""]
-    share = np.mean(np.divide(rates[name, False], rates[LIMIT, False]))
-    return [*row, f"{np.mean(rates[name, False]):.0f}", f"{100 * share:.0f} %"]
+    names = ("layout", "cropped", "group", "stride")
+    return [
+        {**dict(zip(names, key, strict=True)), "rate": round(rate, 2)}
+        for key, rate in in_turns(cases, seconds).items()
+    ]
 
 
 # ------------------------------------------------------------------------------------ cold reads
 
 
-def cold(group: Group, folder: Path, seconds: float) -> str:
-    """Cold reads: those that miss the page cache."""
+def cold(group: Group, folder: Path, seconds: float) -> list[dict[str, Any]]:
+    """Reads that miss the page cache; none where the file system keeps what it is told to drop."""
     store, _ = store_videos(group.files * 4, folder / "cold", OPTIONS, 2)
     lengths = [video.frames for video in store.videos]
     whole = Group(group.title, group.dataset, group.files * 4, 0)
-    measured: dict[Hashable, rivals.Cold] = {}
+    measured: dict[Hashable, cold_reads.Cold] = {}
     for stride in STRIDES:
         clips = partial(clips_of, whole, lengths, stride)
-        measured["ours", stride] = rivals.Cold(store, clips)
-        measured["LMDB get", stride] = rivals.ColdValue(store, clips, readahead=False)
-        measured["LMDB get, read-ahead", stride] = rivals.ColdValue(store, clips, readahead=True)
+        measured["ours", stride] = cold_reads.Cold(store, clips)
+        for readahead, name in ((False, "LMDB get"), (True, "LMDB get, read-ahead")):
+            measured[name, stride] = cold_reads.ColdValue(store, clips, readahead=readahead)
     found = in_turns({key: one.measure for key, one in measured.items()}, seconds)
     if any(min(one.read) == 0 for one in measured.values()):
-        return "\nNot measured: this file system keeps the file in memory when told to drop it.\n"
-    rows = []
-    for name in dict.fromkeys(name for name, _ in measured):
-        rates = [found[name, stride] for stride in STRIDES]
-        kilobytes = [median(measured[name, stride].read) / 1e3 for stride in STRIDES]
-        gains = [found["ours", s] / value for s, value in zip(STRIDES, rates, strict=True)]
-        cells = [f"{r:.0f} ({k:.0f} KB)" for r, k in zip(rates, kilobytes, strict=True)]
-        rows.append([name, *cells, " / ".join(f"{gain:.1f}" for gain in gains)])
-    return "\n" + table(["reader", *[f"stride {s}" for s in STRIDES], "ours is x"], rows)
+        return []
+    return [
+        {
+            **dict(zip(("reader", "stride"), key, strict=True)),
+            "rate": round(found[key], 2),
+            "kilobytes": median(one.read) / 1e3,
+        }
+        for key, one in measured.items()
+    ]
 
 
 # ------------------------------------------------------------------------------------ loading
 
 
-def _two_clips(rng: np.random.Generator, num_frames: int) -> list[ClipRequest]:
-    starts = [random_start(rng, num_frames, FRAMES) for _ in range(2)]
-    return [ClipRequest(window(num_frames, s, FRAMES, 1), view) for view, s in enumerate(starts)]
-
-
-def _clips_per_second(stream: Iterable[Any]) -> float:
-    """Of a source's batches, once the memory of all is in use."""
-    batches = iter(stream)
-    for _ in range(WARM):
-        next(batches)
-    begin = time.perf_counter()
-    count = sum(1 for _ in batches)
-    return 2 * BATCH * count / (time.perf_counter() - begin)
-
-
-def _side_by_side(source: TrainBatches) -> float:
-    """Two processes that each read in-process at the same time, together."""
-    context = mp.get_context("fork")
-    barrier, results = context.Barrier(2), context.SimpleQueue()
-
-    def work() -> None:
-        barrier.wait()
-        results.put(_clips_per_second(batches(source)))
-
-    processes = [context.Process(target=work) for _ in range(2)]
-    for process in processes:
-        process.start()
-    total = sum(results.get() for _ in processes)
-    for process in processes:
-        process.join()
-    return total
-
-
-def loading(store: ClipStore, videos: Sequence[int], seconds: float) -> str:
-    """Batches of two clips per video and their draws, as a method gets them."""
+def loading(store: ClipStore, group: Group, seconds: float, folder: Path) -> list[dict[str, Any]]:
+    """Batches of two clips per video and their draws, as a method gets them: clips per second."""
     augment = Augment.model_validate(AUGMENT)
-    source = TrainBatches(store, list(videos) * BATCH, _two_clips, augment, BATCH, 0)
-    source = source.between(0, WARM + STEPS)
-    cases: Cases = {"in process": lambda _: _clips_per_second(batches(source))}
+    source = TrainBatches(store, list(group.numbers) * BATCH, loaders.two_clips, augment, BATCH, 0)
+    source = source.between(0, loaders.WARM + STEPS)
+    kinds: dict[str, tuple[Callable[[TrainBatches], Any], str]] = {
+        "DataLoader, default collate": (loaders.Rows, "fork"),
+        "DataLoader, an item is a batch": (loaders.Whole, "fork"),
+    }
+    if rivals.optional("lance") is not None:
+        first = rivals.write_lance(store, folder / "loading.lance")
+        for decoder in rivals.DECODERS:
+            table = rivals.Lance(folder / "loading.lance", first, decoder)
+            make = partial(loaders.LanceBatches, table=table)
+            kinds[f"DataLoader, Lance, {decoder}"] = (make, "forkserver")
+    cases: Cases = {
+        ("in process", 1): lambda _: loaders.clips_per_second(batches(source), BATCH),
+        ("in process", 2): lambda _: loaders.side_by_side(source),
+    }
     for n in (1, 2):
-        cases["ours", n] = lambda _, n=n: _clips_per_second(batches(source, n))
-        cases["torch", n] = lambda _, n=n: _clips_per_second(
-            DataLoader(rivals.Rows(source), BATCH, num_workers=n, multiprocessing_context="fork")
-        )
-    cases["two"] = lambda _: _side_by_side(source)
+        cases["our loader", n] = lambda _, n=n: loaders.clips_per_second(batches(source, n), BATCH)
+        for name, (make, how) in kinds.items():
+            cases[name, n] = lambda _, make=make, n=n, how=how: loaders.of_torch(
+                make, source, n, how
+            )
     found = in_turns(cases, seconds)
-    limits = {1: found["in process"], 2: found["two"]}
-    rows = [["reading in process, no workers", *(f"{limits[n]:.0f}" for n in (1, 2))]]
-    for name, title in (("ours", "our loader"), ("torch", "DataLoader, default collate")):
-        cells = [f"{found[name, n]:.0f} ({100 * found[name, n] / limits[n]:.0f} %)" for n in (1, 2)]
-        rows.append([title, *cells])
-    return "\n" + table(["", "1 process", "2 processes"], rows)
+    names = ("loader", "processes")
+    return [
+        {**dict(zip(names, key, strict=True)), "rate": round(rate, 1)}
+        for key, rate in found.items()
+    ]
 
 
 # ------------------------------------------------------------------------------------ decoding
@@ -309,8 +277,8 @@ def _stage(
     return speed
 
 
-def decoding(groups: Sequence[Group], folder: Path, seconds: float) -> str:
-    """The stage's speed, and what a dataset takes; of real videos where there are any."""
+def decoding(groups: Sequence[Group], folder: Path, seconds: float) -> list[dict[str, Any]]:
+    """The stage's frames per second; of real videos where there are any."""
     groups = list({group.dataset: group for group in groups}.values())
     cases: Cases = {}
     cores = sorted(os.sched_getaffinity(0))
@@ -319,32 +287,29 @@ def decoding(groups: Sequence[Group], folder: Path, seconds: float) -> str:
         cases[group.title, "only"] = partial(_decode_only, group.files)
         for backend, n in kinds:
             files = (group.files * 12)[: 4 + 4 * n]
-            cases[group.title, backend, n] = partial(_stage, files, folder, backend, cores[-n:])
+            cases[group.title, f"{backend} {n}"] = partial(
+                _stage, files, folder, backend, cores[-n:]
+            )
     found = in_turns(cases, seconds)
-    speeds = [
-        [group.title, f"{found[group.title, 'only']:.0f}"]
-        + [f"{found[group.title, *kind]:.0f}" for kind in kinds]
-        for group in groups
-    ]
-    heads = [f"{backend}, {n} core{'s' * (n > 1)}" for backend, n in kinds]
-    text = "\n" + table(["frames/s", "decode only, PyAV", *heads], speeds)
-    return text + "\n" + _whole_datasets(groups, ClipStore(folder / "jpeg"), found)
-
-
-def _whole_datasets(groups: Sequence[Group], store: ClipStore, found: dict[Hashable, float]) -> str:
-    rows = []
+    store = ClipStore(folder / "jpeg")
+    lines = []
     for group in groups:
         frames = sum(store.videos[number].frames for number in group.numbers)
-        source = sum(path.stat().st_size for path in group.files) / frames
-        stored = sum(store._places[number].length for number in group.numbers) / frames
-        total, shown = DATASETS[group.dataset]
-        hours = [total / found[group.title, backend, 1] / 3600 for backend in ("pyav", "decord")]
-        row = [group.title, f"{frames / len(group.files):.0f}", f"{source / 1e3:.2f}"]
-        row += [f"{stored / 1e3:.2f}", f"{stored / source:.1f}", shown]
-        row += [f"{stored * total / 1e9:.0f} GB", " / ".join(f"{hour:.2f}" for hour in hours)]
-        rows.append(row)
-    head = ["", "frames/video", "KB/frame, source", "KB/frame, stored", "stored/source"]
-    return table([*head, "all frames", "all stored", "core-hours, pyav / decord"], rows)
+        source = sum(path.stat().st_size for path in group.files)
+        stored = sum(store._places[number].length for number in group.numbers)
+        lines.append(
+            {
+                "group": group.title,
+                "dataset": group.dataset,
+                "frames": frames / len(group.files),
+                "source": source / frames,  # bytes per frame
+                "stored": stored / frames,
+                "rates": {
+                    name: round(x, 1) for (of, name), x in found.items() if of == group.title
+                },
+            }
+        )
+    return lines
 
 
 # ------------------------------------------------------------------------------------ all
@@ -366,34 +331,32 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--videos", type=Path, help="folder of real videos")
-    parser.add_argument("--seconds", type=float, default=240, help="of measuring, about")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    parser.add_argument("--seconds", type=float, default=300, help="of measuring, about")
+    parser.add_argument("--json", type=Path, help="file to write")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     cores = os.sched_getaffinity(0)
-    parts = [f"{machine()}\n"]
+    found: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         real = args.videos or REAL
-        groups = rivals.groups_of(folder, real, args.videos is not None, OPTIONS.min_frames)
+        groups = groups_of(folder, real, args.videos is not None, OPTIONS.min_frames)
         readers = readers_of(groups, folder)
         os.sched_setaffinity(0, {max(cores)})
-        text = warm(groups, readers, 0.5 * args.seconds)
-        parts.append(f"\n## Random clips out of the page cache, clips/s and core\n{text}")
+        found["warm"] = warm(groups, readers, 0.5 * args.seconds)
         readers.clear()
         kinetics = groups[1]
-        text = cold(kinetics, folder, 0.05 * args.seconds)
-        parts.append(f"\n## Clips from disk, clips/s (read per clip)\n{text}")
+        found["cold"] = cold(kinetics, folder, 0.05 * args.seconds)
         os.sched_setaffinity(0, cores)
         jpeg = ClipStore(folder / "jpeg")
-        text = loading(jpeg, list(kinetics.numbers), 0.15 * args.seconds)
-        parts.append(f"\n## Loading batches, clips/s\n{text}")
-        text = decoding(groups, folder, 0.3 * args.seconds)
-        parts.append(f"\n## Decoding\n{text}")
-    print("".join(parts))
-    if args.out is not None:
-        args.out.write_text("".join(parts))
+        found["loading"] = loading(jpeg, kinetics, 0.2 * args.seconds, folder)
+        found["decoding"] = decoding(groups, folder, 0.25 * args.seconds)
+    print(found["machine"])
+    for show in tables.ALL:
+        print(f"\n{show(found)}")
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,37 +16,41 @@ import pandas as pd
 import study
 
 BASELINE = "scratch"
-TITLES = {
-    "linear": "linear probe",
-    "attentive": "attentive probe",
-    "knn": "kNN",
-    "retrieval": "retrieval R@1",
-    "recognition": "fine-tuned",
+COLUMNS = {  # test and protocol -> title, metric
+    ("synthetic", "linear"): ("linear probe", "top1"),
+    ("synthetic", "attentive"): ("attentive probe", "top1"),
+    ("synthetic", "knn"): ("kNN", "top1"),
+    ("synthetic", "retrieval"): ("retrieval R@1", "R@1"),
+    ("synthetic", "recognition"): ("fine-tuned", "top1"),
+    ("pairs", "similarity"): ("pairs: same motion?", "accuracy"),
+    ("shape", "linear"): ("shape, linear probe", "top1"),
 }
 
 
 def measured(results: Path) -> dict[str, Any]:
-    """Per row and protocol its first metric in per cent."""
+    """Per row, test and protocol its first metric in per cent; "/" joins test and protocol."""
     found = pd.read_csv(results)
-    found = found[found["metric"] == found["protocol"].map({**study.PRIMARY, "attentive": "top1"})]
+    keys = zip(found["test"], found["protocol"], found["metric"], strict=True)
+    found = found[[COLUMNS.get((test, by), ("", ""))[1] == metric for test, by, metric in keys]]
     rows: dict[str, dict[str, float]] = {}
     for line in found.itertuples():
-        rows.setdefault(str(line.row), {})[str(line.protocol)] = round(100 * float(line.value), 4)
-    return {"test_videos": int(found["n"].iloc[0]), "rows": rows}
+        values = rows.setdefault(str(line.row), {})
+        values[f"{line.test}/{line.protocol}"] = round(100 * float(line.value), 4)
+    return {"test_videos": int(found[found["protocol"] == "linear"]["n"].iloc[0]), "rows": rows}
 
 
 def table(found: dict[str, Any]) -> str:
     """A line per row, in brackets points over random weights."""
     baseline = found["rows"][BASELINE]
-    shown = [name for name in TITLES if name in baseline]
-    head = f"| | {' | '.join(TITLES[name] for name in shown)} |"
-    lines = [head, f"|---|{'---:|' * len(shown)}"]
+    shown = {"/".join(key): title for key, (title, _) in COLUMNS.items()}
+    shown = {key: title for key, title in shown.items() if key in baseline}
+    lines = [f"| | {' | '.join(shown.values())} |", f"|---|{'---:|' * len(shown)}"]
     for row, values in found["rows"].items():
-        cells = [f"{values[name]:.1f}" for name in shown]
+        cells = [f"{values[key]:.1f}" for key in shown]
         if row != BASELINE:
             cells = [
-                f"{cell} ({values[name] - baseline[name]:+.1f})"
-                for name, cell in zip(shown, cells, strict=True)
+                f"{cell} ({values[key] - baseline[key]:+.1f})"
+                for key, cell in zip(shown, cells, strict=True)
             ]
         name = "random weights" if row == BASELINE else study.title(row)
         lines.append(f"| {name} | {' | '.join(cells)} |")

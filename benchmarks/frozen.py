@@ -4,10 +4,13 @@
     python benchmarks/frozen.py --json benchmarks/results/frozen.json
 
 A line per step, each in a process of its own: writing the features of all videos as ``embed`` does,
-reading a split, nearest neighbours (of which kNN and retrieval are made), and iterations of the
-linear probe by each of its solvers. Features are drawn around a centre per class. Two threads
-compute. Leaving one out and similarities of pairs are for datasets of hundreds and thousands of
-videos, and not here.
+reading a split, nearest neighbours (of which kNN and retrieval are made), iterations of the linear
+probe by each of its solvers, writing tokens, and an epoch of one attentive probe on a tenth of the
+examples, with the scores of the test part. Features are drawn around a centre per class, and tokens
+are those in half precision, so few that the disk holds them: 2 places of one clip. How many places
+and examples there are decides the disk and the time, as tokens are read batch by batch through a
+memory map, whose pages the system takes back where it needs them. Two threads compute. Leaving one
+out and similarities of pairs are for datasets of hundreds and thousands of videos, and not here.
 """
 
 from __future__ import annotations
@@ -30,15 +33,17 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src")]
 
-from videossl.downstream import features  # noqa: E402
+from videossl.downstream import features, tokens  # noqa: E402
 from videossl.downstream.examples import Examples  # noqa: E402
 from videossl.downstream.neighbours import nearest  # noqa: E402
-from videossl.downstream.protocols import linear  # noqa: E402
-from videossl.study.schema import Linear  # noqa: E402
+from videossl.downstream.protocols import attentive, linear  # noqa: E402
+from videossl.study.schema import Attentive, Linear  # noqa: E402
 
 THREADS = 2
 TRAIN, TEST, WIDTH, CLASSES = 220_000, 20_000, 2_048, 400
 NEIGHBOURS, ITERATIONS, BLOCK = 50, 5, 4096
+PLACES, HEADS, BATCH = 2, 16, 256  # of tokens, of the attention, of its training
+TAKEN = 10  # the attentive probe trains on one of so many examples
 
 
 def examples_of(train: int, test: int) -> Examples:
@@ -102,12 +107,35 @@ def _fitted(
     return {"right": float((scores.argmax(axis=1) == asked.labels).mean())}
 
 
+def tokens_written(base: Path, train: int, test: int, width: int) -> dict[str, float]:
+    """What ``embed`` keeps besides for the attentive probe."""
+    count = train + test
+    with tokens.writing(base, count, "features") as writer:
+        for block in drawn(count, width):
+            writer.write(np.repeat(block[:, None, None], PLACES, axis=2))
+    return {}
+
+
+def attentive_trained(base: Path, train: int, test: int, width: int) -> dict[str, float]:
+    """An epoch of one attentive probe, and its scores of the test part."""
+    stored = tokens.read(base, train + test)
+    found = examples_of(train, test)
+    known, asked = found.part(1, "train"), found.part(1, "test")
+    spec = Attentive(
+        heads=HEADS, rates=[1e-3], decays=[0.01], epochs=1, batch_size=BATCH, validation=0.1
+    )
+    (model,) = attentive.fit(stored, found.targets, known[::TAKEN], spec, CLASSES, 0)
+    scores = attentive.predict(model, stored, asked, BATCH)
+    return {"right": float((scores.argmax(axis=1) == found.targets[asked]).mean())}
+
+
 Step = Callable[[Path, int, int, int], dict[str, float]]
 STEPS: dict[str, Step] = {
     step.__name__: step
     for step in (
         *(features_written, split_read, neighbours_found),
         *(linear_fitted, linear_fitted_in_batches),
+        *(tokens_written, attentive_trained),
     )
 }
 
@@ -130,6 +158,8 @@ def table(result: dict[str, Any]) -> str:
         name = row["step"].replace("_", " ")
         if row["step"].startswith(linear_fitted.__name__):
             name += f", {result['iterations']} iterations"
+        if row["step"] == attentive_trained.__name__:
+            name += f", 1 epoch over {train // TAKEN:,}, {PLACES} places"
         lines.append(f"| {name} | {row['seconds']:.0f} | {row['mib']:,} |")
     return "\n".join(lines)
 
@@ -140,6 +170,7 @@ def main() -> None:
     parser.add_argument(
         "--sizes", type=int, nargs=3, default=[TRAIN, TEST, WIDTH], metavar=("TRAIN", "TEST", "D")
     )
+    parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, help=argparse.SUPPRESS)
@@ -151,7 +182,7 @@ def main() -> None:
     pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     env = {**os.environ, **dict.fromkeys(pools, str(THREADS))}
     with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
-        for step in STEPS:
+        for step in args.only:
             command = [sys.executable, __file__, "--step", step, "--base", folder, "--sizes"]
             done = subprocess.run(
                 [*command, *map(str, args.sizes)], env=env, capture_output=True, text=True

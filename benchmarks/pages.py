@@ -5,6 +5,9 @@ python benchmarks/kills.py --json benchmarks/results/kills.json
 python benchmarks/frozen.py --json benchmarks/results/frozen.json
 make && python benchmarks/default.py --json benchmarks/results/default.json
 python benchmarks/real.py lips --root TABLE --json benchmarks/results/lips.json
+python benchmarks/datapath.py --json benchmarks/results/datapath.json
+python benchmarks/scale.py --json benchmarks/results/scale.json
+python benchmarks/transfer.py --json benchmarks/results/transfer.json
 python benchmarks/pages.py
 """
 
@@ -16,14 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import crash_points
+import datapath_tables
 import default
 import frozen
 import kills
 import real
+import scale
+import transfer
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> file of results -> its table
+SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its table
     "README.md": {"default": default.table},
     "docs/guarantees.md": {
         "crash_points": crash_points.table,
@@ -31,22 +37,30 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> file of results
         "frozen": frozen.table,
     },
     "docs/methods.md": {"lips": real.table},
+    "docs/performance.md": {
+        **{f"datapath {show.__name__}": show for show in datapath_tables.ALL},
+        "scale": scale.table,
+    },
+    "docs/tests.md": {"transfer": transfer.table},
 }
 
 
 def rendered(name: str, page: str) -> str:
     """The page of that name with the tables of the last runs in their places.
 
+    The first word of a place is the name of the file of results.
+
     Raises:
         ValueError: it has no place for one of them.
     """
-    for results, table in SHOWN[name].items():
-        begin, end = f"<!-- {results}: begin -->\n", f"<!-- {results}: end -->\n"
+    for place, table in SHOWN[name].items():
+        begin, end = f"<!-- {place}: begin -->\n", f"<!-- {place}: end -->\n"
         before, _, rest = page.partition(begin)
         _, found, after = rest.partition(end)
         if not found:
-            raise ValueError(f"{name}: has no place for {results}")
-        read = json.loads((HERE / "results" / f"{results}.json").read_text(encoding="utf-8"))
+            raise ValueError(f"{name}: has no place for {place}")
+        file = HERE / "results" / f"{place.split()[0]}.json"
+        read = json.loads(file.read_text(encoding="utf-8"))
         page = f"{before}{begin}{table(read)}\n{end}{after}"
     return page
 

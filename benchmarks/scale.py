@@ -1,6 +1,7 @@
 """Seconds and memory of what looks at every video of a dataset, for large ones that are made up.
 
     python benchmarks/scale.py                       # 24,000, 240,000 and 1,000,000 videos
+    python benchmarks/scale.py --json benchmarks/results/scale.json
 
 A line per step and size, each measured in a process of its own: listing a folder of empty files
 (the first two sizes), reading and writing the manifest, opening the store, an epoch's order, the
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def facts(number: int) -> dict[str, Any]:
         "frames": FRAMES, "height": 128, "width": 171, "fps": 25.0, "codec": "h264",
         "backend": "decord", "warnings": [], "source_bytes": 500_000,
         "source_sha256": f"{number:064x}", "offset": 4096 * (number % PER_SHARD), "length": 4000,
+        "table_crc32": number,
     }  # fmt: skip
 
 
@@ -95,7 +97,7 @@ def epoch_ordered(base: Path, videos: int) -> None:
 
 def examples_selected(base: Path, videos: int) -> None:
     """The examples of a test: found, written, read; a tenth of the labels chosen."""
-    found = video_class.examples(store_opened(base, videos))
+    found = video_class.examples(examples.Source(store_opened(base, videos), {}, "action"))
     out = base / "selected"
     out.mkdir()
     examples.write(found, {"data": "made", "labels": "action", "manifest": ""}, out)
@@ -130,32 +132,38 @@ STEPS: dict[str, Callable[[Path, int], object]] = {
 AUGMENT: Any = None
 
 
-def measure(step: str, base: Path, videos: int) -> None:
-    """Print seconds and peak MiB of one step beyond what the imports take."""
+def take_up() -> None:
+    """What the steps take for granted."""
     global AUGMENT
     from videossl.study import params
 
     study = params.load(ROOT / "params.yaml")
     AUGMENT = next(iter(study.pretrain.values())).augment
+
+
+def measure(step: str, base: Path, videos: int) -> None:
+    """Print seconds and peak MiB of one step beyond what the imports take."""
+    take_up()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.process_time()
     STEPS[step](base, videos)
     seconds = time.process_time() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps({"seconds": seconds, "mib": peak / 1024}))
+    print(json.dumps({"seconds": round(seconds, 2), "mib": round(peak / 1024)}))
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--videos", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.step:
         measure(args.step, args.base, args.videos[0])
         return
-    print("| step | videos | CPU s | MiB | µs per video |\n|---|---:|---:|---:|---:|")
+    found: list[dict[str, Any]] = []
     for videos in args.videos:
         with tempfile.TemporaryDirectory() as folder:
             if videos <= LISTED:
@@ -169,10 +177,22 @@ def main() -> None:
                 )
                 if done.returncode:
                     sys.exit(done.stderr)
-                found = json.loads(done.stdout.splitlines()[-1])
-                each = 1e6 * found["seconds"] / videos
-                figures = f"{found['seconds']:.1f} | {found['mib']:.0f} | {each:.0f}"
-                print(f"| {step.replace('_', ' ')} | {videos:,} | {figures} |", flush=True)
+                measured = json.loads(done.stdout.splitlines()[-1])
+                found.append({"step": step, "videos": videos, **measured})
+                print(found[-1], file=sys.stderr, flush=True)
+    print(table(found))
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """A line per step and number of videos."""
+    lines = ["| step | videos | CPU s | MiB | µs per video |", "|---|---:|---:|---:|---:|"]
+    for line in found:
+        each = 1e6 * line["seconds"] / line["videos"]
+        figures = f"{line['seconds']:.1f} | {line['mib']:.0f} | {each:.0f}"
+        lines.append(f"| {line['step'].replace('_', ' ')} | {line['videos']:,} | {figures} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

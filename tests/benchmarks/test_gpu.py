@@ -6,21 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
-from importlib import util
 
 import pytest
 
+from support.benchmarks import load
 from support.study import ROOT
 from videossl.study.registry import METHODS
-
-
-def load(name: str):
-    """A module of benchmarks/, which is no package."""
-    spec = util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 LINES = [
     {"part": "what", "name": "machine", "python": "3", "torch": "2", "cores": 16, "gpu": "G",

@@ -4,7 +4,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
 from support.specs import COLOURS
-from videossl.models import slow
+from videossl.job import UserError
+from videossl.models import slow, weights
 from videossl.study import schema
 
 
@@ -126,3 +127,18 @@ def test_a_dilated_network_keeps_its_size_in_the_last_stage(depth):
         assert [m.shape[-1] for m in narrow] == [16, 8, 4, 2]
         torch.testing.assert_close(wide[2], narrow[2])
         torch.testing.assert_close(wide[3][..., ::2, ::2], narrow[3])
+
+
+def test_the_file_of_a_dilated_network_says_so(tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    spec = schema.Slow(name="slow", depth=18, width=4, **COLOURS)
+    weights.save(weights.build(spec), spec, path)
+    wide = weights.dilated(weights.backbone_of(path), path)
+    again = tmp_path / "classifier.safetensors"
+    weights.save(weights.load_encoder(path, wide), wide, again)
+    x = torch.randn(1, 3, 2, 64, 64)
+    with torch.no_grad():
+        sizes = [weights.load_encoder(file)(x, maps=True)[-1].shape[-1] for file in (path, again)]
+    assert sizes == [2, 4]
+    with pytest.raises(UserError, match="only slow can be dilated"):
+        weights.dilated(schema.C3D(name="c3d", width=4, **COLOURS), path)

@@ -1,10 +1,12 @@
 """Made-up studies for the report's tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
 
-from support import fake_clips, fake_gallery, fake_looks
+from support import chromium, fake_clips, fake_gallery, fake_looks
 from support.fake_study import FakeStudy, run
 
 
@@ -38,3 +40,10 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study.evaluation("rspnet", "recognition", {"top1": 0.5})
     fake_looks.look(study, "rspnet")
     return run(study, root / "out")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    driver = chromium.start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()

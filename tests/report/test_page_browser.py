@@ -1,6 +1,5 @@
 """The report in a real browser: it shows, fits a phone, and asks nobody for anything."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,51 +7,13 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
+from support import chromium
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM.exists() and DRIVER.exists()),
-    reason=f"{CHROMIUM} or {DRIVER} is not installed: run .ci/install-chromium",
-)
+pytestmark = chromium.needed
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in [*FLAGS, f"--user-data-dir={profile}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    yield driver
-    driver.quit()
-
-
-def look(
-    browser: webdriver.Chrome,
-    finished: Path,
-    width: int,
-    scheme: str = "light",
-    motion: str = "no-preference",
-) -> None:
-    wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
-    features = [{"name": name, "value": value} for name, value in wanted.items()]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    browser.get((finished / "report.html").as_uri())
+def look(browser: webdriver.Chrome, finished: Path, width: int, **wishes: str) -> None:
+    chromium.look(browser, finished / "report.html", width, **wishes)
 
 
 def test_desktop_shows_everything(browser: webdriver.Chrome, finished: Path) -> None:
@@ -200,7 +161,7 @@ def test_text_has_contrast_in_both_schemes(
     browser: webdriver.Chrome, request: pytest.FixtureRequest, which: str, scheme: str
 ) -> None:
     """At least 4.5 : 1 for all text (WCAG 2.2, AA)."""
-    look(browser, request.getfixturevalue(which), 1200, scheme)
+    look(browser, request.getfixturevalue(which), 1200, scheme=scheme)
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
     assert browser.execute_script(CONTRAST) == {}

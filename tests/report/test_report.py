@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.fake_study import CORRECT, ROWS, FakeStudy, N, probe, run
@@ -147,6 +147,7 @@ def test_curves_of_alike_names_stay_apart() -> None:
     ]
 
 
+@settings(deadline=None)  # the first example takes longer where other work goes on
 @given(rows=st.integers(1, 500), limit=st.integers(1, 60))
 def test_thinned_curve_keeps_its_end_and_its_level(rows: int, limit: int) -> None:
     curve = pd.DataFrame({"step": range(rows), "loss": [2.0] * rows})

@@ -90,6 +90,11 @@ def put(key: str, value: Any) -> dict[str, Any]:
             {**GAZE, "sampling": "cover"},
             "finetune.synthetic.sampling = 'cover': must be window: finetune.synthetic.labels = ",
         ),
+        (
+            "finetune.synthetic.dilated",
+            True,
+            "finetune.synthetic.dilated = True: only slow can be dilated; backbone.small of row ",
+        ),
         ("probe.synthetic.splits", [1, 1], "splits = [1, 1]: must differ from one another"),
         ("methods.byol", {**ROW, "method": "byol"}, "methods.byol.method = 'byol': must be 'rsp"),
         ("methods.byol", {"task": "rho"}, "methods.byol.method: missing"),

@@ -28,8 +28,8 @@ CORRECT = {
 N = 180
 TUNED = ("recognition", "detection", "saliency")  # protocols of fine-tuned networks
 ROWS = ("scratch", "rspnet", "rho_moco")
-# ``aggregate`` reads the names of datasets, never what their blocks hold.
-DATASET = schema.SyntheticData.model_construct()
+# ``aggregate`` reads the names of datasets and their formats.
+DATASET = schema.SyntheticData.model_construct(format="synthetic")
 
 
 def method(name: str, backbone: str = "small", **keys: Any) -> schema.MethodBlock:
@@ -68,6 +68,7 @@ class FakeStudy:
     title: str = "RSPNet and ρMoCo on the built-in dataset"
     seeds: tuple[int, ...] = (0,)
     datasets: tuple[str, ...] = ("synthetic",)
+    formats: dict[str, schema.Dataset] = field(default_factory=dict)  # of those not built in
     methods: dict[str, schema.MethodBlock] = field(
         default_factory=lambda: {"rspnet": method("rspnet"), "rho_moco": method("rho_moco")}
     )
@@ -79,7 +80,7 @@ class FakeStudy:
     def params(self) -> AggregateParams:
         return AggregateParams.model_construct(
             seeds=list(self.seeds),
-            data=dict.fromkeys(self.datasets, DATASET),
+            data={name: self.formats.get(name, DATASET) for name in self.datasets},
             methods=self.methods,
             baselines={
                 name: schema.Baseline(weights="random", backbone=backbone)

@@ -34,7 +34,7 @@ def test_rows_reach_tensorboard_and_a_run_that_goes_on_adds_to_them(tmp_path, mo
     )
     monkeypatch.setenv(curve.FOLDER, str(tmp_path))
     for done in range(2):
-        board = curve.Board(job(tmp_path), done)
+        board = curve.Board(job(tmp_path), ROWS[:done])
         board.add(ROWS[done])
         board.close()
     events = accumulator.EventAccumulator(str(tmp_path / "pretrain" / "rspnet" / "seed-0"))
@@ -46,7 +46,7 @@ def test_rows_reach_tensorboard_and_a_run_that_goes_on_adds_to_them(tmp_path, mo
 
 def test_without_the_package_one_line_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    curve.Board(job(tmp_path), 0).add(ROWS[0])  # nobody asked
+    curve.Board(job(tmp_path), []).add(ROWS[0])  # nobody asked
     monkeypatch.setenv(curve.FOLDER, "events")
     with pytest.raises(UserError, match="TensorBoard is not installed; pip install tensorboard"):
-        curve.Board(job(tmp_path), 0)
+        curve.Board(job(tmp_path), [])

@@ -40,17 +40,18 @@ OTHER = {
     "pretrain.short.augment.crop_aspect": [0.9, 1.1],
     "pretrain.short.clip.frames": 3,
     "pretrain.short.clip.size": 24,
-    "probe.synthetic.features.layers": [-2],
     "probe.synthetic.retrieval.topk": [1, 2],
-    "probe.synthetic.splits": [2],
+    **{f"probe.{name}.features.layers": [-2] for name in RAW["probe"]},
+    **{f"probe.{name}.splits": [2] for name in RAW["probe"]},
     "report.title": "Another title",
     "task.hierarchy.spatial": [0.25, 0.75, 1.0],
     "task.hierarchy.temporal": [0.25, 0.75, 1.0],
     **{f"optimizer.{name}.milestones": [0.5] for name in RAW["optimizer"]},
     **{f"methods.{name}.bn_group": 4 for name in RAW["methods"]},
     **{
-        f"{form}.synthetic.clip.{key}": value
+        f"{form}.{name}.clip.{key}": value
         for form in ("finetune", "probe")
+        for name in RAW[form]
         for key, value in (("frames", 3), ("size", 24), ("stride", 1))
     },
 }
@@ -61,6 +62,7 @@ TIED = {
     "motion.flow.content",
     "motion.flow.step",
     "pretrain.short.clip.stride",
+    "probe.pairs.splits",
     "probe.synthetic.features.tokens",
     *(f"optimizer.{name}.nesterov" for name in RAW["optimizer"]),
 }
@@ -178,7 +180,11 @@ def test_dvc_sees_every_leaf_where_it_is_declared(tiny):
 
 def one_of_each() -> list[str]:
     """A leaf for each set of stages that read it, in the tiny study."""
-    few = {**RAW, "methods": {name: RAW["methods"][name] for name in FEW}}
+    few = {
+        **RAW,
+        "methods": {name: RAW["methods"][name] for name in FEW},
+        "probe": {"synthetic": RAW["probe"]["synthetic"]},
+    }
     graph = Graph(params.validate(few, "params.yaml"), few)
     found: dict[frozenset[str], str] = {}
     for leaf in CHANGEABLE:

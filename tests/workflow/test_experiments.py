@@ -14,6 +14,7 @@ PAGE = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
 COMMANDS = [
     line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()
 ]
+WATCHED = next(line for line in COMMANDS if "--keep" in line)
 PATIENCE = 600  # seconds, for both experiments of the queue
 
 
@@ -44,6 +45,10 @@ def test_the_walk_as_it_stands(tiny):
 
     (slight,) = ran("dvc exp run --name slight -S task.margin=0.05")
     assert {name.partition("/")[2].partition("/")[0] for name in slight} == {"rspnet", ""}
+    steady = "VIDEOSSL_DVCLIVE=live dvc exp run --name steady -S task.margin=0.12"
+    assert ran(steady) == [slight]  # the same stages
+    (followed,) = said[WATCHED]
+    assert "live/pretrain/rspnet/seed-0/metrics.json:loss" in followed or "loss" in followed
     assert ran("dvc repro") == [set(), set()]
     (shown,) = said["dvc exp show --only-changed --md"]
     assert all(name in shown for name in ("slight", "narrow", "wide"))

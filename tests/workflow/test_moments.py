@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from typing import Any
 
 import pytest
 
@@ -23,12 +24,18 @@ METRICS = {
 
 @pytest.fixture
 def moments(study: Study) -> Study:
-    """The tiny study of no method, with fine-tuning on each kind of moments and nothing else."""
+    """The tiny study of no method, with fine-tuning on each kind of moments and nothing else.
+
+    The network of the boxes is dilated, that of the others is not: the weights are the same.
+    """
     study.shrink([])
     tests = params.read(ROOT / "configs/transfer.yaml")["finetune"]
     tiny = {"clip": {"frames": 4, "stride": 2, "size": 32}, "share": 0.5, "epochs": 2}
+    tuned: dict[str, Any] = {name: {**tests[name], **tiny} for name in METRICS}
+    tuned["boxes"]["dilated"] = True
     overlay = {
-        "finetune": {"synthetic": None, **{name: {**tests[name], **tiny} for name in METRICS}},
+        "backbone": {"small": {"name": "slow", "depth": 18, "blocks": None}},
+        "finetune": {"synthetic": None, **tuned},
         "probe": {"synthetic": None},
     }
     study.overlay(json.dumps(overlay))

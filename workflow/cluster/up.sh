@@ -3,7 +3,7 @@
 #   workflow/cluster/up.sh
 #   CPUS=8 GPUS=2 MEMORY=64000 workflow/cluster/up.sh     # pretended; MEMORY in MiB
 # It writes /etc/slurm and starts munged, slurmctld and slurmd; down.sh stops them. No accounting:
-# the profile asks squeue. Memory is not enforced, as that takes cgroups.
+# the profile asks squeue. Memory is enforced by counting, every second, as no cgroups are needed then.
 set -euo pipefail
 cpus=${CPUS:-8} gpus=${GPUS:-2} memory=${MEMORY:-64000} age=${MIN_JOB_AGE:-300}
 partition=${PARTITION:-MaxTime=INFINITE}
@@ -83,7 +83,7 @@ MpiDefault=none
 SwitchType=switch/none
 SchedulerType=sched/backfill
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 ReturnToService=2
 MinJobAge=$age
@@ -91,7 +91,9 @@ KillWait=5
 JobRequeue=1
 GresTypes=gpu
 AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory $gres State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES $partition State=UP
 CONF

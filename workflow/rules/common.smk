@@ -130,6 +130,9 @@ def publish():
 
 
 if workflow.is_main_process:
+    from videossl.study import slurm_executor
+
+    slurm_executor.install()
     # trainings at a time on this machine: one per GPU, or as many as cores without one
     workflow.global_resources.setdefault("gpu", machine.gpus() or machine.threads())
     # the lock of a killed Snakemake says nothing, if no other one runs in this folder

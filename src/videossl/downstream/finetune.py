@@ -101,7 +101,10 @@ def run(job: Job, params: FinetuneParams) -> None:
 
     torch.manual_seed(job.seed)
     path = job.input("weights") / "encoder.safetensors"
-    encoder = weights.load_encoder(path)
+    network = weights.backbone_of(path)
+    if spec.dilated:
+        network = weights.dilated(network, path)
+    encoder = weights.load_encoder(path, network)
     objective: Objective = job.modules["objective"].build(found.knowing(training))
     model = objective.network(encoder, spec.dropout)
 
@@ -130,7 +133,7 @@ def run(job: Job, params: FinetuneParams) -> None:
     recipe = Recipe(params.optimizer, spec.epochs, spec.clip.size, spec.precision, job.seed)
     rows = fit(job, task, batches, recipe)
     model.load_state_dict(task.best["state"])
-    weights.save(model, weights.backbone_of(path), job.out / "classifier.safetensors")
+    weights.save(model, network, job.out / "classifier.safetensors")
     curve.write(rows, job.out / "curve.tsv")
     counts = {"training_examples": len(training), "validation_examples": len(validation)}
     write_json(

@@ -126,13 +126,26 @@ def backbone_of(path: Path) -> schema.Backbone:
     return model
 
 
-def load_encoder(path: str | Path) -> Backbone:
+def dilated(model: schema.Backbone, path: Path) -> schema.Backbone:
+    """The network of the same weights whose last stage keeps the size of the map.
+
+    Raises:
+        UserError: ``model``, which is that of the file ``path``, is no Slow network.
+    """
+    if not isinstance(model, schema.Slow):
+        raise UserError(f"{path}: its network is {model.name}; only slow can be dilated")
+    return model.model_copy(update={"dilated": True})
+
+
+def load_encoder(path: str | Path, model: schema.Backbone | None = None) -> Backbone:
     """The encoder of a file that ``save`` wrote, in eval mode: clips (B, 3, T, H, W) -> (B, C).
+
+    With ``model`` it is built as that, whose weights must be of the same names and shapes.
 
     Raises:
         UserError: the file is absent, was not written by ``save`` or does not fit its own header.
     """
     path = Path(path)
-    net = build(backbone_of(path))
+    net = build(model or backbone_of(path))
     fill(net, read(path), path)
     return net.eval()

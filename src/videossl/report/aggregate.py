@@ -26,6 +26,7 @@ from videossl.report import (
     looks,
     moments,
     page,
+    published,
     results,
     tables,
     text_tables,
@@ -54,9 +55,11 @@ def run(job: Job, params: AggregateParams) -> None:
     built = tables.build(evaluations, rows, groups)
     trained = curves.read([*folders["encoders"], *folders["classifiers"]], rows)
     decimals = params.report.decimals
+    manifests = {folder.key["dataset"]: folder.json("manifest.json") for folder in folders["data"]}
+    beside = published.compare(built, folders["encoders"], manifests, params, decimals)
 
     _write_csv(results.long_form(evaluations, rows, groups), job.out / "results.csv")
-    _write(text_tables.markdown(built, decimals), job.out / "results.md")
+    _write(text_tables.markdown(built, decimals, beside), job.out / "results.md")
     _write(text_tables.latex(built, decimals), job.out / "results.tex")
     nested = json.dumps(nested_means(built), indent=2, ensure_ascii=False)
     _write(f"{nested}\n", job.out / "metrics.json")
@@ -69,7 +72,6 @@ def run(job: Job, params: AggregateParams) -> None:
     (job.out / "figures").mkdir()
     for drawing in drawings:
         _write(drawing.svg, job.out / "figures" / f"{drawing.name}.svg")
-    manifests = {folder.key["dataset"]: folder.json("manifest.json") for folder in folders["data"]}
     study = page.Study(
         title=params.report.title,
         decimals=decimals,
@@ -85,6 +87,7 @@ def run(job: Job, params: AggregateParams) -> None:
         clips=clips.build(folders["encoders"], rows),
         looks=looks.build(evaluations, rows, groups, folders[inputs.EXAMPLES]),
         moments=moments.build(evaluations, rows, groups, folders[inputs.EXAMPLES], folders["data"]),
+        published=beside,
     )
     _write(page.render(study), job.out / "report.html")
 

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from videossl.report import sections, text_tables
+from videossl.report import published, sections, text_tables
 from videossl.report.clips import NO_CLIPS, Clips
 from videossl.report.drawing import Drawing, themed
 from videossl.report.gallery import NO_GALLERY, Gallery
@@ -47,6 +47,7 @@ class Study:
     clips: Clips = NO_CLIPS
     looks: Looks = NO_LOOKS
     moments: Moments = NO_MOMENTS
+    published: Sequence[published.Beside] = ()
 
 
 def environment() -> Environment:
@@ -214,6 +215,7 @@ def _gain(cell: Cell, column: Column, decimals: int) -> dict[str, str] | None:
 
 
 def _table(study: Study, table: Table) -> dict[str, Any]:
+    same = published.marks(study.published)
     kinds = ("bars", "efficiency")
     drawings = [d for d in study.drawings if d.kind in kinds and d.subject == table.title]
     return {
@@ -236,13 +238,19 @@ def _table(study: Study, table: Table) -> dict[str, Any]:
             {
                 "title": row.title,
                 "tag": "" if row.pretrained else "baseline",
-                "cells": [_cell(table, row, column, study.decimals) for column in table.columns],
+                "cells": [
+                    _cell(table, row, column, study.decimals)
+                    | _published(same.get((row.name, column.group.key, column.metric), ()))
+                    for column in table.columns
+                ],
             }
             for row in table.rows
         ],
         "reading": " ".join(text_tables.reading(table)) if table.columns else "",
         "figures": _inline(drawings),
         "bars_note": _bars_note(table),
+        "published": published.lines(study.published, table.title),
+        "published_heads": published.HEADS,
     }
 
 
@@ -269,6 +277,14 @@ def _cell(table: Table, row: Row, column: Column, decimals: int) -> dict[str, An
         "sd": "" if cell.sd is None else shown(cell.sd, metric, decimals),
         "gain": _gain(cell, column, decimals),
         "about": about,
+    }
+
+
+def _published(figures: Sequence[published.Figure]) -> dict[str, str]:
+    """What was published of the same setting, and where."""
+    return {
+        "published": ", ".join(one.value for one in figures),
+        "sources": "; ".join(one.source for one in figures),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from videossl.report import published
 from videossl.report.noise import Rule
 from videossl.report.tables import Cell, Column, Table
 from videossl.report.wording import DASH, change, joined, shown
@@ -95,9 +96,23 @@ def _head(table: Table, column: Column) -> str:
 # ------------------------------------------------------------------ Markdown
 
 
-def markdown(tables: Sequence[Table], decimals: int) -> str:
-    """All tables in GitHub's Markdown: mean ± sd, the best bold, the gain in parentheses."""
-    return "\n".join(_markdown(table, decimals) for table in tables)
+def markdown(
+    tables: Sequence[Table], decimals: int, beside: Sequence[published.Beside] = ()
+) -> str:
+    """All tables in GitHub's Markdown: mean ± sd, the best bold, the gain in parentheses.
+
+    Then a table of published figures beside ours, where there are any.
+    """
+    parts = [_markdown(table, decimals) for table in tables]
+    for table in tables:
+        if found := published.lines(beside, table.title):
+            rows = [published.HEADS, ("---",) * len(published.HEADS)]
+            rows += [tuple(map(_literal, line)) for line in found]
+            lines = [f"| {' | '.join(row)} |" for row in rows]
+            parts.append(
+                "\n".join([f"## Published figures on {_literal(table.title)}", "", *lines, ""])
+            )
+    return "\n".join(parts)
 
 
 def _markdown(table: Table, decimals: int) -> str:

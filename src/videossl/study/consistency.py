@@ -54,6 +54,7 @@ def errors(params: schema.Params) -> Iterator[str]:
         if name in params.methods:
             yield f"baselines.{name}: also an entry of methods; give the baseline another name"
     yield from _tests(params)
+    yield from _dilated(params)
     yield from _motions(params)
     yield from _warm_ups(params)
     for row, spec in params.methods.items():
@@ -107,6 +108,19 @@ def _tests(params: schema.Params) -> Iterator[str]:
                         f"1 to {BUILT_IN_SPLITS}"
                     )
                 yield from _clip_too_long(f"{key}.clip", test.clip, test.data, data)
+
+
+def _dilated(params: schema.Params) -> Iterator[str]:
+    """Fine-tuning with dilation, of networks that do not offer it."""
+    rows = [*params.methods.items(), *params.baselines.items()]
+    for test in [name for name, spec in params.finetune.items() if spec.dilated]:
+        for row, spec in rows:
+            network = params.backbone[spec.backbone]
+            if not isinstance(network, schema.Slow):
+                yield (
+                    f"finetune.{test}.dilated = True: only slow can be dilated; "
+                    f"backbone.{spec.backbone} of row {row} is {network.name}"
+                )
 
 
 def _of_kind(key: str, test: schema.Finetune, kind: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A training run's curve: a row per epoch, in a file, and in TensorBoard where that is wanted."""
+"""A run's curve: a row per epoch, in a file, and in TensorBoard and DVCLive where wanted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from videossl.job import Job, UserError
+from videossl.train.live import Live
 
 FOLDER = "VIDEOSSL_TENSORBOARD"  # not a parameter: it changes no result
 Row = dict[str, float]
@@ -28,15 +29,17 @@ def _text(value: float) -> str:
 
 
 class Board:
-    """Events for TensorBoard below the folder that the environment names; else nothing.
+    """Where a run's rows are shown while it runs, as far as the environment names folders.
 
-    Each run has its own folder there; a run that resumes adds to it.
+    Events for TensorBoard: each run has its own folder there, and a run that resumes adds to it.
+    Files of DVCLive: see ``live``. ``done`` are the rows that a run that resumes has already.
 
     Raises:
-        UserError: the package is not installed.
+        UserError: a package that is asked for is not installed.
     """
 
-    def __init__(self, job: Job, done: int) -> None:
+    def __init__(self, job: Job, done: list[Row]) -> None:
+        self.live = Live(job.name, done)
         self.writer: Any = None
         folder = os.environ.get(FOLDER)
         if not folder:
@@ -48,10 +51,11 @@ class Board:
                 f"{FOLDER} = {folder!r}: TensorBoard is not installed; pip install tensorboard"
             ) from None
         events = Path(folder, job.name)
-        self.writer = SummaryWriter(str(events), purge_step=done + 1)
+        self.writer = SummaryWriter(str(events), purge_step=len(done) + 1)
 
     def add(self, row: Row) -> None:
         """Show one epoch's row."""
+        self.live.add(row)
         if self.writer is None:
             return
         for name, value in row.items():

@@ -174,7 +174,7 @@ class _Run:
         saved = time.monotonic()
         if not distributed.rank():
             self.news = Progress(self.job.scratch, self.total, self.step.number)
-            self.board = curve.Board(self.job, len(self.curve))
+            self.board = curve.Board(self.job, self.curve)
         try:
             with (
                 closing(batches(source, workers, pin=device.type == "cuda")) as stream,

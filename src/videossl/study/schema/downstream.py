@@ -53,6 +53,7 @@ class Finetune(Block):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     optimizer: Name
     head_lr: Positive
+    dilated: bool = False  # may be absent; of a Slow network, for boxes and maps
     augment: Augment
     never_flipped: list[str]
     test: Views

@@ -1,0 +1,279 @@
+"""Published figures beside ours: where the setting is the same, and what differs where it is not.
+
+``published.csv`` holds figures that were read in the table that ``source`` names. Its columns: the
+method as in ``params.yaml`` (``none`` is a network that was not pretrained); the backbone as
+``kind`` writes it; ``task``, ρ of the ρ methods and the target of STS; inputs as frames x stride x
+size, with ``cover`` for a stride where the frames cover the video; ``splits``, their numbers; and
+``value`` in per cent. What the source does not state is empty, and then no setting is the same.
+
+A setting says nothing of augmentation, optimizer and views: two figures of one may still differ.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from videossl.downstream import declarations
+from videossl.report.inputs import Folder
+from videossl.report.layout import METHOD_TITLES, NO_METHOD, Group, Row
+from videossl.report.tables import Table
+from videossl.report.wording import shown
+
+if TYPE_CHECKING:
+    from videossl.study.reads import AggregateParams
+
+STANDARD_WIDTH = 64  # of the published networks; another is said
+DATASETS = frozenset({"kinetics400", "ucf101", "hmdb51", "ssv2", "charades", "ava"})
+# what a setting consists of beside method, test dataset, protocol and metric
+SETTING = {
+    "backbone": "backbone",
+    "task": "target",
+    "pretraining_data": "pretraining data",
+    "epochs": "epochs",
+    "pretraining_input": "pretraining input",
+    "test_input": "test input",
+    "splits": "splits",
+}
+CLIP = ("frames", "stride", "size")
+HEADS = ("Row", "Number", "Published", "Ours", "What differs", "Source")
+INPUT = r"(\d+x(\d+|cover)x\d+)?"
+ALLOWED = {  # column -> pattern of a whole value
+    "method": "|".join((NO_METHOD, *METHOD_TITLES)),
+    "backbone": r"[a-z0-9_]+( [0-9-]+)?",
+    "task": r"\d*|regression",
+    "pretraining_data": f"({'|'.join(sorted(DATASETS))})?",
+    "epochs": r"\d*",
+    "pretraining_input": INPUT,
+    "test": "|".join(sorted(DATASETS)),
+    "test_input": INPUT,
+    "protocol": "|".join(declarations.PROTOCOLS),
+    "metric": r"\S+",
+    "splits": r"(\d(,\d)*)?",
+    "value": r"\d{1,2}\.\d+",
+    "source": r".*\b(Table \d+|table of \w+)\b.*",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A line of ``published.csv``."""
+
+    method: str
+    backbone: str
+    task: str
+    pretraining_data: str
+    epochs: str
+    pretraining_input: str
+    test: str
+    test_input: str
+    protocol: str
+    metric: str
+    splits: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A published figure and ours.
+
+    Attributes:
+        table: the title of our table; ``row`` and ``column`` are for a reader.
+        differs: what is not the same, in words; nothing where the setting is the same.
+    """
+
+    table: str
+    row: str
+    column: str
+    place: tuple[str, tuple[str, str, str], str]  # row, key of the group, metric
+    ours: str
+    figure: Figure
+    differs: tuple[str, ...]
+
+
+def parse(text: str) -> list[Figure]:
+    """The figures of a CSV text.
+
+    Raises:
+        ValueError: a column is absent or unknown, or a value is not allowed; with the line.
+        LookupError: a metric is not declared.
+    """
+    table = csv.DictReader(text.splitlines())
+    names = [field.name for field in fields(Figure)]
+    if table.fieldnames != names:
+        raise ValueError(f"published.csv: columns {table.fieldnames}; expected {names}")
+    found = []
+    for line in table:
+        for name, pattern in ALLOWED.items():
+            if not re.fullmatch(pattern, line[name] or ""):
+                raise ValueError(
+                    f"published.csv, line {table.line_num}: {name} = {line[name]!r}; "
+                    f"expected {pattern}"
+                )
+        declarations.metric(line["metric"])
+        found.append(Figure(**line))
+    return found
+
+
+@cache
+def figures() -> tuple[Figure, ...]:
+    """All figures of this package."""
+    file = resources.files("videossl.report") / "published.csv"
+    return tuple(parse(file.read_text(encoding="utf-8")))
+
+
+def compare(
+    tables: Sequence[Table],
+    encoders: Iterable[Folder],
+    manifests: Mapping[str, Mapping[str, Any]],
+    params: AggregateParams,
+    decimals: int,
+) -> list[Beside]:
+    """Published figures of the methods and tests of the tables, in the tables' order.
+
+    ``encoders`` are the outputs that rows were trained or initialized to: they say how.
+    """
+    trained: dict[str, Mapping[str, Any]] = {}
+    for folder in encoders:
+        trained.setdefault(folder.key["row"], folder.record["params"])
+    data = {name: _dataset(entry, manifests.get(name)) for name, entry in params.data.items()}
+    found = []
+    for table in tables:
+        known = [one for one in figures() if one.test == data[table.dataset]]
+        for row in table.rows:
+            for column in table.columns:
+                cell = table.cells.get((row.name, column))
+                wanted = (row.method, column.group.protocol, column.metric)
+                same = [one for one in known if (one.method, one.protocol, one.metric) == wanted]
+                if cell is None or not same or row.name not in trained:
+                    continue
+                if (
+                    not row.pretrained
+                    and _value(trained[row.name], "baselines.*.weights") != "random"
+                ):
+                    continue  # somebody's weights
+                ours = _setting(row, trained[row.name], data) | _tested(column.group, params)
+                for figure in same:
+                    found.append(
+                        Beside(
+                            table.title,
+                            row.title,
+                            f"{table.group_title(column.group)} {column.title}",
+                            (row.name, column.group.key, column.metric),
+                            shown(cell.value, column.declared, decimals),
+                            figure,
+                            tuple(_differences(figure, ours)),
+                        )
+                    )
+    return found
+
+
+def _differences(figure: Figure, ours: Mapping[str, str]) -> list[str]:
+    """What differs, in words."""
+    different = []
+    for name, title in SETTING.items():
+        theirs = getattr(figure, name)
+        if theirs != ours[name]:
+            what = "ρ" if name == "task" and _has_rho(figure.method) else title
+            different.append(f"{what}: {theirs or 'not stated'}, ours {ours[name] or 'none'}")
+    if ours["share"]:
+        different.append(f"labels: all, ours {ours['share']}")
+    return different
+
+
+# ------------------------------------------------------------------ our setting
+
+
+def kind(params: Mapping[str, Any]) -> str:
+    """A backbone of ``params.yaml`` as ``published.csv`` writes it: name, depth or blocks, width.
+
+    ``params`` are leaves by their dotted keys.
+    """
+    parts = [_value(params, "backbone.*.name")]
+    parts += [_value(params, "backbone.*.depth"), _value(params, "backbone.*.blocks")]
+    width = _value(params, "backbone.*.width")
+    parts += [f"width {width}" if width not in ("", str(STANDARD_WIDTH)) else ""]
+    return " ".join(part for part in parts if part)
+
+
+def _setting(row: Row, params: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, str]:
+    """How a row came to its weights."""
+    ours = {"backbone": kind(params)} | dict.fromkeys(list(SETTING)[1:5], "")
+    if row.pretrained:
+        named = _value(params, "methods.*.data")
+        ours |= {
+            "task": _value(params, "task.*" if _has_rho(row.method) else "task.*.target"),
+            "pretraining_data": data.get(named, named),
+            "epochs": _value(params, "pretrain.*.epochs"),
+            "pretraining_input": _clip({n: _value(params, f"pretrain.*.clip.{n}") for n in CLIP}),
+        }
+    return ours
+
+
+def _has_rho(method: str) -> bool:
+    return method.startswith("rho_")
+
+
+def _tested(group: Group, params: AggregateParams) -> dict[str, str]:
+    """How a group's columns came about."""
+    spec = params.finetune[group.test] if group.form == "finetune" else params.probe[group.test]
+    clip = {name: str(getattr(spec.clip, name)) for name in CLIP}
+    if getattr(spec, "sampling", "window") == "cover":  # a probe's clips are windows
+        clip["stride"] = "cover"
+    labelled = getattr(spec, "share", 1.0)  # a probe is given all labels
+    share = "" if labelled == 1.0 else f"{100 * labelled:g} %"
+    splits = ",".join(map(str, group.splits))
+    return {"test_input": _clip(clip), "splits": splits, "share": share}
+
+
+def _clip(parts: Mapping[str, str]) -> str:
+    return "x".join(parts[name] for name in CLIP) if all(parts.values()) else ""
+
+
+def _dataset(entry: Any, manifest: Mapping[str, Any] | None) -> str:
+    """A dataset as ``published.csv`` names it: its format; of Kinetics, with how many classes."""
+    classes = len(manifest.get("classes") or ()) if manifest else 0
+    return f"kinetics{classes}" if entry.format == "kinetics" else str(entry.format)
+
+
+def _value(params: Mapping[str, Any], key: str) -> str:
+    """The leaf at a dotted key, where ``*`` is any one name; empty if there is none."""
+    pattern = re.compile(re.escape(key).replace(r"\*", "[^.]+"))
+    for name, value in params.items():
+        if pattern.fullmatch(name):
+            return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ""
+
+
+# ------------------------------------------------------------------ for a reader
+
+
+def marks(found: Iterable[Beside]) -> dict[tuple[str, tuple[str, str, str], str], list[Figure]]:
+    """Place of a cell -> the figures whose setting is the same."""
+    same: dict[tuple[str, tuple[str, str, str], str], list[Figure]] = {}
+    for one in found:
+        if not one.differs:
+            same.setdefault(one.place, []).append(one.figure)
+    return same
+
+
+def lines(found: Iterable[Beside], table: str) -> list[tuple[str, str, str, str, str, str]]:
+    """Row, number, published, ours, what differs and source, of one of our tables."""
+    return [
+        (
+            one.row,
+            one.column,
+            one.figure.value,
+            one.ours,
+            "; ".join(one.differs) or "the same setting",
+            one.figure.source,
+        )
+        for one in found
+        if one.table == table
+    ]

@@ -1,0 +1,112 @@
+"""Snakemake's executor for SLURM, with another watch over its jobs: see ``slurm_run``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+from snakemake_executor_plugin_slurm import Executor
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+from videossl.study import slurm_run
+from videossl.study.slurm_run import Outcome
+
+SECONDS = 60  # between two looks at most
+
+
+def install() -> None:
+    """Have Snakemake start this executor where ``executor: slurm`` is asked for."""
+    registry = ExecutorPluginRegistry()
+    registry.get_plugin("slurm").executor = WatchingExecutor
+
+
+class WatchingExecutor(Executor):
+    """The plugin's executor; only what it does while it waits is another."""
+
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        self.watch = slurm_run.Watch()  # before the plugin starts its thread
+        self.refusals: Counter[int] = Counter()
+        super().__init__(workflow, logger)
+
+    async def check_active_jobs(
+        self, active_jobs: list[SubmittedJobInfo]
+    ) -> AsyncIterator[SubmittedJobInfo]:
+        """Report the jobs that ended and yield the others: every one is one or the other."""
+        if not active_jobs:
+            self.next_seconds_between_status_checks = self._soon()
+            return
+        states = await asyncio.to_thread(slurm_run.asked, self.run_uuid)
+        self._say_whether_it_answers(states is not None)
+        ends = {}
+        if states is not None:
+            ends = self.watch.ended([one.external_jobid for one in active_jobs], states)
+            for one in self.watch.stuck(states):
+                self.logger.warning(
+                    f"{one.what}: SLURM job {one.job} may wait for ever: {one.reason}: {one.advice}"
+                )
+        later = min(self.next_seconds_between_status_checks + 10, SECONDS)
+        self.next_seconds_between_status_checks = self._soon() if ends else later
+        for info in active_jobs:
+            end = ends.get(info.external_jobid)
+            if end is None:
+                yield info
+            else:
+                self._report(info, end)
+
+    def _soon(self) -> int:
+        return int(self.workflow.executor_settings.init_seconds_before_status_checks)
+
+    def _say_whether_it_answers(self, answers: bool) -> None:
+        if not answers and not self.watch.silent:
+            self.logger.warning("SLURM does not answer: its jobs go on, and it is asked again")
+        if answers and self.watch.silent:
+            self.logger.warning("SLURM answers again")
+        self.watch.silent = not answers
+
+    def _report(self, info: SubmittedJobInfo, end: slurm_run.End) -> None:
+        log = info.aux.get("slurm_logfile")
+        if end.outcome is Outcome.FAILED:
+            why = (slurm_run.why_failed(log) if log else "") or end.why
+            logs = ", ".join(map(str, info.job.log)) or log
+            line = f"{name_of(info.job)}: SLURM job {info.external_jobid}: {why}; its log: {logs}. "
+            self.report_job_error(info, msg=line, aux_logs=[str(log)] if log else [])
+            return
+        if end.outcome is Outcome.FORGOTTEN:
+            self.logger.warning(
+                f"{name_of(info.job)}: SLURM knows no job {info.external_jobid} any more: "
+                "it counts as done if its output is there"
+            )
+        elif log is not None and not self.workflow.executor_settings.keep_successful_logs:
+            log.unlink(missing_ok=True)
+        self.report_job_success(info)
+
+    def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
+        """Submit a job again that was refused for something that passes.
+
+        The plugin calls this, in a thread that submits, where sbatch failed.
+        """
+        job = job_info.job
+        tries = self.refusals[job.jobid]
+        if not slurm_run.passing(msg) or tries == len(slurm_run.PAUSES):
+            del self.refusals[job.jobid]
+            super()._report_job_error_threadsafe(job_info, msg)
+            return
+        self.refusals[job.jobid] += 1
+        pause = slurm_run.PAUSES[tries]
+        said = msg.partition("\n")[0]
+        self.logger.warning(f"{name_of(job)}: {said} Submitted again in {pause} s")
+        until = time.monotonic() + pause
+        while self.wait and time.monotonic() < until:  # not once Snakemake ends
+            time.sleep(0.2)
+        if self.wait:
+            self.run_job(job)
+
+
+def name_of(job: Any) -> str:
+    """Rule and wildcards of a job; the log has its fingerprint."""
+    values = [value for name, value in job.wildcards.items() if name != "fp"]
+    return " ".join([job.name, *values])

@@ -1,0 +1,177 @@
+"""Published figures: where they came from, and when they stand beside ours."""
+
+from __future__ import annotations
+
+import csv
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.fake_study import FakeStudy, finetune, method, probe, run
+from videossl.report import published
+from videossl.study import schema
+
+CLIP = schema.Clip.model_construct(frames=16, stride=1, size=112)
+NETWORK = {"name": "r3d_rspnet", "blocks": [2, 2, 2, 2], "width": 64}
+RECIPE = {"epochs": 200, "frames": 16, "stride": 1, "size": 112}
+
+
+def dataset(form: str) -> schema.Dataset:
+    return schema.SyntheticData.model_construct(format=form)
+
+
+def study(
+    root: Path, network: dict[str, Any] = NETWORK, recipe: dict[str, Any] = RECIPE, **test: Any
+) -> FakeStudy:
+    """RSPNet on Kinetics-400, fine-tuned on UCF101 and on Something-Something; retrieval."""
+    keys = {"splits": [1], "share": 1.0, "clip": CLIP, "sampling": "window"} | test
+    fake = FakeStudy(
+        root / "study",
+        datasets=("k400", "ucf", "ssv2"),
+        formats={"k400": dataset("kinetics"), "ucf": dataset("ucf101"), "ssv2": dataset("ssv2")},
+        methods={"rspnet": method("rspnet", backbone="r18", data="k400")},
+        baselines={},
+        finetune={
+            "ucf": finetune("ucf", **keys),
+            "ssv2": finetune("ssv2", **keys | {"sampling": "cover"}),
+        },
+        probe={"ucf": probe("ucf", protocols=("retrieval",), splits=[1], clip=CLIP)},
+    )
+    fake.root.mkdir(parents=True)
+    fake.decoding("k400", classes=[f"class {number}" for number in range(400)])
+    fake.decoding("ucf")
+    fake.decoding("ssv2")
+    leaves = {f"backbone__r18__{name}": value for name, value in network.items()}
+    leaves |= {f"pretrain__long__clip__{n}": recipe[n] for n in ("frames", "stride", "size")}
+    leaves |= {"pretrain__long__epochs": recipe["epochs"]}
+    leaves |= {"methods__rspnet__data": "k400", "task__margin": 0.15}
+    fake.pretraining("rspnet", 6.0, 3.0, **leaves)
+    return fake
+
+
+def evaluated(fake: FakeStudy) -> FakeStudy:
+    for test, top1 in (("ucf", 0.7), ("ssv2", 0.4)):
+        fake.evaluation("rspnet", "recognition", {"top1": top1, "top5": 0.9}, test=test)
+    fake.evaluation("rspnet", "retrieval", {"R@1": 0.4}, test="ucf")
+    return fake
+
+
+def beside(fake: FakeStudy, out: Path) -> tuple[list[list[str]], str]:
+    """Lines of the table of published figures, from results.md; and the page."""
+    run(fake, out)
+    lines = (out / "results.md").read_text().replace("\\_", "_").splitlines()
+    cells = [[c.strip() for c in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    return [line for line in cells if len(line) == 6], (out / "report.html").read_text()
+
+
+def test_the_file_is_valid_and_names_a_table_for_every_figure():
+    text = (resources.files("videossl.report") / "published.csv").read_text()
+    figures = published.parse(text)
+    assert len(figures) == len(text.splitlines()) - 1
+    assert len({tuple(vars(one).values()) for one in figures}) == len(figures)
+    for line in csv.DictReader(text.splitlines()):
+        assert line["source"].split(",")[0] in {"AAAI 2021", "CVPR 2021", "TPAMI 2021"}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("method", "rspnet2"),
+        ("value", "743"),
+        ("protocol", "finetune"),
+        ("pretraining_input", "16x112"),
+        ("splits", "1-3"),
+        ("source", "I remember it"),
+        ("test", "imagenet"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_line(column, value):
+    text = (resources.files("videossl.report") / "published.csv").read_text()
+    first = next(csv.DictReader(text.splitlines()))
+    head = ",".join(first)
+    line = ",".join(f'"{cell}"' for cell in (first | {column: value}).values())
+    with pytest.raises(ValueError, match=f"line 2: {column} = '{value}'"):
+        published.parse(f"{head}\n{line}\n")
+    with pytest.raises(ValueError, match="expected"):
+        published.parse("method,value\n")
+    published.parse(f"{head}\n" + ",".join(f'"{cell}"' for cell in first.values()))
+
+
+def test_the_same_setting_stands_in_the_table_and_others_in_the_fold(tmp_path):
+    fake = evaluated(study(tmp_path))
+    lines, page = beside(fake, tmp_path / "out")
+    # the split is stated of this one only
+    ssv2 = [line for line in lines if line[5].startswith("AAAI") and line[2] == "44.02"]
+    assert [line[4] for line in ssv2] == ["the same setting"]
+    assert ">published 44.02</small>" in page
+    assert page.count('class="published"') == 1
+    ucf = next(line for line in lines if line[2] == "74.3")
+    assert ucf[:4] == ["RSPNet", "Fine-tuned recognition top-1", "74.3", "70.0"]
+    assert ucf[4] == "splits: not stated, ours 1"
+    retrieval = next(line for line in lines if line[2] == "41.1")
+    assert retrieval[4] == "epochs: not stated, ours 200"
+    other = next(line for line in lines if line[2] == "76.7")
+    assert other[4].startswith("backbone: c3d, ours r3d_rspnet 2-2-2-2; ")
+    assert "<summary>Published figures</summary>" in page
+    assert not [line for line in lines if "top-5" in line[1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"recipe": RECIPE | {"epochs": 100}}, "epochs: 200, ours 100"),
+        ({"recipe": RECIPE | {"size": 64}}, "pretraining input: 16x1x112, ours 16x1x64"),
+        (
+            {"network": NETWORK | {"width": 32}},
+            "backbone: r3d_rspnet 2-2-2-2, ours r3d_rspnet 2-2-2-2 width 32",
+        ),
+        ({"splits": [1, 2, 3]}, "splits: 1, ours 1,2,3"),
+        ({"share": 0.1}, "labels: all, ours 10 %"),
+        (
+            {"clip": schema.Clip.model_construct(frames=8, stride=1, size=112)},
+            "test input: 16xcoverx112, ours 8xcoverx112",
+        ),
+    ],
+)
+def test_one_difference_takes_the_figure_out_of_the_table_and_is_named(tmp_path, change, said):
+    lines, page = beside(evaluated(study(tmp_path, **change)), tmp_path / "out")
+    (ssv2,) = [line for line in lines if line[2] == "44.02"]
+    assert ssv2[4] == said
+    assert 'class="published"' not in page
+
+
+def test_kinetics_is_told_by_its_classes(tmp_path):
+    fake = study(tmp_path)
+    manifest = next((tmp_path / "study/decode/k400").glob("*/manifest.json"))
+    manifest.write_text(manifest.read_text().replace('"class 399"', '"class 399", "class 400"'))
+    lines, _ = beside(evaluated(fake), tmp_path / "out")
+    (ssv2,) = [line for line in lines if line[2] == "44.02"]
+    assert ssv2[4] == "pretraining data: kinetics400, ours kinetics401"
+
+
+def test_the_rho_of_a_row_counts():
+    params = {"backbone.s.name": "slow", "backbone.s.depth": 50, "backbone.s.width": 64}
+    assert published.kind(params) == "slow 50"
+    ours = published._setting(
+        published.Row("rho_moco", "rho_moco", "s", None),
+        params | {"task.rho_4": 4, "methods.rho_moco.data": "k400", "pretrain.rho.epochs": 200},
+        {"k400": "kinetics400"},
+    )
+    assert ours["task"] == "4"
+    theirs = next(one for one in published.figures() if one.task == "2")
+    said = published._differences(theirs, ours | {"test_input": "", "splits": "1", "share": ""})
+    assert said[0] == "ρ: 2, ours 4"
+
+
+def test_the_built_in_dataset_has_no_published_figure(finished):
+    page = (finished / "report.html").read_text()
+    assert "Published figures" not in page
+    assert 'class="published"' not in page
+    assert "Published" not in (finished / "results.md").read_text()
+
+
+def test_results_csv_is_ours_alone(tmp_path):
+    run(evaluated(study(tmp_path)), tmp_path / "out")
+    assert "44.02" not in (tmp_path / "out/results.csv").read_text()

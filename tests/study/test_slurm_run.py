@@ -1,0 +1,138 @@
+"""What becomes of a job, by what SLURM's queue says of it time after time."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from videossl.study import slurm_executor, slurm_run
+from videossl.study.slurm_run import End, Outcome, State, Watch
+
+
+def after(*answers: str | None) -> list[End | None]:
+    """How job 7 ended, after each answer: its state, or None where it is not known."""
+    watch = Watch()
+    return [
+        watch.ended(["7"], {} if state is None else {"7": State(state)}).get("7")
+        for state in answers
+    ]
+
+
+@pytest.mark.parametrize("state", sorted(slurm_run.FAILED))
+def test_a_job_that_failed_is_told_at_once_and_why(state):
+    running, end = after("RUNNING", state)
+    assert running is None
+    assert end.outcome is Outcome.FAILED
+    assert end.why == slurm_run.FAILED[state]
+
+
+def test_a_job_that_completed_is_done():
+    assert after("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "COMPLETED") == [
+        *[None] * 4,
+        End(Outcome.DONE),
+    ]
+
+
+def test_a_job_is_forgotten_after_three_answers_without_it():
+    assert after(None, None, None)[-1] == End(Outcome.FORGOTTEN)
+    assert after(None, None, "RUNNING", None, None) == [None] * 5
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL"])
+def test_a_preempted_job_may_be_queued_again_or_not(state):
+    assert after(state, state, "PENDING", "RUNNING", state, state) == [None] * 6
+    assert after(state, state, state)[-1].outcome is Outcome.FAILED
+
+
+def test_the_queues_lines():
+    text = "7|CANCELLED by 0|None|rule_embed\n8|PENDING|(Nodes a|b)|rule_test_wildcards_x\n"
+    assert slurm_run.parsed(text) == {
+        "7": State("CANCELLED", "None", "rule_embed"),
+        "8": State("PENDING", "(Nodes a|b)", "rule_test_wildcards_x"),
+    }
+
+
+def test_a_job_that_may_wait_for_ever_is_named_once():
+    watch = Watch()
+    states = {"8": State("PENDING", "PartitionTimeLimit", "rule_test_wildcards_x")}
+    assert [one.what for one in watch.stuck(states)] == ["test x"]
+    assert watch.stuck(states) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("slurmstepd: error: Exceeded job memory limit\n", "memory"),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=5.batch\n", "memory"),
+        ("error: no such dataset\n", ""),
+    ],
+)
+def test_a_log_tells_that_memory_ended_a_part(tmp_path, text, why):
+    log = tmp_path / "5.log"
+    assert slurm_run.why_failed(log) == ""
+    log.write_text(text)
+    assert bool(why) == bool(slurm_run.why_failed(log))
+    assert why in slurm_run.why_failed(log)
+
+
+def test_a_refusal_that_passes():
+    said = "sbatch: error: Batch job submission failed: "
+    assert slurm_run.passing(said + "Unable to contact slurm controller (connect failure)")
+    assert slurm_run.passing(said + "Socket timed out on send/recv operation")
+    assert not slurm_run.passing(said + "Invalid account or account/partition combination")
+
+
+class Logger:
+    """What was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.said.append(text)
+
+
+def executor(monkeypatch, answers):
+    """The executor without Snakemake: what it reports is noted."""
+    one = slurm_executor.WatchingExecutor.__new__(slurm_executor.WatchingExecutor)
+    one.watch = Watch()
+    one.logger = Logger()
+    one.run_uuid = "run"
+    one._next_seconds_between_status_checks = 4
+    settings = SimpleNamespace(init_seconds_before_status_checks=4, keep_successful_logs=True)
+    one.workflow = SimpleNamespace(executor_settings=settings)
+    one.ends = []
+    one.report_job_success = lambda info: one.ends.append((info.external_jobid, "success"))
+    one.report_job_error = lambda info, msg, aux_logs: one.ends.append((info.external_jobid, msg))
+    rest = iter(answers)
+    monkeypatch.setattr(slurm_run, "asked", lambda name: next(rest))
+    return one
+
+
+def test_no_job_is_lost_while_slurm_does_not_answer(monkeypatch):
+    job = SimpleNamespace(
+        name="embed", wildcards={"row": "rspnet", "seed": "0", "fp": "abc"}, log=["logs/embed.log"]
+    )
+    infos = [SimpleNamespace(external_jobid=n, job=job, aux={}) for n in ("7", "8")]
+    cancelled = {"7": State("COMPLETED"), "8": State("CANCELLED")}
+    one = executor(monkeypatch, [None] * 6 + [cancelled])
+
+    async def look() -> None:
+        nonlocal infos
+        infos = [info async for info in one.check_active_jobs(infos)]
+
+    for _ in range(6):
+        asyncio.run(look())
+        assert len(infos) == 2
+    asyncio.run(look())
+    assert infos == []
+    assert one.ends[0] == ("7", "success")
+    assert one.ends[1][0] == "8"
+    assert "embed rspnet 0: SLURM job 8: it was cancelled" in one.ends[1][1]
+    assert "logs/embed.log" in one.ends[1][1]
+    assert [text.partition(":")[0] for text in one.logger.said] == [
+        "SLURM does not answer",
+        "SLURM answers again",
+    ]

@@ -1,0 +1,103 @@
+"""The tiny study on a real SLURM of one node, which ``workflow/cluster/up.sh`` starts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.study import Study
+
+SNAKEMAKE = ("snakemake", "--cores", "all", "--profile", "slurm")
+# waits of the plugin that suit jobs of seconds
+SOON = ("--slurm-init-seconds-before-status-checks", "4", "--seconds-between-status-checks", "4")
+DEADLINE = 400.0  # seconds: what goes wrong with a cluster is that something waits for ever
+
+
+def up() -> bool:
+    """Whether there is a SLURM."""
+    if shutil.which("sbatch") is None:
+        return False
+    state = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True)
+    return state.returncode == 0 and state.stdout.strip() in ("idle", "mixed", "allocated")
+
+
+NEEDS_SLURM = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(not up(), reason="no SLURM runs here (workflow/cluster/up.sh)"),
+]
+
+
+def jobs(study: Study, *states: str) -> list[str]:
+    """The study's jobs in these states: running ones, if none is given."""
+    listed = subprocess.run(
+        ["squeue", "-h", "-t", ",".join(states) or "R", "-o", "%i %Z"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = (line.split(maxsplit=1) for line in listed.stdout.splitlines())
+    return [job for job, folder in lines if Path(folder) == study.root]
+
+
+def run(study: Study, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run the verbatim line; it ends, whatever the cluster does."""
+    return subprocess.run(
+        [*SNAKEMAKE, *SOON, *more], cwd=study.root, env=study.env,
+        capture_output=True, text=True, timeout=DEADLINE,
+    )  # fmt: skip
+
+
+def start(study: Study, target: Path) -> subprocess.Popen[bytes]:
+    """The same in the background; what it says goes to ``said``."""
+    with (study.root / "slurm.log").open("ab") as log:
+        return subprocess.Popen(
+            [*SNAKEMAKE, *SOON, str(target)], cwd=study.root, env=study.env,
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+def said(study: Study) -> str:
+    """What the one in the background said until now."""
+    return (study.root / "slurm.log").read_text()
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for something that must come."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.3)
+
+
+def place_of(study: Study, name: str) -> Path:
+    """Where the output of an instance goes below ``runs``, and its state below ``scratch``."""
+    for line in study.run("videossl", "check").stdout.splitlines():
+        fingerprint, _, found = line.partition(" ")
+        if found.strip() == name:
+            return Path(name, fingerprint)
+    raise AssertionError(f"no {name}")
+
+
+def pretraining(study: Study) -> Path:
+    """The place of RSPNet's encoder."""
+    return place_of(study, "pretrain/rspnet/seed-0")
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def program(study: Study, name: str, script: str) -> None:
+    """Put a program in front of the one of that name; ``$real`` is that one."""
+    folder = study.root.parent / "bin"
+    folder.mkdir(exist_ok=True)
+    real = shutil.which(name, path=study.env["PATH"])
+    file = folder / name
+    file.write_text(f"#!/usr/bin/env bash\nreal={real}\n{script}\n")
+    file.chmod(0o755)
+    study.env["PATH"] = f"{folder}{os.pathsep}{study.env['PATH']}"

@@ -1,0 +1,218 @@
+"""What clusters do to jobs: limits, cancelling, queueing again, and a SLURM that is away.
+
+Each ends in the right result, or in one line and another exit status than 0; never in a wait.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.cluster import (
+    DEADLINE,
+    NEEDS_SLURM,
+    jobs,
+    place_of,
+    pretraining,
+    program,
+    run,
+    said,
+    sha256,
+    start,
+    until,
+)
+from support.study import Study
+
+pytestmark = NEEDS_SLURM
+
+
+def scontrol(*words: str) -> None:
+    subprocess.run(["scontrol", *words], check=True, capture_output=True)
+
+
+def begun(study: Study, place: Path) -> str:
+    """The number of the job that trains, once it has something to resume from."""
+    until((study.root / "scratch" / place / "checkpoint.pt").exists, "no checkpoint")
+    (job,) = jobs(study)
+    return job
+
+
+def removed(study: Study, name: str) -> tuple[Path, str]:
+    """Remove an output: its place below the study, and what digest its record had."""
+    place = Path("runs") / place_of(study, name)
+    digest = sha256(study.root / place / "features.npy")
+    shutil.rmtree(study.root / place)
+    return place, digest
+
+
+def limits(study: Study) -> list[str]:
+    """Time and memory of every start of a stage: see ``noting``."""
+    return (study.root / "limits").read_text().splitlines()
+
+
+def noting(study: Study, first: str) -> None:
+    """Have each stage note its job's limits; the first attempt does something else instead."""
+    script = f"""
+squeue -h -j "$SLURM_JOB_ID" -o "%l %m" >> limits
+case " $* " in *" --attempt 1 "*) {first} ;; *) exec "$real" "$@" ;; esac"""
+    program(study, "videossl", script)
+
+
+@pytest.fixture
+def controller() -> Iterator[int]:
+    """The process of slurmctld; it goes on and answers when the test ends."""
+
+    def found() -> list[int]:
+        listed = subprocess.run(
+            ["ps", "-C", "slurmctld", "-o", "pid=,stat="], capture_output=True, text=True
+        )
+        lines = (line.split() for line in listed.stdout.splitlines())
+        return [int(pid) for pid, state in lines if not state.startswith("Z")]
+
+    (pid,) = found()
+    yield pid
+    for one in found():
+        os.kill(one, signal.SIGCONT)
+    if not found():
+        daemon()
+    until(lambda: subprocess.run(["squeue"], capture_output=True).returncode == 0, "no SLURM")
+
+
+def daemon() -> None:
+    """Start slurmctld again."""
+    null = subprocess.DEVNULL
+    subprocess.run(["slurmctld"], check=True, stdin=null, stdout=null, stderr=null)
+
+
+def test_a_training_out_of_time_resumes(longer):
+    study, place, expected = longer
+    running = start(study, Path("runs") / place)
+    scontrol("update", f"jobid={begun(study, place)}", "EndTime=now")
+    assert running.wait(DEADLINE) == 0
+    assert "it took more time than it asked for" in said(study)
+    assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
+    assert "resum" in (study.root / "logs" / place).with_suffix(".log").read_text()
+
+
+def test_a_stage_that_cannot_resume_gets_more_time_and_memory(cluster):
+    place, expected = removed(cluster, "embed/rspnet/synthetic/seed-0")
+    noting(cluster, "sleep 600")
+    running = start(cluster, place)
+    until((cluster.root / "limits").exists, "it was not started")
+    (job,) = jobs(cluster)
+    scontrol("update", f"jobid={job}", "EndTime=now")
+    assert running.wait(DEADLINE) == 0
+    assert limits(cluster) == ["4:00:00 8000M", "8:00:00 16000M"]
+    assert sha256(cluster.root / place / "features.npy") == expected
+
+
+def test_a_job_out_of_memory_gets_more(cluster):
+    place, expected = removed(cluster, "embed/rspnet/synthetic/seed-0")
+    # memory is counted every second
+    cluster.edit("MEMORY_MB = 8000", "MEMORY_MB = 2000", "workflow/rules/common.smk")
+    noting(cluster, "exec python -c 'x = bytes(range(256)) * (12 << 20); input()' < <(sleep 60)")
+    running = start(cluster, place)
+    assert running.wait(DEADLINE) == 0
+    assert [line.split()[1] for line in limits(cluster)] == ["2000M", "4000M"]
+    assert "it took more memory than it asked for" in said(cluster)
+    assert sha256(cluster.root / place / "features.npy") == expected
+
+
+def test_a_training_that_is_queued_again_resumes_as_the_same_job(longer):
+    study, place, expected = longer
+    running = start(study, Path("runs") / place)
+    job = begun(study, place)
+    scontrol("requeue", job)
+    until(lambda: jobs(study, "PD") == [job], "it is not queued again")
+    scontrol("update", f"jobid={job}", "StartTime=now")  # SLURM would wait two minutes
+    assert running.wait(DEADLINE) == 0
+    assert jobs(study, "all") == [job]  # it was not started a second time beside itself
+    assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
+    assert "resum" in (study.root / "logs" / place).with_suffix(".log").read_text()
+    assert not list((study.root / "runs" / place.parent).glob(".*"))
+
+
+def test_a_cancelled_training_is_started_again_and_resumes(longer):
+    study, place, expected = longer
+    running = start(study, Path("runs") / place)
+    subprocess.run(["scancel", begun(study, place)], check=True)
+    assert running.wait(DEADLINE) == 0
+    out = study.root / "runs" / place
+    assert sha256(out / "encoder.safetensors") == expected
+    assert "resum" in (study.root / "logs" / place).with_suffix(".log").read_text()
+
+
+def test_a_cancelled_stage_that_is_not_tried_again_is_one_line_with_its_log(cluster):
+    cluster.edit("TRIES = 2 if", "TRIES = 0 if", "workflow/rules/common.smk")
+    place, _ = removed(cluster, "embed/rspnet/synthetic/seed-0")
+    noting(cluster, "sleep 600")
+    running = start(cluster, place)
+    until((cluster.root / "limits").exists, "it was not started")
+    (job,) = jobs(cluster)
+    subprocess.run(["scancel", job], check=True)
+    assert running.wait(DEADLINE) == 1
+    (line,) = [line for line in said(cluster).splitlines() if "it was cancelled" in line]
+    assert "embed rspnet" in line
+    assert str(Path("logs", *place.parts[1:]).with_suffix(".log")) in line
+
+
+def test_a_job_that_sbatch_refuses_for_a_moment_is_submitted_again(cluster):
+    place, expected = removed(cluster, "embed/rspnet/synthetic/seed-0")
+    refusal = "sbatch: error: Batch job submission failed: Unable to contact slurm controller"
+    once = f"if mkdir refused 2>/dev/null; then echo '{refusal}' >&2; exit 1; fi"
+    program(cluster, "sbatch", f'{once}\nexec "$real" "$@"')
+    done = run(cluster, str(place))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Submitted again in 5 s" in done.stdout + done.stderr
+    assert "Error in rule" not in done.stdout + done.stderr  # no attempt was used
+    assert sha256(cluster.root / place / "features.npy") == expected
+
+
+def test_a_job_that_sbatch_refuses_is_one_line(cluster):
+    place, _ = removed(cluster, "embed/rspnet/synthetic/seed-0")
+    done = run(cluster, str(place), "--default-resources", "slurm_partition=none")
+    assert done.returncode == 1
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "invalid part" in line]
+    assert said
+    assert all("embed rspnet" in line for line in said), said
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGTERM], ids=["hangs", "is gone"])
+def test_the_controller_is_away_while_jobs_run(cluster, controller, how):
+    """Meanwhile a job ends and the next one has to be submitted."""
+    name = "embed/rspnet/synthetic/seed-0"
+    place, expected = removed(cluster, name)
+    encoder = Path("runs") / pretraining(cluster)
+    shutil.rmtree(cluster.root / encoder)
+    running = start(cluster, place)
+    until(lambda: jobs(cluster), "no job runs")
+    os.kill(controller, how)
+    until(lambda: (cluster.root / encoder).exists(), "the job did not go on")
+    until(lambda: "SLURM does not answer" in said(cluster), "nothing is said")
+    time.sleep(10)
+    if how == signal.SIGTERM:
+        daemon()
+    else:
+        os.kill(controller, signal.SIGCONT)
+    assert running.wait(DEADLINE) == 0
+    assert "SLURM answers again" in said(cluster)
+    assert "Error in rule" not in said(cluster)
+    assert sha256(cluster.root / place / "features.npy") == expected
+
+
+def test_jobs_that_slurm_forgets_count_by_what_they_made(cluster):
+    """Neither the queue nor accounting knows a job that ended."""
+    place, expected = removed(cluster, "embed/rspnet/synthetic/seed-0")
+    program(cluster, "squeue", '"$real" "$@" | grep -v -e COMPLETED -e COMPLETING')
+    program(cluster, "sacct", "echo 'sacct: error: accounting is disabled' >&2; exit 1")
+    done = run(cluster, str(place))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "any more: it counts as done" in done.stdout + done.stderr
+    assert sha256(cluster.root / place / "features.npy") == expected
