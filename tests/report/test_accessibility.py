@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from support import chromium
+from support import chromium, fake_moments
 from support.fake_study import FakeStudy, run
 from videossl import cli
 
@@ -55,15 +55,17 @@ def reports(root: Path) -> tuple[Path, Path]:
 def pages(
     finished: Path, searched: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """The page of a study, of one with a gallery, of one without a result, and of two compared."""
+    """The pages of studies: one with strips, one with frames, one without results; two compared."""
     root = tmp_path_factory.mktemp("pages")
     compared = root / "compared.html"
     assert cli.main(["compare", *map(str, reports(root)), "--html", str(compared)]) == 0
+    frames = run(fake_moments.study(root / "frames", "detection"), root / "frames-report")
     (root / "empty").mkdir()
     empty = run(FakeStudy(root / "empty"), root / "empty-report")
     return {
         "report": finished / "report.html",
         "gallery": searched / "report.html",
+        "frames": frames / "report.html",
         "empty": empty / "report.html",
         "compare": compared,
     }
@@ -71,7 +73,7 @@ def pages(
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("which", ["report", "gallery", "empty", "compare"])
+@pytest.mark.parametrize("which", ["report", "gallery", "frames", "empty", "compare"])
 def test_axe_finds_nothing(
     browser: webdriver.Chrome, pages: dict[str, Path], axe: str, which: str, scheme: str, width: int
 ) -> None:
