@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from support import chromium, fake_published
+from support import chromium, fake_moments, fake_published
 from support.fake_study import FakeStudy, run
 from videossl import cli
 
@@ -55,10 +55,11 @@ def reports(root: Path) -> tuple[Path, Path]:
 def pages(
     finished: Path, searched: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """Pages of studies: whole, with a gallery, with published figures, empty; and two compared."""
+    """Pages of studies: whole, with all strips, frames, published figures; empty; two compared."""
     root = tmp_path_factory.mktemp("pages")
     compared = root / "compared.html"
     assert cli.main(["compare", *map(str, reports(root)), "--html", str(compared)]) == 0
+    frames = run(fake_moments.study(root / "frames", "detection"), root / "frames-report")
     (root / "empty").mkdir()
     empty = run(FakeStudy(root / "empty"), root / "empty-report")
     published = fake_published.evaluated(fake_published.study(root / "published"))
@@ -66,6 +67,7 @@ def pages(
         "published": run(published, root / "published-report") / "report.html",
         "report": finished / "report.html",
         "gallery": searched / "report.html",
+        "frames": frames / "report.html",
         "empty": empty / "report.html",
         "compare": compared,
     }
@@ -73,7 +75,7 @@ def pages(
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("which", ["report", "gallery", "published", "empty", "compare"])
+@pytest.mark.parametrize("which", ["report", "gallery", "frames", "published", "empty", "compare"])
 def test_axe_finds_nothing(
     browser: webdriver.Chrome, pages: dict[str, Path], axe: str, which: str, scheme: str, width: int
 ) -> None:

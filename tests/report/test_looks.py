@@ -51,9 +51,9 @@ def test_rows_show_what_was_predicted_and_where(looked, tmp_path):
     for row, cells in lines:
         said = re.findall(r'<span class="unseen">(\w+):</span> (.+?)</small>', cells)
         assert said == [
-            ("right", f"{names[0]} 91 %, −50"),
-            ("right", f"{names[1]} 60 %, −25"),
-            ("wrong", f"{names[0]} 50 %, −0"),
+            ("right", f"{names[0]} 91&nbsp;%, −50"),
+            ("right", f"{names[1]} 60&nbsp;%, −25"),
+            ("wrong", f"{names[0]} 50&nbsp;%, −0"),
         ]
         assert f'aria-label="Where {row} looks: hiding a square costs up to 50 points"' in cells
     strips = re.findall(r'class="strip (look-\d+)"', found)
@@ -90,7 +90,7 @@ def test_the_first_seed_is_shown(tmp_path):
     fake_looks.look(study, "rspnet", 9)
     _, found = section(study, tmp_path / "out")
     assert "seed 9, split 1" in found
-    assert "Red 91 %" in found
+    assert "Red 91&nbsp;%" in found
 
 
 def test_without_maps_there_is_one_line(study, tmp_path):

@@ -26,6 +26,7 @@ CORRECT = {
     },
 }
 N = 180
+TUNED = ("recognition", "detection", "saliency")  # protocols of fine-tuned networks
 ROWS = ("scratch", "rspnet", "rho_moco")
 # ``aggregate`` reads the names of datasets and their formats.
 DATASET = schema.SyntheticData.model_construct(format="synthetic")
@@ -129,7 +130,7 @@ class FakeStudy:
         hits: dict[str, np.ndarray] | None = None,
     ) -> Path:
         """Results of one row; ``hits`` are values per example, of examples 0 to n - 1."""
-        form = "finetune" if protocol == "recognition" else "probe"
+        form = "finetune" if protocol in TUNED else "probe"
         place = {"seed": str(seed), "split": str(split)}
         own = {} if form == "finetune" else {"protocol": protocol}
         key = {"row": row, "test": test, **own, **place}

@@ -49,6 +49,8 @@ def test_moments_are_tested_alike_in_both_engines(moments: Study) -> None:
     found = json.loads((moments.root / "runs/report/metrics.json").read_text())["scratch"]
     for name, (protocol, metrics) in METRICS.items():
         assert set(found[f"finetune/{name}"][protocol]) >= metrics
+    page = (moments.root / "runs/report/report.html").read_text()
+    assert page.count('alt="Frame 4, scratch') == 2  # of boxes and of gaze
     again = moments.run("videossl", "metrics", "--samples", "5").stdout
     assert again.count("AUC_Judd") == 1
     moments.run("videossl", "adopt")

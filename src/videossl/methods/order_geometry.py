@@ -122,7 +122,7 @@ class OrderGeometry(OrderedFrames, Method):
     def shown(self, clips: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
         """What ``prepare`` makes, taken apart."""
         seen = self.prepare(clips, labels)
-        parts = [part for clip in seen for part in clip.split(len(labels))]
+        parts = [part for clip in seen for part in clip.chunk(len(clip) // len(labels))]
         if self.params.variant == "disentangled":
             names = ["shuffled and transformed", "original"]
         else:

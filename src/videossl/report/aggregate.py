@@ -24,6 +24,7 @@ from videossl.report import (
     kept,
     layout,
     looks,
+    moments,
     page,
     published,
     results,
@@ -85,6 +86,7 @@ def run(job: Job, params: AggregateParams) -> None:
         gallery=gallery.build(evaluations, rows, groups, folders[inputs.EXAMPLES], folders["data"]),
         clips=clips.build(folders["encoders"], rows),
         looks=looks.build(evaluations, rows, groups, folders[inputs.EXAMPLES]),
+        moments=moments.build(evaluations, rows, groups, folders[inputs.EXAMPLES], folders["data"]),
         published=beside,
     )
     _write(page.render(study), job.out / "report.html")

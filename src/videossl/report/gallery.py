@@ -24,7 +24,7 @@ from videossl.report.strips import Strip, Strips
 
 PROTOCOL = "retrieval"
 NEIGHBOURS = 5  # that are shown of each query
-MOST_BYTES = 3 << 20  # of all strips on the page
+MOST_BYTES = 5 << 19  # of all strips on the page
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from videossl.report.results import Evaluation, by_place
 from videossl.report.strips import Strip, Strips
 
 FILE = "occlusion.npz"
-MOST_BYTES = 1 << 19  # of all strips of this part of the page
+ARRAYS = ("examples", "labels", "predicted", "probability", "clips", "drops")  # a row per clip
+MOST_BYTES = 3 << 17  # of all strips of this part of the page
 PALE, STRONG = 0.6, 0.75  # light of a clip under a map; share of colour at the largest drop
 COLOUR = (255.0, 140.0, 0.0)
 NOTHING = 0.005  # a largest drop below this is none
@@ -110,13 +111,12 @@ def _read(evaluations: Sequence[Evaluation]) -> Maps | None:
         return None
     try:
         with path.open("rb") as file, np.load(file) as stored:
-            names = ("examples", "labels", "predicted", "probability", "clips", "drops")
-            arrays = [stored[name] for name in names]
+            arrays = {name: stored[name] for name in ARRAYS}
             share = float(stored["share"])
     except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    found = Maps(first.seed, first.split, *arrays, share)
-    shapes = {array.shape[:1] for array in arrays}
+    found = Maps(seed=first.seed, split=first.split, share=share, **arrays)
+    shapes = {array.shape[:1] for array in arrays.values()}
     whole = len(shapes) == 1 and found.clips.ndim == 5 and found.drops.ndim == 3
     if not whole or found.clips.dtype != np.uint8 or not np.isfinite(found.drops).all():
         raise UserError(f"{path}: damaged: not maps of as many clips")

@@ -19,6 +19,7 @@ from videossl.report.gallery import NO_GALLERY, Gallery
 from videossl.report.inputs import Folder
 from videossl.report.layout import Group, Row
 from videossl.report.looks import NO_LOOKS, Looks
+from videossl.report.moments import NO_MOMENTS, Moments
 from videossl.report.noise import Rule
 from videossl.report.tables import Cell, Column, Table
 from videossl.report.wording import DASH, change, counted, direction, joined, shown, unit, with_unit
@@ -45,6 +46,7 @@ class Study:
     gallery: Gallery = NO_GALLERY
     clips: Clips = NO_CLIPS
     looks: Looks = NO_LOOKS
+    moments: Moments = NO_MOMENTS
     published: Sequence[published.Beside] = ()
 
 
@@ -79,6 +81,7 @@ def render(study: Study) -> str:
             gallery=study.gallery,
             clips=study.clips,
             looks=study.looks,
+            moments=study.moments,
             strips=[*study.gallery.strips, *study.clips.strips, *study.looks.strips],
             training=_training(study),
             durations=sections.durations(study.folders, study.rows),

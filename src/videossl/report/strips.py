@@ -56,7 +56,7 @@ class Strips:
 
     def _keep(self, place: tuple[str, ...], picture: NDArray[np.uint8]) -> None:
         name, frames = f"{self.prefix}-{len(self.found)}", picture.shape[1] // SIDE
-        self.found[place] = Strip(name, f"data:image/webp;base64,{_webp(picture)}", frames)
+        self.found[place] = Strip(name, f"data:image/webp;base64,{webp(picture)}", frames)
 
 
 def draw(store: ClipStore, video: int) -> NDArray[np.uint8]:
@@ -82,7 +82,7 @@ def side_by_side(squares: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(strip, (*strip.shape[:2], 3)), np.uint8)
 
 
-def _webp(picture: NDArray[np.uint8]) -> str:
+def webp(picture: NDArray[np.uint8]) -> str:
     """RGB (H, W, 3) as WebP in base64."""
     done, data = cv2.imencode(".webp", picture[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
     if not done:
