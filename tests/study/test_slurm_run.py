@@ -77,6 +77,18 @@ def test_a_log_tells_that_memory_ended_a_part(tmp_path, text, why):
     assert why in slurm_run.why_failed(log)
 
 
+def test_a_refusal_is_one_line():
+    message = (
+        "SLURM sbatch failed. The error message was 'sbatch: error: invalid partition specified: "
+        "none\nsbatch: error: Batch job submission failed: Invalid partition name'.\n"
+        "    sbatch call:\n        sbatch --parsable\n"
+    )
+    assert slurm_run.refusal(message) == "sbatch refuses it: invalid partition specified: none"
+    alone = "SLURM sbatch failed. The error message was 'sbatch: error: no'.\n"
+    assert slurm_run.refusal(alone) == "sbatch refuses it: no"
+    assert slurm_run.refusal("Job submission failed: x") == "Job submission failed: x"
+
+
 def test_a_refusal_that_passes():
     said = "sbatch: error: Batch job submission failed: "
     assert slurm_run.passing(said + "Unable to contact slurm controller (connect failure)")

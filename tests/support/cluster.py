@@ -17,7 +17,7 @@ from support.study import Study
 SNAKEMAKE = ("snakemake", "--cores", "all", "--profile", "slurm")
 # waits of the plugin that suit jobs of seconds
 SOON = ("--slurm-init-seconds-before-status-checks", "4", "--seconds-between-status-checks", "4")
-DEADLINE = 400.0  # seconds: what goes wrong with a cluster is that something waits for ever
+DEADLINE = 240.0  # seconds: what goes wrong with a cluster is that something waits for ever
 
 
 def up() -> bool:

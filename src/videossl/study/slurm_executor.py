@@ -49,7 +49,8 @@ class WatchingExecutor(Executor):
                     f"{one.what}: SLURM job {one.job} may wait for ever: {one.reason}: {one.advice}"
                 )
         later = min(self.next_seconds_between_status_checks + 10, SECONDS)
-        self.next_seconds_between_status_checks = self._soon() if ends else later
+        soon = ends or states is None or self.watch.unsure
+        self.next_seconds_between_status_checks = self._soon() if soon else later
         for info in active_jobs:
             end = ends.get(info.external_jobid)
             if end is None:
@@ -90,15 +91,16 @@ class WatchingExecutor(Executor):
         The plugin calls this, in a thread that submits, where sbatch failed.
         """
         job = job_info.job
+        line = f"{name_of(job)}: {slurm_run.refusal(msg)}"
         tries = self.refusals[job.jobid]
         if not slurm_run.passing(msg) or tries == len(slurm_run.PAUSES):
             del self.refusals[job.jobid]
-            super()._report_job_error_threadsafe(job_info, msg)
+            self.logger.debug(msg)  # with the whole call
+            super()._report_job_error_threadsafe(job_info, f"{line}. ")
             return
         self.refusals[job.jobid] += 1
         pause = slurm_run.PAUSES[tries]
-        said = msg.partition("\n")[0]
-        self.logger.warning(f"{name_of(job)}: {said} Submitted again in {pause} s")
+        self.logger.warning(f"{line}; submitted again in {pause} s")
         until = time.monotonic() + pause
         while self.wait and time.monotonic() < until:  # not once Snakemake ends
             time.sleep(0.2)

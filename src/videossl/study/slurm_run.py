@@ -115,6 +115,12 @@ def passing(message: str) -> bool:
     return any(word in message for word in PASSING)
 
 
+def refusal(message: str) -> str:
+    """The one line that tells why a job was not submitted, of what the plugin says then."""
+    said, sbatch, why = message.partition("sbatch: error: ")
+    return f"sbatch refuses it: {why.splitlines()[0].rstrip(chr(39) + '.')}" if sbatch else said
+
+
 @dataclass
 class Watch:
     """What was seen of the jobs until now."""
@@ -141,8 +147,14 @@ class Watch:
                 self._unsure.pop(job, None)
                 end = None
             if end is not None:
+                self._unsure.pop(job, None)
                 ends[job] = end
         return ends
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the next look decides about a job; it had better come soon."""
+        return bool(self._unsure)
 
     def _for_long(self, job: str) -> bool:
         self._unsure[job] += 1
