@@ -191,8 +191,10 @@ def test_the_controller_is_away_while_jobs_run(cluster, controller, how):
     place, expected = removed(cluster, name)
     encoder = Path("runs") / pretraining(cluster)
     shutil.rmtree(cluster.root / encoder)
+    log = cluster.root / Path("logs", *encoder.parts[1:]).with_suffix(".log")
+    log.unlink()
     running = start(cluster, place)
-    until(lambda: jobs(cluster), "no job runs")
+    until(log.exists, "no training runs")  # a job's srun begins with a word to the controller
     os.kill(controller, how)
     until(lambda: (cluster.root / encoder).exists(), "the job did not go on")
     until(lambda: "SLURM does not answer" in said(cluster), "nothing is said")

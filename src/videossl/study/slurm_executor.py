@@ -24,7 +24,7 @@ def install() -> None:
     registry.get_plugin("slurm").executor = WatchingExecutor
 
 
-class WatchingExecutor(Executor):
+class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no types
     """The plugin's executor; only what it does while it waits is another."""
 
     def __init__(self, workflow: Any, logger: Any) -> None:
