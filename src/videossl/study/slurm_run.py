@@ -111,8 +111,9 @@ def why_failed(log: Path) -> str:
 
 
 def passing(message: str) -> bool:
-    """Whether what sbatch said may be over soon."""
-    return any(word in message for word in PASSING)
+    """Whether what sbatch said may be over soon, by what the plugin says before its call of it."""
+    said = message.partition("sbatch call:")[0]
+    return any(word in said for word in PASSING)
 
 
 def refusal(message: str) -> str:
