@@ -156,7 +156,7 @@ def test_no_job_is_lost_while_slurm_does_not_answer(monkeypatch):
 
 
 def test_a_forgotten_job_is_left_to_snakemakes_look_at_its_output(monkeypatch):
-    job = SimpleNamespace(name="embed", wildcards={}, log=[])
+    job = SimpleNamespace(name="embed", wildcards={}, log=[], output=[])
     info = SimpleNamespace(external_jobid="7", job=job, aux={})
     one = executor(monkeypatch, [{}] * 3)
 
@@ -194,3 +194,16 @@ def test_a_refused_job_is_submitted_again_and_at_last_given_up(monkeypatch):
     run_job(job)
     assert len(tries) == 4
     assert one.ends == [(None, "embed rspnet: sbatch refuses it: Invalid account. ")]
+
+
+def test_a_job_that_is_killed_once_its_output_is_there_is_done(monkeypatch, tmp_path):
+    job = SimpleNamespace(name="embed", wildcards={}, log=[], output=[tmp_path])
+    info = SimpleNamespace(external_jobid="7", job=job, aux={})
+    one = executor(monkeypatch, [{"7": State("TIMEOUT")}])
+
+    async def look() -> list[object]:
+        return [info async for info in one.check_active_jobs([info])]
+
+    assert asyncio.run(look()) == []
+    assert one.ends == [("7", "success")]
+    assert "it counts as done" in one.logger.said[0]

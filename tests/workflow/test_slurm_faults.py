@@ -91,12 +91,32 @@ def daemon() -> None:
 
 def test_a_training_out_of_time_resumes(longer):
     study, place, expected = longer
+    # SLURM looks at its limits every 30 seconds: the training must not end before
+    noting(
+        study,
+        f""""$real" "$@" & training=$!
+while [ ! -e scratch/{place}/checkpoint.pt ]; do sleep 0.1; done
+kill -STOP $training; wait""",
+    )
     running = start(study, Path("runs") / place)
     scontrol("update", f"jobid={begun(study, place)}", "EndTime=now")
     assert running.wait(DEADLINE) == 0
     assert "it took more time than it asked for" in said(study)
     assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
     assert "resum" in (study.root / "logs" / place).with_suffix(".log").read_text()
+
+
+def test_a_job_that_is_cancelled_once_its_output_is_there_is_done(cluster):
+    place, expected = removed(cluster, "embed/rspnet/synthetic/seed-0")
+    noting(cluster, '"$real" "$@"; sleep 600')
+    running = start(cluster, place)
+    until((cluster.root / place).exists, "it was not made")
+    (job,) = jobs(cluster)
+    subprocess.run(["scancel", job], check=True)
+    assert running.wait(DEADLINE) == 0
+    assert "it counts as done" in said(cluster)
+    assert len(limits(cluster)) == 1
+    assert sha256(cluster.root / place / "features.npy") == expected
 
 
 def test_a_stage_that_cannot_resume_gets_more_time_and_memory(cluster):

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_slurm import Executor
@@ -70,13 +71,17 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
 
     def _report(self, info: SubmittedJobInfo, end: slurm_run.End) -> None:
         log = info.aux.get("slurm_logfile")
-        if end.outcome is Outcome.FAILED:
+        who = f"{name_of(info.job)}: SLURM job {info.external_jobid}"
+        # outputs are whole or absent, and the inner Snakemake may be killed after one was made
+        if end.outcome is Outcome.FAILED and all(Path(out).exists() for out in info.job.output):
+            self.logger.warning(f"{who}: {end.why}, but its output is there: it counts as done")
+        elif end.outcome is Outcome.FAILED:
             why = (slurm_run.why_failed(log) if log else "") or end.why
             logs = ", ".join(map(str, info.job.log)) or log
-            line = f"{name_of(info.job)}: SLURM job {info.external_jobid}: {why}; its log: {logs}. "
+            line = f"{who}: {why}; its log: {logs}. "
             self.report_job_error(info, msg=line, aux_logs=[str(log)] if log else [])
             return
-        if end.outcome is Outcome.FORGOTTEN:
+        elif end.outcome is Outcome.FORGOTTEN:
             self.logger.warning(
                 f"{name_of(info.job)}: SLURM knows no job {info.external_jobid} any more: "
                 "it counts as done if its output is there"
