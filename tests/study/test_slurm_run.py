@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -77,11 +78,24 @@ def test_a_log_tells_that_memory_ended_a_part(tmp_path, text, why):
     assert why in slurm_run.why_failed(log)
 
 
+def test_a_refusal_is_one_line():
+    message = (
+        "SLURM sbatch failed. The error message was 'sbatch: error: invalid partition specified: "
+        "none\nsbatch: error: Batch job submission failed: Invalid partition name'.\n"
+        "    sbatch call:\n        sbatch --parsable\n"
+    )
+    assert slurm_run.refusal(message) == "sbatch refuses it: invalid partition specified: none"
+    alone = "SLURM sbatch failed. The error message was 'sbatch: error: no'.\n"
+    assert slurm_run.refusal(alone) == "sbatch refuses it: no"
+    assert slurm_run.refusal("Job submission failed: x") == "Job submission failed: x"
+
+
 def test_a_refusal_that_passes():
     said = "sbatch: error: Batch job submission failed: "
     assert slurm_run.passing(said + "Unable to contact slurm controller (connect failure)")
     assert slurm_run.passing(said + "Socket timed out on send/recv operation")
     assert not slurm_run.passing(said + "Invalid account or account/partition combination")
+    assert not slurm_run.passing(said + "Invalid qos'.\n    sbatch call:\n  -D temporarily")
 
 
 class Logger:
@@ -89,6 +103,9 @@ class Logger:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+
+    def debug(self, text: str) -> None:
+        pass
 
     def warning(self, text: str) -> None:
         self.said.append(text)
@@ -136,3 +153,57 @@ def test_no_job_is_lost_while_slurm_does_not_answer(monkeypatch):
         "SLURM does not answer",
         "SLURM answers again",
     ]
+
+
+def test_a_forgotten_job_is_left_to_snakemakes_look_at_its_output(monkeypatch):
+    job = SimpleNamespace(name="embed", wildcards={}, log=[], output=[])
+    info = SimpleNamespace(external_jobid="7", job=job, aux={})
+    one = executor(monkeypatch, [{}] * 3)
+
+    async def look() -> list[object]:
+        return [info async for info in one.check_active_jobs([info])]
+
+    assert [len(asyncio.run(look())) for _ in range(3)] == [1, 1, 0]
+    assert one.ends == [("7", "success")]
+    assert "knows no job 7 any more" in one.logger.said[0]
+    assert one.next_seconds_between_status_checks == 4  # what decides is looked at soon
+
+
+def test_a_refused_job_is_submitted_again_and_at_last_given_up(monkeypatch):
+    monkeypatch.setattr(slurm_run, "PAUSES", (0, 0))
+    message = "SLURM sbatch failed. The error message was 'sbatch: error: Connection refused'.\n"
+    one = executor(monkeypatch, [])
+    one.refusals = Counter()
+    one.wait = True
+    one._main_event_loop = None
+    one.report_job_error = lambda info, msg: one.ends.append((info.external_jobid, msg))
+    tries = []
+
+    def run_job(job: object) -> None:
+        tries.append(job)
+        one._report_job_error_threadsafe(info, message)
+
+    one.run_job = run_job
+    job = SimpleNamespace(name="embed", wildcards={"row": "rspnet"}, jobid=3)
+    info = SimpleNamespace(external_jobid=None, job=job)
+    run_job(job)
+    assert len(tries) == 3
+    assert one.ends == [(None, "embed rspnet: sbatch refuses it: Connection refused. ")]
+    one.ends.clear()
+    message = "SLURM sbatch failed. The error message was 'sbatch: error: Invalid account'.\n"
+    run_job(job)
+    assert len(tries) == 4
+    assert one.ends == [(None, "embed rspnet: sbatch refuses it: Invalid account. ")]
+
+
+def test_a_job_that_is_killed_once_its_output_is_there_is_done(monkeypatch, tmp_path):
+    job = SimpleNamespace(name="embed", wildcards={}, log=[], output=[tmp_path])
+    info = SimpleNamespace(external_jobid="7", job=job, aux={})
+    one = executor(monkeypatch, [{"7": State("TIMEOUT")}])
+
+    async def look() -> list[object]:
+        return [info async for info in one.check_active_jobs([info])]
+
+    assert asyncio.run(look()) == []
+    assert one.ends == [("7", "success")]
+    assert "it counts as done" in one.logger.said[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from support.study import Study
 SNAKEMAKE = ("snakemake", "--cores", "all", "--profile", "slurm")
 # waits of the plugin that suit jobs of seconds
 SOON = ("--slurm-init-seconds-before-status-checks", "4", "--seconds-between-status-checks", "4")
-DEADLINE = 400.0  # seconds: what goes wrong with a cluster is that something waits for ever
+STARTED: list[subprocess.Popen[bytes]] = []
+DEADLINE = 240.0  # seconds: what goes wrong with a cluster is that something waits for ever
 
 
 def up() -> bool:
@@ -55,10 +57,21 @@ def run(study: Study, *more: str) -> subprocess.CompletedProcess[str]:
 def start(study: Study, target: Path) -> subprocess.Popen[bytes]:
     """The same in the background; what it says goes to ``said``."""
     with (study.root / "slurm.log").open("ab") as log:
-        return subprocess.Popen(
+        running = subprocess.Popen(
             [*SNAKEMAKE, *SOON, str(target)], cwd=study.root, env=study.env,
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    STARTED.append(running)
+    return running
+
+
+def ended() -> None:
+    """Kill what ``start`` started and a failed test left."""
+    while STARTED:
+        running = STARTED.pop()
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
 
 
 def said(study: Study) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import jobs, pretraining, sha256
+from support.cluster import ended, jobs, pretraining, sha256
 from support.study import Study
 
 LONG = "pretrain:\n  short:\n    epochs: 40\n"
@@ -19,6 +19,7 @@ LONG = "pretrain:\n  short:\n    epochs: 40\n"
 def cluster(tiny: Study) -> Iterator[Study]:
     """The tiny study, made on this machine; jobs that a test leaves are cancelled."""
     yield tiny
+    ended()
     for job in jobs(tiny, "R", "PD"):
         subprocess.run(["scancel", job], check=False)
 

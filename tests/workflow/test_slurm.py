@@ -12,7 +12,17 @@ import socket
 import subprocess
 from pathlib import Path
 
-from support.cluster import DEADLINE, NEEDS_SLURM, jobs, pretraining, run, sha256, start, until
+from support.cluster import (
+    DEADLINE,
+    NEEDS_SLURM,
+    jobs,
+    pretraining,
+    run,
+    said,
+    sha256,
+    start,
+    until,
+)
 
 pytestmark = NEEDS_SLURM
 
@@ -71,6 +81,7 @@ def test_a_drained_node_is_named_and_the_job_runs_once_it_is_back(cluster):
             return "MAY WAIT FOR EVER" in shown and "drained" in shown and "pretrain" in shown
 
         until(named, "status does not name the job")
+        until(lambda: "may wait for ever" in said(cluster), "Snakemake does not name it")
         assert running.poll() is None
     finally:
         subprocess.run([*node, "state=resume"], check=True)

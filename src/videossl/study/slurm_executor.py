@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_slurm import Executor
@@ -24,7 +25,7 @@ def install() -> None:
     registry.get_plugin("slurm").executor = WatchingExecutor
 
 
-class WatchingExecutor(Executor):
+class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no types
     """The plugin's executor; only what it does while it waits is another."""
 
     def __init__(self, workflow: Any, logger: Any) -> None:
@@ -49,7 +50,8 @@ class WatchingExecutor(Executor):
                     f"{one.what}: SLURM job {one.job} may wait for ever: {one.reason}: {one.advice}"
                 )
         later = min(self.next_seconds_between_status_checks + 10, SECONDS)
-        self.next_seconds_between_status_checks = self._soon() if ends else later
+        soon = ends or states is None or self.watch.unsure
+        self.next_seconds_between_status_checks = self._soon() if soon else later
         for info in active_jobs:
             end = ends.get(info.external_jobid)
             if end is None:
@@ -69,13 +71,17 @@ class WatchingExecutor(Executor):
 
     def _report(self, info: SubmittedJobInfo, end: slurm_run.End) -> None:
         log = info.aux.get("slurm_logfile")
-        if end.outcome is Outcome.FAILED:
+        who = f"{name_of(info.job)}: SLURM job {info.external_jobid}"
+        # outputs are whole or absent, and the inner Snakemake may be killed after one was made
+        if end.outcome is Outcome.FAILED and all(Path(out).exists() for out in info.job.output):
+            self.logger.warning(f"{who}: {end.why}, but its output is there: it counts as done")
+        elif end.outcome is Outcome.FAILED:
             why = (slurm_run.why_failed(log) if log else "") or end.why
             logs = ", ".join(map(str, info.job.log)) or log
-            line = f"{name_of(info.job)}: SLURM job {info.external_jobid}: {why}; its log: {logs}. "
+            line = f"{who}: {why}; its log: {logs}. "
             self.report_job_error(info, msg=line, aux_logs=[str(log)] if log else [])
             return
-        if end.outcome is Outcome.FORGOTTEN:
+        elif end.outcome is Outcome.FORGOTTEN:
             self.logger.warning(
                 f"{name_of(info.job)}: SLURM knows no job {info.external_jobid} any more: "
                 "it counts as done if its output is there"
@@ -90,15 +96,16 @@ class WatchingExecutor(Executor):
         The plugin calls this, in a thread that submits, where sbatch failed.
         """
         job = job_info.job
+        line = f"{name_of(job)}: {slurm_run.refusal(msg)}"
         tries = self.refusals[job.jobid]
         if not slurm_run.passing(msg) or tries == len(slurm_run.PAUSES):
             del self.refusals[job.jobid]
-            super()._report_job_error_threadsafe(job_info, msg)
+            self.logger.debug(msg)  # with the whole call
+            super()._report_job_error_threadsafe(job_info, f"{line}. ")
             return
         self.refusals[job.jobid] += 1
         pause = slurm_run.PAUSES[tries]
-        said = msg.partition("\n")[0]
-        self.logger.warning(f"{name_of(job)}: {said} Submitted again in {pause} s")
+        self.logger.warning(f"{line}; submitted again in {pause} s")
         until = time.monotonic() + pause
         while self.wait and time.monotonic() < until:  # not once Snakemake ends
             time.sleep(0.2)

@@ -111,8 +111,15 @@ def why_failed(log: Path) -> str:
 
 
 def passing(message: str) -> bool:
-    """Whether what sbatch said may be over soon."""
-    return any(word in message for word in PASSING)
+    """Whether what sbatch said may be over soon, by what the plugin says before its call of it."""
+    said = message.partition("sbatch call:")[0]
+    return any(word in said for word in PASSING)
+
+
+def refusal(message: str) -> str:
+    """The one line that tells why a job was not submitted, of what the plugin says then."""
+    said, sbatch, why = message.partition("sbatch: error: ")
+    return f"sbatch refuses it: {why.splitlines()[0].rstrip(chr(39) + '.')}" if sbatch else said
 
 
 @dataclass
@@ -141,8 +148,14 @@ class Watch:
                 self._unsure.pop(job, None)
                 end = None
             if end is not None:
+                self._unsure.pop(job, None)
                 ends[job] = end
         return ends
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the next look decides about a job; it had better come soon."""
+        return bool(self._unsure)
 
     def _for_long(self, job: str) -> bool:
         self._unsure[job] += 1
