@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
 from support.fake_study import FakeStudy, probe, run
+from videossl.downstream import examples
+from videossl.downstream.examples import Examples
 from videossl.job import UserError
 
 NAMES = ["GrowCircle", "ShakeFast", "OrbitLeft", "<script>alert(1)</script>"]
@@ -30,7 +30,9 @@ def predicted(empty_study: FakeStudy) -> FakeStudy:
     empty_study.encoders()
     key = {"form": "probe", "test": "synthetic"}
     folder = empty_study.stage("select", "examples", 0.1, key)
-    (folder / "examples.json").write_text(json.dumps({"classes": NAMES}))
+    names = [f"v_{number:04d}" for number in range(len(LABELS))]
+    parts = {"1": ["test"] * len(LABELS)}
+    examples.write(Examples(names, np.array(LABELS), NAMES, parts), {}, folder)
     return empty_study
 
 

@@ -25,6 +25,7 @@ from videossl.report import (
     layout,
     looks,
     moments,
+    overlap,
     page,
     published,
     results,
@@ -56,6 +57,9 @@ def run(job: Job, params: AggregateParams) -> None:
     trained = curves.read([*folders["encoders"], *folders["classifiers"]], rows)
     decimals = params.report.decimals
     manifests = {folder.key["dataset"]: folder.json("manifest.json") for folder in folders["data"]}
+    seen = overlap.find(folders["encoders"], folders[inputs.EXAMPLES], manifests, rows, params)
+    for line in overlap.lines(seen):
+        print(f"seen before it is tested: {line[0]}: {line[1]} videos, in {line[2]}", flush=True)
     beside = published.compare(built, folders["encoders"], manifests, params, decimals)
 
     _write_csv(results.long_form(evaluations, rows, groups), job.out / "results.csv")
@@ -88,6 +92,7 @@ def run(job: Job, params: AggregateParams) -> None:
         looks=looks.build(evaluations, rows, groups, folders[inputs.EXAMPLES]),
         moments=moments.build(evaluations, rows, groups, folders[inputs.EXAMPLES], folders["data"]),
         published=beside,
+        overlaps=overlap.lines(seen),
     )
     _write(page.render(study), job.out / "report.html")
 

@@ -48,6 +48,7 @@ class Study:
     looks: Looks = NO_LOOKS
     moments: Moments = NO_MOMENTS
     published: Sequence[published.Beside] = ()
+    overlaps: Sequence[tuple[str, str, str]] = ()  # see ``overlap.lines``
 
 
 def environment() -> Environment:
@@ -85,6 +86,7 @@ def render(study: Study) -> str:
             strips=[*study.gallery.strips, *study.clips.strips, *study.looks.strips],
             training=_training(study),
             durations=sections.durations(study.folders, study.rows),
+            overlaps=study.overlaps,
             data=[sections.data(name, manifest) for name, manifest in study.manifests.items()],
             definitions=sections.definitions(
                 protocols, [text_tables.RULES[rule] for rule in rules]
