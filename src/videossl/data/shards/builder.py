@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +125,7 @@ class ShardBuilder:
             path, path.stat().st_size, records.sha256(path), pending.videos, pending.rejects
         )
         kept = {name: value for name, value in vars(shard).items() if name != "path"}
-        write_synced(_facts_file(path), json.dumps(kept))
+        write_synced(_facts_file(path), [json.dumps(kept)])
         self.finished.append(shard)
 
 
@@ -150,11 +150,11 @@ def _finished(folder: Path) -> list[FinishedShard]:
     return shards
 
 
-def write_synced(path: Path, text: str) -> None:
-    """Write a file that is whole or absent, also after a loss of power."""
+def write_synced(path: Path, texts: Iterable[str]) -> None:
+    """Write a file that is whole or absent, also after a loss of power; its texts in turn."""
     part = path.with_name(f".{path.name}.part")
     with part.open("w", encoding="utf-8") as file:
-        file.write(text)
+        file.writelines(texts)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
@@ -163,8 +163,8 @@ def write_synced(path: Path, text: str) -> None:
 
 def publish(
     out: Path, shards: Sequence[FinishedShard], rejects: Sequence[Facts], head: Facts
-) -> Facts:
-    """Link the shards into ``out`` and write the manifest, last; returns it.
+) -> None:
+    """Link the shards into ``out`` and write the manifest, last.
 
     The manifest is ``head``, the shards with size and SHA-256, and videos and rejects by name: so
     that the number of a video, on which sampling depends, does not tell how the shards came about.
@@ -173,25 +173,25 @@ def publish(
         UserError: the disk is full.
     """
     files = []
-    videos = []
+    videos: list[tuple[int, Facts]] = []
     refused = list(rejects)
     with disk_space.explained(out):
         for number, shard in enumerate(shards):
             name = f"shard-{number:05d}.lmdb"
             _link(shard.path, out / name)
             files.append({"file": name, "size": shard.size, "sha256": shard.sha256})
-            videos += [facts | {"shard": number} for facts in shard.videos]
+            videos += [(number, facts) for facts in shard.videos]
             refused += shard.rejects
+    videos.sort(key=lambda video: _name(video[1]))
     manifest = {
         **head,
         "version": records.VERSION,
         "shards": files,
-        "videos": sorted(videos, key=_name),
+        "videos": (facts | {"shard": number} for number, facts in videos),
         "rejects": sorted(refused, key=_name),
     }
     with disk_space.explained(out):
         write_synced(out / records.MANIFEST, _dump(manifest))
-    return manifest
 
 
 def _name(facts: Facts) -> str:
@@ -206,18 +206,25 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _dump(manifest: Mapping[str, Any]) -> str:
-    """JSON with one line per item of a list: a manifest may hold 240,000 videos.
+def _dump(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """JSON with one line per item of a list or generator: a manifest may hold a million videos.
 
     ASCII only, because file names may be any bytes (surrogates here).
     """
-    parts = []
-    for key in sorted(manifest):
+    yield "{\n"
+    for place, key in enumerate(sorted(manifest)):
         value = manifest[key]
-        if isinstance(value, list) and value:
-            items = ",\n  ".join(json.dumps(item, sort_keys=True) for item in value)
-            text = f"[\n  {items}\n ]"
+        yield ("" if place == 0 else ",\n") + f" {json.dumps(key)}: "
+        if isinstance(value, list | Iterator):
+            yield from _items(value)
         else:
-            text = json.dumps(value, sort_keys=True)
-        parts.append(f" {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+            yield json.dumps(value, sort_keys=True)
+    yield "\n}\n"
+
+
+def _items(values: Iterable[Any]) -> Iterator[str]:
+    between = "[\n  "
+    for value in values:
+        yield between + json.dumps(value, sort_keys=True)
+        between = ",\n  "
+    yield "[]" if between.startswith("[") else "\n ]"
