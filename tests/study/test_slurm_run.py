@@ -130,7 +130,10 @@ def executor(monkeypatch, answers):
 
 def test_no_job_is_lost_while_slurm_does_not_answer(monkeypatch):
     job = SimpleNamespace(
-        name="embed", wildcards={"row": "rspnet", "seed": "0", "fp": "abc"}, log=["logs/embed.log"]
+        name="embed",
+        wildcards={"row": "rspnet", "seed": "0", "fp": "abc"},
+        log=["logs/embed.log"],
+        output=["no"],
     )
     infos = [SimpleNamespace(external_jobid=n, job=job, aux={}) for n in ("7", "8")]
     cancelled = {"7": State("COMPLETED"), "8": State("CANCELLED")}
