@@ -130,7 +130,10 @@ def executor(monkeypatch, answers):
 
 def test_no_job_is_lost_while_slurm_does_not_answer(monkeypatch):
     job = SimpleNamespace(
-        name="embed", wildcards={"row": "rspnet", "seed": "0", "fp": "abc"}, log=["logs/embed.log"]
+        name="embed",
+        wildcards={"row": "rspnet", "seed": "0", "fp": "abc"},
+        log=["logs/embed.log"],
+        output=["no"],
     )
     infos = [SimpleNamespace(external_jobid=n, job=job, aux={}) for n in ("7", "8")]
     cancelled = {"7": State("COMPLETED"), "8": State("CANCELLED")}
@@ -165,7 +168,7 @@ def test_a_forgotten_job_is_left_to_snakemakes_look_at_its_output(monkeypatch):
 
     assert [len(asyncio.run(look())) for _ in range(3)] == [1, 1, 0]
     assert one.ends == [("7", "success")]
-    assert "knows no job 7 any more" in one.logger.said[0]
+    assert "SLURM job 7: SLURM knows it no more" in one.logger.said[0]
     assert one.next_seconds_between_status_checks == 4  # what decides is looked at soon
 
 

@@ -229,5 +229,5 @@ def test_jobs_that_slurm_forgets_count_by_what_they_made(cluster):
     program(cluster, "sacct", "echo 'sacct: error: accounting is disabled' >&2; exit 1")
     done = run(cluster, str(place))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "any more: it counts as done" in done.stdout + done.stderr
+    assert "knows it no more: it counts as done" in done.stdout + done.stderr
     assert sha256(cluster.root / place / "features.npy") == expected

@@ -3,7 +3,7 @@
 #   workflow/cluster/up.sh
 #   CPUS=8 GPUS=2 MEMORY=64000 workflow/cluster/up.sh     # pretended; MEMORY in MiB
 # It writes /etc/slurm and starts munged, slurmctld and slurmd; down.sh stops them. No accounting:
-# the profile asks squeue. Memory is enforced by counting, every second, as no cgroups are needed then.
+# the profile asks squeue. No cgroups: memory is counted every second, and what takes more is killed.
 set -euo pipefail
 cpus=${CPUS:-8} gpus=${GPUS:-2} memory=${MEMORY:-64000} age=${MIN_JOB_AGE:-300}
 partition=${PARTITION:-MaxTime=INFINITE}

@@ -83,8 +83,7 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
             return
         elif end.outcome is Outcome.FORGOTTEN:
             self.logger.warning(
-                f"{name_of(info.job)}: SLURM knows no job {info.external_jobid} any more: "
-                "it counts as done if its output is there"
+                f"{who}: SLURM knows it no more: it counts as done if its output is there"
             )
         elif log is not None and not self.workflow.executor_settings.keep_successful_logs:
             log.unlink(missing_ok=True)
@@ -115,5 +114,6 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
 
 def name_of(job: Any) -> str:
     """Rule and wildcards of a job; the log has its fingerprint."""
-    values = [value for name, value in job.wildcards.items() if name != "fp"]
+    wildcards = getattr(job, "wildcards", None) or {}  # a group of jobs has none
+    values = [value for name, value in wildcards.items() if name != "fp"]
     return " ".join([job.name, *values])
