@@ -11,9 +11,9 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -37,8 +37,7 @@ class CorruptShard(UserError):
     """Stored bytes do not match their checksum, or the disk does not give them."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a record is: shard number, its bytes in that file, the checksum of its table."""
 
     shard: int
@@ -47,8 +46,7 @@ class Place:
     table_crc32: int
 
 
-@dataclass(frozen=True)
-class Video:
+class Video(NamedTuple):
     """A stored video; sizes in pixels, as stored.
 
     ``fps`` is the rate of the stored frames, ``source_fps`` that of the file; 0.0: not known.
@@ -64,7 +62,9 @@ class Video:
     source_fps: float = 0.0
 
 
-VIDEO = [key for key in Video.__dataclass_fields__ if key != "source_fps"]  # motion has no file
+# what the manifest says of a video; motion's says nothing of a file
+FACTS = itemgetter(*(key for key in Video._fields if key != "source_fps"))
+PLACE = itemgetter(*Place._fields)
 
 
 class ClipStore:
@@ -94,14 +94,11 @@ class ClipStore:
 
     def _take(self, manifest: dict[str, Any]) -> None:
         self.classes: list[str] = manifest["classes"]
+        found = manifest["videos"]
         self.videos = [
-            Video(**{key: video[key] for key in VIDEO}, source_fps=video.get("source_fps", 0.0))
-            for video in manifest["videos"]
+            Video._make((*FACTS(video), video.get("source_fps", 0.0))) for video in found
         ]
-        self._places = [
-            Place(**{key: video[key] for key in Place.__dataclass_fields__})
-            for video in manifest["videos"]
-        ]
+        self._places = [Place._make(PLACE(video)) for video in found]
         self._codec: str = manifest["codec"]
         self.channels: int = manifest["channels"]
         self.rejects: list[dict[str, str]] = manifest["rejects"]
