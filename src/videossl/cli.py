@@ -184,7 +184,8 @@ def _stage(args: argparse.Namespace) -> None:
         def run(node: Instance, inputs: Mapping[str, Sequence[Path]], out: Path) -> None:
             _one(graph, node, inputs, out, args.expect, args.threads)
 
-        count = max(map(graph.gpus, graph.groups.get(group, [])), default=0)
+        alone = [node for node in graph.groups.get(group, []) if graph.nodes(node) == 1]
+        count = max(map(graph.gpus, alone), default=0)
         with _gpus(count):  # for all of them: CUDA is started once in a process
             grouped.run_group(graph, group, args.tree, run)
         return
@@ -213,19 +214,29 @@ def _one(
     threads: int | None,
     attempt: int = 1,
 ) -> None:
-    """Run one instance on GPUs of its own, in as many processes as its budget says."""
+    """Run one instance on GPUs of its own, in as many processes and nodes as its budget says."""
     from videossl import machine
     from videossl.study import execution, failures, launch
 
     if machine.launched():  # one rank of several; the process that started them notes failures
         execution.execute(graph, node, inputs, out, expect, threads)
         return
-    count = graph.gpus(node)
-    with failures.noted("-".join(graph.path(node).parts), attempt), _gpus(count):
-        if count > 1:
-            launch.launch_ranks(count, command(node, inputs, out, expect, threads))
-        else:
-            execution.execute(graph, node, inputs, out, expect, threads)
+    count, nodes = graph.gpus(node), graph.nodes(node)
+    arguments = command(node, inputs, out, expect, threads)
+    if launch.on_node():  # the process that started all nodes notes failures
+        with _gpus(count):
+            launch.launch_ranks(count, arguments)
+        return
+    with failures.noted("-".join(graph.path(node).parts), attempt):
+        if nodes > 1:
+            budget = graph.names(node)["pretrain"]
+            launch.launch_nodes(nodes, arguments, f"pretrain.{budget}.nodes")
+            return
+        with _gpus(count):
+            if count > 1:
+                launch.launch_ranks(count, arguments)
+            else:
+                execution.execute(graph, node, inputs, out, expect, threads)
 
 
 def _gpus(count: int) -> AbstractContextManager[object]:

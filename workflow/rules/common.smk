@@ -110,6 +110,19 @@ def gpus_of(wildcards):
     return GRAPH.gpus(node_of("pretrain", wildcards))
 
 
+def nodes_of(wildcards):
+    return GRAPH.nodes(node_of("pretrain", wildcards))
+
+
+def gpus_of_nodes(wildcards):
+    return gpus_of(wildcards) * nodes_of(wildcards)
+
+
+def starter_of(wildcards):
+    """What starts a process on each node; none for one node, where the plugin starts it."""
+    return "srun" if nodes_of(wildcards) > 1 else None
+
+
 def gpus_of_protocol(wildcards):
     return GRAPH.gpus(node_of("evaluate", wildcards))
 

@@ -13,9 +13,12 @@ rule pretrain:
     threads: lambda wildcards: machine.training_threads(gpus_of(wildcards))
     resources:
         attempt=attempt_number,
-        gpu=gpus_of,
+        gpu=gpus_of_nodes,
         mem_mb=more(memory_of),
-        nodes=1,
+        mpi=starter_of,
+        nodes=nodes_of,
+        tasks=nodes_of,
+        tasks_per_gpu=0,
         runtime=2880,
     params:
         reads=reads("pretrain"),

@@ -235,7 +235,7 @@ class Graph:
         return reads.subset(self.params, node.stage, self.names(node))
 
     def gpus(self, node: Instance) -> int:
-        """How many processes compute the instance, each with a GPU where there is one; 0: none."""
+        """Processes of a node that compute it, each with a GPU where there is one; 0: none."""
         if node.stage == "evaluate":
             key = dict(node.key)
             spec = getattr(self.params.probe[key["test"]], key["protocol"])
@@ -244,6 +244,12 @@ class Graph:
         if node.stage != "pretrain":
             return int(node.stage in ("finetune", "test", "embed"))
         return self.params.pretrain[self.names(node)["pretrain"]].gpus
+
+    def nodes(self, node: Instance) -> int:
+        """How many machines compute the instance together."""
+        if node.stage != "pretrain":
+            return 1
+        return self.params.pretrain[self.names(node)["pretrain"]].nodes
 
     def contents(self, node: Instance) -> dict[str, str]:
         """File that a parameter names -> digest of its content, for files that decide a result."""

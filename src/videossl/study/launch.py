@@ -1,9 +1,11 @@
-"""Start a command once per GPU, under ``torchrun``."""
+"""Start a command once per GPU, under ``torchrun``; on several machines, once on each before."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,25 +15,63 @@ from types import FrameType
 from videossl import machine
 from videossl.job import Stopped, UserError
 
+MEETING = "VIDEOSSL_NODES"  # nodes, host:port and name of a training, for those of its nodes
+ALLOTTED = "SLURM_JOB_NUM_NODES"
+
+
+def on_node() -> bool:
+    """Whether this process was started by ``launch_nodes``, as one of them."""
+    return MEETING in os.environ
+
+
+def launch_nodes(count: int, arguments: Sequence[str], key: str) -> None:
+    """Run ``videossl`` with ``arguments`` once on each node of this SLURM job, and wait.
+
+    Each then starts its own ranks, which meet at a port of this machine. ``key`` is what holds the
+    number of nodes, for messages.
+
+    Raises:
+        Stopped: they were asked to stop and did.
+        UserError: this is no job of so many nodes, or one of them failed; it has said why.
+    """
+    allotted = os.environ.get(ALLOTTED, "")
+    if shutil.which("srun") is None or allotted != str(count):
+        found = f"a SLURM job of {allotted} nodes" if allotted else "no SLURM job"
+        raise UserError(f"{key} = {count}: needs a SLURM job of {count} nodes, and this is {found}")
+    name = os.environ.get("SLURM_JOB_ID", "videossl")
+    meeting = f"{count} {socket.gethostname()}:{_free_port()} {name}"
+    each = ["--nodes", str(count), "--ntasks", str(count), "--ntasks-per-node", "1"]
+    command = ["srun", "--overlap", "--kill-on-bad-exit=1", *each]
+    command += [sys.executable, "-m", "videossl", *arguments]
+    _run(command, {**os.environ, MEETING: meeting}, f"{count} nodes")
+
 
 def launch_ranks(count: int, arguments: Sequence[str]) -> None:
     """Run ``videossl`` with ``arguments`` in ``count`` ranks on this machine, and wait.
 
-    A signal to stop is passed on: the ranks save their state.
+    On one of several nodes they are a part of all ranks.
 
     Raises:
         Stopped: they were asked to stop and did.
         UserError: a rank failed; it has said why.
     """
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    share = ["--nproc-per-node", str(count), "--module", "videossl", *arguments]
+    where = ["--standalone"]
+    if on_node():
+        nodes, endpoint, name = os.environ[MEETING].split()
+        where = ["--nnodes", nodes, "--rdzv-backend", "c10d", "--rdzv-id", name]
+        where += ["--rdzv-endpoint", endpoint]
     # torchrun would set one thread itself, and say so
     environment = {"OMP_NUM_THREADS": str(machine.threads()), **os.environ}
+    with TemporaryDirectory(prefix="videossl-ranks-") as logs:  # torchrun would leave one behind
+        command = [sys.executable, "-m", "torch.distributed.run", *where, "--log-dir", logs]
+        command += ["--nproc-per-node", str(count), "--module", "videossl", *arguments]
+        _run(command, environment, f"{count} ranks")
+
+
+def _run(command: Sequence[str], environment: dict[str, str], what: str) -> None:
+    """Wait for a command; a signal to stop is passed on, and what it started saves its state."""
     asked: list[int] = []
-    with (
-        TemporaryDirectory(prefix="videossl-ranks-") as logs,  # torchrun would leave one behind
-        subprocess.Popen([*launcher, "--log-dir", logs, *share], env=environment) as run,
-    ):
+    with subprocess.Popen(command, env=environment) as run:
 
         def pass_on(number: int, frame: FrameType | None) -> None:
             asked.append(number)
@@ -44,6 +84,11 @@ def launch_ranks(count: int, arguments: Sequence[str]) -> None:
             for number, handler in old.items():
                 signal.signal(number, handler)
     if asked:
-        raise Stopped(f"{count} ranks were asked to stop")
+        raise Stopped(f"{what} were asked to stop")
     if code:
-        raise UserError(f"one of {count} ranks failed; its error is above")
+        raise UserError(f"one of {what} failed; its error is above")
+
+
+def _free_port() -> int:
+    with socket.create_server(("", 0)) as server:
+        return int(server.getsockname()[1])

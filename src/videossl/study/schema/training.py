@@ -146,7 +146,8 @@ class Pretrain(Block):
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     accumulate: Count
-    gpus: Count
+    gpus: Count  # of a node
+    nodes: Count = 1  # may be absent
     precision: Precision
     compile: bool
     monitor_epochs: Annotated[int, Field(ge=0)]
@@ -154,9 +155,10 @@ class Pretrain(Block):
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
-        parts = self.gpus * self.accumulate
+        parts = self.gpus * self.nodes * self.accumulate
         if self.batch_size % parts:
+            names = "gpus x accumulate" if self.nodes == 1 else "gpus x nodes x accumulate"
             raise ValueError(
-                f"batch_size = {self.batch_size}: must be a multiple of gpus x accumulate = {parts}"
+                f"batch_size = {self.batch_size}: must be a multiple of {names} = {parts}"
             )
         return self
