@@ -130,8 +130,8 @@ def prepare_process() -> None:
 
 def make_study(base: Path, overlay: str = OVERLAY) -> None:
     """A very small study with ``overlay`` laid over it, every instance run once."""
-    from videossl.cli import command
     from videossl.study import execution, graph
+    from videossl.study.launch import command
     from videossl.study.registry import METHODS
 
     base.mkdir(parents=True)
@@ -155,8 +155,8 @@ def _run(arguments: Sequence[str], folder: Path) -> Ended:
 
 def cases(base: Path) -> list[Case]:
     """A run of each stage; one that replaces an output; DVC's form; and the verbs that write."""
-    from videossl.cli import command
     from videossl.study import execution, graph
+    from videossl.study.launch import command
     from videossl.study.stages import instance
 
     planned = graph.load(base / "params.yaml")

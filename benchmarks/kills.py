@@ -53,8 +53,8 @@ def main() -> None:
 
 def soak(base: Path, kills: int, rng: random.Random) -> dict[str, Any]:
     """Kill the pretraining of the study at ``base`` so many times, then let it end."""
-    from videossl.cli import command
     from videossl.study import execution, graph
+    from videossl.study.launch import command
     from videossl.study.stages import instance
 
     planned = graph.load(base / "params.yaml")

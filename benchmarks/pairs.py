@@ -52,8 +52,8 @@ def main() -> None:
 
 def pair(base: Path, stage: str, engines: int) -> list[str]:
     """Start two, let them go at the same moment; what is wrong afterwards."""
-    from videossl.cli import command
     from videossl.study import execution, graph, grouped
+    from videossl.study.launch import command
     from videossl.study.stages import instance
 
     planned = graph.load(base / "params.yaml")

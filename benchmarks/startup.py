@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from videossl.cli import command as arguments
 from videossl.cli import main as videossl
 from videossl.study import graph as stages
+from videossl.study.launch import command as arguments
 
 END = 3  # exit status of a process that came to its first step
 

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stage(args: argparse.Namespace) -> None:
-    from videossl.study import execution, grouped
+    from videossl.study import execution, grouped, launch
     from videossl.study import graph as stages
     from videossl.study.stages import LOOPED, STAGES
 
@@ -182,11 +181,11 @@ def _stage(args: argparse.Namespace) -> None:
         group = grouped.group_of(args.stage, [getattr(args, name) for name in named])
 
         def run(node: Instance, inputs: Mapping[str, Sequence[Path]], out: Path) -> None:
-            _one(graph, node, inputs, out, args.expect, args.threads)
+            launch.run(graph, node, inputs, out, args.expect, args.threads)
 
         alone = [node for node in graph.groups.get(group, []) if graph.nodes(node) == 1]
         count = max(map(graph.gpus, alone), default=0)
-        with _gpus(count):  # for all of them: CUDA is started once in a process
+        with launch.claimed(count):  # for all of them: CUDA is started once in a process
             grouped.run_group(graph, group, args.tree, run)
         return
     absent = [name for name in key if getattr(args, name) is None]
@@ -202,70 +201,7 @@ def _stage(args: argparse.Namespace) -> None:
     if missing:
         raise UserError(f"{node}: needs {', '.join(missing)}")
     inputs = {role: inputs.get(role, []) for role in needs}
-    _one(graph, node, inputs, args.out, args.expect, args.threads, args.attempt)
-
-
-def _one(
-    graph: Graph,
-    node: Instance,
-    inputs: Mapping[str, Sequence[Path]],
-    out: Path,
-    expect: str | None,
-    threads: int | None,
-    attempt: int = 1,
-) -> None:
-    """Run one instance on GPUs of its own, in as many processes and nodes as its budget says."""
-    from videossl import machine
-    from videossl.study import execution, failures, launch
-
-    if machine.launched():  # one rank of several; the process that started them notes failures
-        execution.execute(graph, node, inputs, out, expect, threads)
-        return
-    count, nodes = graph.gpus(node), graph.nodes(node)
-    arguments = command(node, inputs, out, expect, threads)
-    if launch.on_node():  # the process that started all nodes notes failures
-        with _gpus(count):
-            launch.launch_ranks(count, arguments)
-        return
-    with failures.noted("-".join(graph.path(node).parts), attempt):
-        if nodes > 1:
-            budget = graph.names(node)["pretrain"]
-            launch.launch_nodes(nodes, arguments, f"pretrain.{budget}.nodes")
-            return
-        with _gpus(count):
-            if count > 1:
-                launch.launch_ranks(count, arguments)
-            else:
-                execution.execute(graph, node, inputs, out, expect, threads)
-
-
-def _gpus(count: int) -> AbstractContextManager[object]:
-    """GPUs of its own for what runs in the block; nothing where none is needed."""
-    from videossl.study import gpus
-
-    return gpus.claim(count) if count else nullcontext()
-
-
-def command(
-    node: Instance,
-    inputs: Mapping[str, Sequence[Path]],
-    out: Path,
-    expect: str | None = None,
-    threads: int | None = None,
-) -> list[str]:
-    """The arguments of ``videossl`` that run one instance."""
-    from videossl.study.stages import LOOPED
-
-    key = dict(node.key)
-    words = [node.stage, *(value for name, value in key.items() if name not in LOOPED)]
-    for name in LOOPED:
-        words += [f"--{name}", key[name]] if name in key else []
-    for role, paths in inputs.items():
-        words += [f"--{role}", *map(str, paths)] if paths else []
-    words += ["--out", str(out)]
-    words += ["--expect", expect] if expect else []
-    words += ["--threads", str(threads)] if threads else []
-    return words
+    launch.run(graph, node, inputs, args.out, args.expect, args.threads, args.attempt)
 
 
 def _check(args: argparse.Namespace) -> None:

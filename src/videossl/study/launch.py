@@ -1,4 +1,4 @@
-"""Start a command once per GPU, under ``torchrun``; on several machines, once on each before."""
+"""Run one stage instance: here, once per GPU under ``torchrun``, or on several machines."""
 
 from __future__ import annotations
 
@@ -8,15 +8,76 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
 from videossl import machine
 from videossl.job import Stopped, UserError
+from videossl.study import execution, failures, gpus
+from videossl.study.graph import Graph
+from videossl.study.stages import LOOPED, Instance
 
 MEETING = "VIDEOSSL_NODES"  # nodes, host:port and name of a training, for those of its nodes
 ALLOTTED = "SLURM_JOB_NUM_NODES"
+
+
+def run(
+    graph: Graph,
+    node: Instance,
+    inputs: Mapping[str, Sequence[Path]],
+    out: Path,
+    expect: str | None,
+    threads: int | None,
+    attempt: int = 1,
+) -> None:
+    """Run one instance on GPUs of its own, in as many processes and nodes as its budget says."""
+    if machine.launched():  # one rank of several; the process that started them notes failures
+        execution.execute(graph, node, inputs, out, expect, threads)
+        return
+    count, nodes = graph.gpus(node), graph.nodes(node)
+    arguments = command(node, inputs, out, expect, threads)
+    if on_node():  # the process that started all nodes notes failures
+        with claimed(count):
+            launch_ranks(count, arguments)
+        return
+    with failures.noted("-".join(graph.path(node).parts), attempt):
+        if nodes > 1:
+            budget = graph.names(node)["pretrain"]
+            launch_nodes(nodes, arguments, f"pretrain.{budget}.nodes")
+            return
+        with claimed(count):
+            if count > 1:
+                launch_ranks(count, arguments)
+            else:
+                execution.execute(graph, node, inputs, out, expect, threads)
+
+
+def claimed(count: int) -> AbstractContextManager[object]:
+    """GPUs of its own for what runs in the block; nothing where none is needed."""
+    return gpus.claim(count) if count else nullcontext()
+
+
+def command(
+    node: Instance,
+    inputs: Mapping[str, Sequence[Path]],
+    out: Path,
+    expect: str | None = None,
+    threads: int | None = None,
+) -> list[str]:
+    """The arguments of ``videossl`` that run one instance."""
+    key = dict(node.key)
+    words = [node.stage, *(value for name, value in key.items() if name not in LOOPED)]
+    for name in LOOPED:
+        words += [f"--{name}", key[name]] if name in key else []
+    for role, paths in inputs.items():
+        words += [f"--{role}", *map(str, paths)] if paths else []
+    words += ["--out", str(out)]
+    words += ["--expect", expect] if expect else []
+    words += ["--threads", str(threads)] if threads else []
+    return words
 
 
 def on_node() -> bool:
