@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -131,3 +133,15 @@ def test_killed_while_it_answers(tmp_path):
 def test_what_is_wrong_with_the_input_ends_it_in_one_line(tmp_path):
     with pytest.raises(UserError, match=r"^shard-00000\.lmdb: damaged$"):
         run(tmp_path, ["damaged"])
+
+
+def test_a_child_whose_parent_is_gone_says_nothing():
+    program = (
+        "from multiprocessing import Pipe\n"
+        "from videossl.data.decoding import isolate\n"
+        "here, there = Pipe()\n"
+        "there.close()\n"
+        "isolate._serve(here, print, 1 << 40)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

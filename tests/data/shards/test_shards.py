@@ -201,6 +201,17 @@ def test_disk_that_takes_no_more(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def test_disk_that_takes_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(UserError, match=r"GB are free\)") as raised:
+            ShardBuilder(tmp_path, 2**20).add(bytes(2**10), {"name": "a"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("frames", [[2, 3, 4], [0, 3, 39]], ids=["span", "single"])
 def test_damaged_frame_is_named(raw: Path, frames: Sequence[int]) -> None:
     place = places(raw)[1]

@@ -282,7 +282,13 @@ class _Pool(Generic[Item, Result]):
 
 
 def _serve(pipe: Connection, function: Callable[[Any, int], Any], memory: int) -> None:
-    """The life of a child: answer items until the pipe closes."""
+    """The life of a child: it ends with its parent, and says nothing of that."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        _answer(pipe, function, memory)
+
+
+def _answer(pipe: Connection, function: Callable[[Any, int], Any], memory: int) -> None:
+    """Answer items until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]

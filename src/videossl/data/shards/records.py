@@ -122,7 +122,7 @@ class ShardWriter:
     The shard is full once its records hold ``shard_bytes``.
 
     Raises:
-        OSError: the disk is full, in ``put`` and ``close``.
+        OSError: the disk is full or fails; from every method.
     """
 
     def __init__(self, path: Path, shard_bytes: int) -> None:
@@ -131,17 +131,18 @@ class ShardWriter:
         # map_size is stored in the file, hence the same for every shard; it limits, and costs no
         # space. meminit: else heap garbage gets into the file. One sync at the end is enough,
         # because an unfinished shard is never used.
-        self.env = lmdb.open(
-            str(path),
-            subdir=False,
-            lock=False,
-            map_size=2 * (shard_bytes + RECORD_LIMIT),
-            meminit=True,
-            writemap=False,
-            sync=False,
-            metasync=False,
-        )
-        self.transaction = self.env.begin(write=True)
+        with _disk_errors(path):
+            self.env = lmdb.open(
+                str(path),
+                subdir=False,
+                lock=False,
+                map_size=2 * (shard_bytes + RECORD_LIMIT),
+                meminit=True,
+                writemap=False,
+                sync=False,
+                metasync=False,
+            )
+            self.transaction = self.env.begin(write=True)
 
     @property
     def full(self) -> bool:
@@ -165,8 +166,8 @@ class ShardWriter:
         with _disk_errors(self.path):
             self.transaction.commit()
             self.env.sync(True)
-        extents = self._locate()
-        self.env.close()
+            extents = self._locate()
+            self.env.close()
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
         return extents
