@@ -86,3 +86,12 @@ def test_every_adapter_says_which_labels_it_has(form: str) -> None:
         labels = {**labels, **builtin.LABELS}
     assert set(labels) == set(LABELS[form].values())
     assert all(labels.values())
+
+
+@pytest.mark.parametrize("name", ["absent", "folder", "a\0b", "x" * 300, "loop"])
+def test_what_is_no_file_has_no_bytes(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "file").write_bytes(bytes(7))
+    assert prepare.size_of(tmp_path / "file") == 7
+    assert prepare.size_of(f"{tmp_path}/{name}") == 0

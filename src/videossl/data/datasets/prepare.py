@@ -79,7 +79,7 @@ def size_of(path: Path | str) -> int:
     try:
         found = Path(path).stat()
         return found.st_size if stat.S_ISREG(found.st_mode) else 0
-    except OSError:  # a name that is too long, a folder that may not be read
+    except (OSError, ValueError):  # a name too long or with a null, a folder without rights
         return 0
 
 
