@@ -23,7 +23,7 @@ COLUMNS = {  # test and protocol -> title, metric
     ("synthetic", "retrieval"): ("retrieval R@1", "R@1"),
     ("synthetic", "recognition"): ("fine-tuned", "top1"),
     ("pairs", "similarity"): ("pairs: same motion?", "accuracy"),
-    ("shape", "linear"): ("shape, linear probe", "top1"),
+    ("shape", "knn"): ("shape, kNN", "top1"),
 }
 
 

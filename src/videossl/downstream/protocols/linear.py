@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from videossl.downstream import average_precision, examples, features, logistic, metrics
+from videossl.downstream import average_precision, examples, features, metrics
 from videossl.downstream.metrics import Predictions, Totals, Values
 from videossl.job import Job, UserError
 from videossl.study.schema import Linear
@@ -81,6 +81,8 @@ def _solve(
 ) -> Floats:
     """Scores (N, K) for classes (M,) 0 to K - 1 that exclude one another, or for (M, K) bools."""
     if spec.solver == "batched":
+        from videossl.downstream import logistic  # torch, which takes longer than the other solver
+
         steps, scores = logistic.scores(train, target, test, spec.regularization, spec.iterations)
     else:
         columns = [target] if target.ndim == 1 else list(target.T)
