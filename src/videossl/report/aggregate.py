@@ -32,6 +32,7 @@ from videossl.report import (
     tables,
     text_tables,
 )
+from videossl.report.sources import Sources
 
 if TYPE_CHECKING:
     from videossl.study.reads import AggregateParams
@@ -76,6 +77,8 @@ def run(job: Job, params: AggregateParams) -> None:
     (job.out / "figures").mkdir()
     for drawing in drawings:
         _write(drawing.svg, job.out / "figures" / f"{drawing.name}.svg")
+    selected = folders[inputs.EXAMPLES]
+    sources = Sources.of(evaluations, rows, groups, selected, folders["data"])
     study = page.Study(
         title=params.report.title,
         decimals=decimals,
@@ -87,10 +90,10 @@ def run(job: Job, params: AggregateParams) -> None:
         folders=everything,
         manifests={name: manifests.get(name) for name in params.data},
         classes=classes.sections(evaluations, rows, groups, folders[inputs.EXAMPLES]),
-        gallery=gallery.build(evaluations, rows, groups, folders[inputs.EXAMPLES], folders["data"]),
+        gallery=gallery.build(sources),
         clips=clips.build(folders["encoders"], rows),
         looks=looks.build(evaluations, rows, groups, folders[inputs.EXAMPLES]),
-        moments=moments.build(evaluations, rows, groups, folders[inputs.EXAMPLES], folders["data"]),
+        moments=moments.build(sources),
         published=beside,
         overlaps=overlap.lines(seen),
     )

@@ -17,9 +17,9 @@ from videossl.data.shards.store import ClipStore
 from videossl.downstream import examples
 from videossl.downstream.examples import Examples
 from videossl.job import UserError
-from videossl.report.inputs import Folder
 from videossl.report.layout import Group, Row
-from videossl.report.results import Evaluation, by_place
+from videossl.report.results import Evaluation
+from videossl.report.sources import Sources
 from videossl.report.strips import Strip, Strips
 
 PROTOCOL = "retrieval"
@@ -60,40 +60,27 @@ class Found:
     right: NDArray[np.bool_]
 
 
-def build(
-    evaluations: Sequence[Evaluation],
-    rows: Sequence[Row],
-    groups: Sequence[Group],
-    selected: Sequence[Folder],
-    data: Sequence[Folder],
-) -> Gallery:
+def build(sources: Sources) -> Gallery:
     """The neighbours of the tests that search for some.
-
-    Args:
-        selected: outputs of ``select``.
-        data: outputs of ``decode``.
 
     Raises:
         UserError: predictions, examples or stored videos are damaged, or of one another's.
     """
-    places = by_place(evaluations)
-    tables = {(one.key["form"], one.key["test"]): one.path for one in selected}
-    shards = {one.key["dataset"]: one.path for one in data}
     strips = Strips()
     parts: list[dict[str, Any]] = []
     left_out: list[str] = []
-    for group in groups:
-        if group.protocol != PROTOCOL or (group.form, group.test) not in tables:
+    for group in sources.groups:
+        if group.protocol != PROTOCOL or not sources.complete(group):
             continue
-        chosen = examples.read(tables[group.form, group.test])
+        chosen = examples.read(sources.tables[group.form, group.test])
         found = {
             row: one
-            for row in rows
-            if (one := _found(places.get((row.name, group.key), []), chosen)) is not None
+            for row in sources.rows
+            if (one := _found(sources.places.get((row.name, group.key), []), chosen)) is not None
         }
-        if not found or group.dataset not in shards:
+        if not found:
             continue
-        store = ClipStore(shards[group.dataset])
+        store = ClipStore(sources.shards[group.dataset])
         more = Strips(dict(strips.found))
         part = _part(group, found, _Shown(store, group.dataset, chosen, more))
         if sum(len(one.data) for one in more.found.values()) > MOST_BYTES:

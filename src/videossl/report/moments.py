@@ -18,9 +18,8 @@ from videossl.data.shards.store import ClipStore
 from videossl.downstream import examples
 from videossl.downstream.examples import Examples
 from videossl.job import UserError
-from videossl.report.inputs import Folder
 from videossl.report.layout import Group, Row
-from videossl.report.results import Evaluation, by_place
+from videossl.report.sources import Sources
 from videossl.report.strips import webp
 from videossl.report.wording import counted
 
@@ -53,46 +52,33 @@ class Moments:
 NO_MOMENTS = Moments(())
 
 
-def build(
-    evaluations: Sequence[Evaluation],
-    rows: Sequence[Row],
-    groups: Sequence[Group],
-    selected: Sequence[Folder],
-    data: Sequence[Folder],
-) -> Moments:
+def build(sources: Sources) -> Moments:
     """The frames of the tests of boxes and of gaze.
-
-    Args:
-        selected: outputs of ``select``.
-        data: outputs of ``decode``.
 
     Raises:
         UserError: predictions, examples or stored videos are damaged, or of one another's.
     """
-    places = by_place(evaluations)
-    tables = {(one.key["form"], one.key["test"]): one.path for one in selected}
-    shards = {one.key["dataset"]: one.path for one in data}
     parts: list[dict[str, Any]] = []
     left_out: list[str] = []
     size = 0
-    for group in groups:
-        if group.protocol not in KINDS or (group.form, group.test) not in tables:
+    for group in sources.groups:
+        if group.protocol not in KINDS or not sources.complete(group):
             continue
         kind = KINDS[group.protocol]
         first = {
             row: min(own, key=lambda one: (one.seed, one.split))
-            for row in rows
-            if (own := places.get((row.name, group.key)))
+            for row in sources.rows
+            if (own := sources.places.get((row.name, group.key)))
         }
         found = {
             row: stored
             for row, one in first.items()
             if (stored := one.predictions("examples", *kind.arrays)) is not None
         }
-        if not found or group.dataset not in shards:
+        if not found:
             continue
-        chosen = examples.read(tables[group.form, group.test])
-        part = _part(group, found, kind, chosen, ClipStore(shards[group.dataset]))
+        chosen = examples.read(sources.tables[group.form, group.test])
+        part = _part(group, found, kind, chosen, ClipStore(sources.shards[group.dataset]))
         one = next(iter(first.values()))
         part |= {"seed": one.seed, "split": one.split}
         added = sum(len(cell["data"]) for line in part["lines"] for cell in line["cells"])
