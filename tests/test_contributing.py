@@ -63,6 +63,16 @@ def test_there_are_four_walks():
         assert "videossl" in walk.commands
 
 
+@pytest.mark.parametrize("title", WALKS)
+def test_the_places_that_a_walk_edits_are_there(tmp_path, title):
+    for language, file, body in WALKS[title].edits:
+        place = tmp_path / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / file).exists() and not place.exists():
+            shutil.copy(ROOT / file, place)
+        make(tmp_path, language, file, body)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("title", WALKS)
 def test_a_walk_works_as_it_is_written(tmp_path, preloaded, title):
