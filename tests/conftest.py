@@ -18,6 +18,11 @@ MADE = "VIDEOSSL_TEST_STUDY"  # a folder for the study that tests share
 KEPT = ("runs", "results", ".dvc/cache")  # whole outputs, which nothing changes in place
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores, as a third of a test's time is waiting: for children, limits, locks."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Some tests need a GPU. The longest come first: no process waits for the last of another."""
     items.sort(key=lambda item: "workflow" not in item.path.parts)

@@ -68,6 +68,7 @@ def test_a_run_that_goes_on_holds_what_its_checkpoint_had(tmp_path, monkeypatch)
     assert history(tmp_path, "neighbour_accuracy")[1] == ["2", "0.75"]
 
 
+@pytest.mark.slow
 def test_dvc_shows_the_numbers_while_the_training_runs(tmp_path, monkeypatch):
     monkeypatch.setenv(live.FOLDER, "live")
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))

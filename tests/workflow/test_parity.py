@@ -56,7 +56,7 @@ def planned(study: Study) -> dict[str, engines.Node]:
     return engines.from_snakemake(study.run(sys.executable, script).stdout)
 
 
-OFTEN = ("a variant", "no protocol", "seeds and splits", "two backbones")  # as they break first
+OFTEN = ("a variant", "seeds and splits")  # as they break first
 
 
 @pytest.mark.parametrize(

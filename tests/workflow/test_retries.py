@@ -43,6 +43,7 @@ def test_a_failed_job_is_started_again_and_told_so(failing):
     assert [line.split("--attempt ")[1].split()[0] for line in words] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_a_killed_snakemake_leaves_nothing_that_needs_a_command(failing):
     study = failing("if [ -e go ]; then mkdir -p runs/prepare; exit 1; fi; sleep 600")
     command = ["snakemake", "--cores", "1", "--until", "prepare"]
