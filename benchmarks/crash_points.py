@@ -265,10 +265,11 @@ def choose(calls: Iterable[Call]) -> list[Call]:
 
 def digests(out: Path) -> dict[str, Any]:
     """What an output holds: name -> digest; durations and what DVC or Snakemake adds apart."""
+    from videossl import durable
     from videossl.study import records
 
     return {
-        path.relative_to(out).as_posix(): records.sha256(path)
+        path.relative_to(out).as_posix(): durable.sha256(path)
         for path in sorted(out.rglob("*"))
         if path.is_file() and path.name not in records.ASIDE
     }

@@ -24,6 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src")]
 
+from videossl import durable  # noqa: E402
 from videossl.data.datasets import folder as folders  # noqa: E402
 from videossl.data.datasets import prepare  # noqa: E402
 from videossl.data.loading.loader import TrainBatches  # noqa: E402
@@ -77,7 +78,7 @@ def manifest_written(base: Path, videos: int) -> None:
 
 def manifest_digest(base: Path, videos: int) -> None:
     """What a stage does with every input: read all bytes once."""
-    records.sha256(base / "stored" / records.MANIFEST)
+    durable.sha256(base / "stored" / records.MANIFEST)
 
 
 def store_opened(base: Path, videos: int) -> ClipStore:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from videossl import durable
 from videossl.job import UserError
 from videossl.study import publication
 
@@ -102,7 +103,7 @@ def test_everything_is_synced_before_the_rename(tmp_path, monkeypatch):
     (part / "sub").mkdir()
     (part / "sub" / "more").write_text("x")
     log: list[str] = []
-    real, rename = publication._sync, Path.rename
+    real, rename = durable._sync, Path.rename
 
     def sync(path: Path, flags: int) -> None:
         log.append(f"sync {path.relative_to(tmp_path)}")
@@ -112,7 +113,7 @@ def test_everything_is_synced_before_the_rename(tmp_path, monkeypatch):
         log.append("rename")
         return rename(self, target)
 
-    monkeypatch.setattr(publication, "_sync", sync)
+    monkeypatch.setattr(durable, "_sync", sync)
     monkeypatch.setattr(Path, "rename", renamed)
     publication.publish(part, out)
     name = part.name

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
+from videossl import durable
 from videossl.job import UserError
 from videossl.study import remembered
 
@@ -40,8 +40,7 @@ def digest(path: Path) -> str:
     if name in known and known[name][0] == mark:
         return str(known[name][1])
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = durable.sha256(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     known[name] = [mark, found]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from videossl.durable import sync_folder, sync_tree
 from videossl.job import UserError
 from videossl.study import disk, ownership
 
@@ -120,29 +121,3 @@ def _exchange(first: Path, second: Path) -> bool:
     if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         return False
     raise OSError(code, os.strerror(code), str(second))
-
-
-def sync_tree(folder: Path) -> None:
-    """Write all files and folders below ``folder``, and itself, to the disk."""
-    for place, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            path = Path(place, name)
-            if path.is_file() and not path.is_symlink():
-                _sync(path, os.O_RDONLY)
-        sync_folder(Path(place))
-
-
-def sync_folder(folder: Path) -> None:
-    """Write a folder's entries to the disk."""
-    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that cannot sync folders
-            raise
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from videossl.durable import sha256
 from videossl.job import UserError, write_json
 from videossl.study.publication import CONTENTS, RECORD
 
@@ -28,12 +29,6 @@ def digests(folder: Path) -> dict[str, dict[str, Any]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in ASIDE
     }
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(record: Mapping[str, Any], folder: Path) -> None:

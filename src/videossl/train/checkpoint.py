@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 import torch
 from torch import nn
 
+from videossl.durable import sync_folder
 from videossl.job import UserError
 
 NAME, VERSION = b"videossl checkpoint ", b"0001"  # the version counts up with the format
@@ -107,19 +108,11 @@ def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             part.unlink()  # gives the room back; the first error is the one to be told
         raise UserError(f"{path}: {error.strerror or error}{_free(path.parent)}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _free(folder: Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from support.movies import decode_dataset, manifest_of, reference, write_video
+from videossl import durable
 from videossl.data.datasets.index import Entry, Index
 from videossl.data.decoding import reuse
 from videossl.data.shards import disk_space, records
@@ -238,7 +239,7 @@ def test_a_damaged_shard_of_an_earlier_output_is_made_again(
         out = tmp_path / f"grown{turn}"
         again = decode_dataset(videos, out, adapter=Listed(NAMES), **RAW)
         for shard in again["shards"]:
-            assert records.sha256(out / shard["file"]) == shard["sha256"]
+            assert durable.sha256(out / shard["file"]) == shard["sha256"]
         assert {v["name"] for v in again["videos"]} == set(NAMES)
         assert f"{path}: damaged, so its videos are decoded again" in capsys.readouterr().err
         assert set(whole.values()) & set(content(out).values())  # the other shards are kept

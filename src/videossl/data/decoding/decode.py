@@ -7,7 +7,6 @@ place. The outputs are the same bytes for any number of threads, and after any n
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from videossl import durable
 from videossl.data.datasets import prepare
 from videossl.data.decoding import isolate, locate, reuse, video
 from videossl.data.shards import builder, disk_space, records
@@ -147,7 +147,5 @@ def store_one(root: Path, options: Decode, name: str, attempt: int) -> Stored:
     facts = {
         name: value for name, value in vars(decoded).items() if name not in ("frames", "times")
     }
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    source = {"source_bytes": path.stat().st_size, "source_sha256": digest}
+    source = {"source_bytes": path.stat().st_size, "source_sha256": durable.sha256(path)}
     return Stored(record, facts | {"frames": count} | source)

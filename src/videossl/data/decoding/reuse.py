@@ -16,6 +16,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from videossl import durable
 from videossl.data.datasets.prepare import Listing
 from videossl.data.shards import records
 from videossl.data.shards.builder import Facts, FinishedShard
@@ -118,7 +119,7 @@ def _same_sizes(shard: FinishedShard, listed: Listing) -> bool:
 def _is_whole(shard: FinishedShard) -> bool:
     """Whether the disk still has what was written; what is not is decoded again, and said."""
     try:
-        whole = records.sha256(shard.path) == shard.sha256
+        whole = durable.sha256(shard.path) == shard.sha256
     except OSError:
         whole = False
     if not whole:
@@ -128,6 +129,6 @@ def _is_whole(shard: FinishedShard) -> bool:
 
 def _same_bytes(facts: Facts, listed: Listing) -> bool:
     try:
-        return records.sha256(listed.root / facts["name"]) == str(facts["source_sha256"])
+        return durable.sha256(listed.root / facts["name"]) == str(facts["source_sha256"])
     except OSError:  # it can no longer be read, which decoding it tells
         return False

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from videossl import durable
 from videossl.data.shards import disk_space, records
 
 Facts = dict[str, Any]
@@ -122,7 +123,7 @@ class ShardBuilder:
             facts.update(offset=offset, length=length)
         path = writer.path
         shard = FinishedShard(
-            path, path.stat().st_size, records.sha256(path), pending.videos, pending.rejects
+            path, path.stat().st_size, durable.sha256(path), pending.videos, pending.rejects
         )
         kept = {name: value for name, value in vars(shard).items() if name != "path"}
         write_synced(_facts_file(path), [json.dumps(kept)])
@@ -139,7 +140,7 @@ def _finished(folder: Path) -> list[FinishedShard]:
     while (file := folder / f"{len(shards):05d}.json").is_file():
         try:
             shard = FinishedShard(file.with_suffix(".lmdb"), **json.loads(file.read_text()))
-            whole = records.sha256(shard.path) == shard.sha256
+            whole = durable.sha256(shard.path) == shard.sha256
         except (OSError, ValueError, TypeError):  # what is damaged is made again
             break
         if not whole:
@@ -158,7 +159,7 @@ def write_synced(path: Path, texts: Iterable[str]) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    records.sync_folder(path.parent)
+    durable.sync_folder(path.parent)
 
 
 def publish(

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import image
 from tqdm import tqdm
 
-from videossl.data.shards import records
+from videossl import durable
 from videossl.data.shards.store import ClipStore, CorruptShard
 from videossl.job import UserError
 
@@ -26,7 +26,7 @@ def verify(folder: Path) -> str:
     faults = [
         f"{folder / shard['file']}: SHA-256 is not the manifest's"
         for shard in tqdm(store.shards, "shards", disable=None)
-        if records.sha256(folder / shard["file"]) != shard["sha256"]
+        if durable.sha256(folder / shard["file"]) != shard["sha256"]
     ]
     frames = 0
     for number, video in enumerate(tqdm(store.videos, "videos", unit="video", disable=None)):

@@ -14,7 +14,6 @@ touch LMDB: ``get`` reads a value as a whole.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import struct
@@ -214,18 +213,3 @@ def _disk_errors(path: Path) -> Iterator[None]:
     except lmdb.Error as error:
         free = shutil.disk_usage(path.parent).free
         raise OSError(f"{path}: {error} ({free / 1e9:.2f} GB are free)") from None
-
-
-def sha256(path: Path) -> str:
-    """The digest of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names of the files in ``folder`` as durable as the files."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
