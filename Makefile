@@ -31,7 +31,7 @@ lint: setup
 	mypy
 	snakemake --lint
 
-# each process of pytest computes in one thread, as there are as many as cores
+# each process of pytest computes in one thread, as there is one more than cores
 PYTEST = OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadgroup
 
 test: setup
