@@ -74,8 +74,10 @@ class Ended:
 
     @property
     def struck(self) -> bool:
-        """Whether the fault came about."""
-        return self.status == -signal.SIGKILL or any("(INJECTED)" in line for line in self.log)
+        """Whether the fault came about, in the process itself or in a child."""
+        marks = ("(INJECTED)", "+++ killed by SIGKILL +++")
+        seen = any(mark in line for line in self.log for mark in marks)
+        return seen or self.status == -signal.SIGKILL
 
 
 def strace() -> str | None:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from videossl.data.builtin import labels, sprites, synthetic
 from videossl.data.datasets import ucf101
-from videossl.job import Job
+from videossl.job import Job, UserError
 from videossl.study.schema import SyntheticData
 
 COUNTS = st.integers(6, 1000)
@@ -219,3 +220,11 @@ def test_annotations_name_every_video_and_frame(built):
         x, y = gaze["points"][..., 0], gaze["points"][..., 1]
         assert ((x0 - 1 <= x) & (x <= x1 + 1) & (y0 - 1 <= y) & (y <= y1 + 1)).all()
         assert 0 < float(gaze["sigma"]) < 32
+
+
+def test_a_killed_process_is_one_line():
+    with (
+        pytest.raises(UserError, match="one of 2 processes that write videos was killed"),
+        synthetic._mapper(2) as mapped,
+    ):
+        list(mapped(signal.raise_signal, [signal.SIGKILL] * 4))

@@ -22,6 +22,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -46,7 +47,7 @@ from videossl.data.builtin.sprites import (
     trajectory,
 )
 from videossl.data.datasets import prepare
-from videossl.job import Job
+from videossl.job import Job, UserError
 from videossl.study.schema import SyntheticData
 
 CLASSES = tuple(sorted(MOTIONS))
@@ -121,12 +122,21 @@ def run(job: Job, params: Params) -> None:
 
 @contextmanager
 def _mapper(processes: int) -> Iterator[Any]:
-    """An ordered map over ``processes`` processes."""
+    """An ordered map over ``processes`` processes.
+
+    Raises:
+        UserError: one of them was killed from outside.
+    """
     if processes == 1:
         yield map
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
-        yield lambda function, items: pool.map(function, items, chunksize=4)
+        try:
+            yield lambda function, items: pool.map(function, items, chunksize=4)
+        except BrokenProcessPool:
+            raise UserError(
+                f"one of {processes} processes that write videos was killed; was memory short?"
+            ) from None
 
 
 # ------------------------------------------------------------------------------- the list
