@@ -3,6 +3,7 @@
     python benchmarks/real.py lips --root TABLE             # configs/lips.yaml, seeds 0 1 2
     python benchmarks/real.py ultrasound --root TABLE --seeds 0
     python benchmarks/real.py lips --root TABLE --json benchmarks/results/lips.json
+    python benchmarks/real.py lips --root TABLE --frozen    # without fine-tuning
 
 TABLE is a CSV file beside its videos (docs/data.md, `format: csv`). The study runs in a folder of
 its own (``--directory``), and running the script again runs nothing that is done. ``pixels`` are
@@ -138,12 +139,16 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="CSV file of the videos")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--directory", type=Path)
+    parser.add_argument("--frozen", action="store_true", help="no fine-tuning")
     parser.add_argument("--json", type=Path, help="file to write")
     args = parser.parse_args()
     directory = args.directory or study.ROOT / "benchmarks/study" / args.name
     root = {"data": {args.name: {"root": str(args.root.resolve())}}}
     overlay = study.ROOT / "configs" / f"{args.name}.yaml"
-    target = study.run(directory, [root, {"seeds": args.seeds}], [overlay])
+    changes = [root, {"seeds": args.seeds}]
+    if args.frozen:
+        changes.append({"finetune": {args.name: None}})
+    target = study.run(directory, changes, [overlay])
     found = measured(target, args.name)
     print(table(found))
     if args.json is not None:
