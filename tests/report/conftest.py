@@ -39,6 +39,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fake_looks.classes(study)
     study.evaluation("rspnet", "recognition", {"top1": 0.5})
     fake_looks.look(study, "rspnet")
+    study.embedding("rspnet", 141.3)
     return run(study, root / "out")
 
 

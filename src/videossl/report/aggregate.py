@@ -17,6 +17,7 @@ from videossl.report import (
     classes,
     clips,
     curves,
+    dimensions,
     efficiency,
     figures,
     gallery,
@@ -96,6 +97,7 @@ def run(job: Job, params: AggregateParams) -> None:
         moments=moments.build(sources),
         published=beside,
         overlaps=overlap.lines(seen),
+        dimensions=dimensions.build(folders["features"], rows),
     )
     _write(page.render(study), job.out / "report.html")
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from videossl.report import published, sections, text_tables
 from videossl.report.clips import NO_CLIPS, Clips
+from videossl.report.dimensions import NONE_USED, Used
 from videossl.report.drawing import Drawing, themed
 from videossl.report.gallery import NO_GALLERY, Gallery
 from videossl.report.inputs import Folder
@@ -49,6 +50,7 @@ class Study:
     moments: Moments = NO_MOMENTS
     published: Sequence[published.Beside] = ()
     overlaps: Sequence[tuple[str, str, str]] = ()  # see ``overlap.lines``
+    dimensions: Used = NONE_USED
 
 
 def environment() -> Environment:
@@ -85,6 +87,7 @@ def render(study: Study) -> str:
             moments=study.moments,
             strips=[*study.gallery.strips, *study.clips.strips, *study.looks.strips],
             training=_training(study),
+            dimensions=study.dimensions,
             durations=sections.durations(study.folders, study.rows),
             overlaps=study.overlaps,
             data=[sections.data(name, manifest) for name, manifest in study.manifests.items()],

@@ -20,6 +20,7 @@ STAGE_COLUMNS = {
     "decode": "decode",
     "initialize": "pretrain",
     "pretrain": "pretrain",
+    "embed": "embed",
     "finetune": "fine-tune",
     "test": "test",
     "evaluate": "evaluate",
