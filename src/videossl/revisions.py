@@ -183,7 +183,7 @@ def _from_cache(commit: str, study: Path, target: Path) -> Path | None:
     try:
         with Repo(str(study)) as repo:
             cache = repo.cache.local
-            tree = Tree.load(cache, HashInfo("md5", digest))
+            tree: Any = Tree.load(cache, HashInfo("md5", digest))
             digests = {"/".join(key): info.value for key, (_, info) in tree.iteritems()}
             places = {n: Path(cache.oid_to_path(digests[n])) for n in FILES if n in digests}
     except (NotDvcRepoError, FileNotFoundError, ObjectFormatError):
