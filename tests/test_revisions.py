@@ -128,6 +128,12 @@ def test_the_workspace_is_what_the_present_parameters_made(study):
         margin_of("workspace")
 
 
+def test_a_record_without_parameters_is_one_line(study):
+    (study / "results/aggregate/stage.json").write_text("{}")
+    with pytest.raises(UserError, match=r"aggregate: not a report that can be compared: 'params'"):
+        margin_of("workspace")
+
+
 def test_a_folder_goes_before_a_revision_of_its_name_if_it_holds_a_report(study):
     (study / "main").mkdir()
     assert margin_of("main")[1] == 0.2

@@ -98,7 +98,7 @@ def _of_workspace(study: Path) -> Report:
 
 def _other_key(folder: Path, raw: dict[str, Any]) -> str | None:
     """A key that a report was made with and that has another value now; None if all agree."""
-    made = read_json(folder / kept.PARAMS) | read_json(folder / "stage.json")["params"]
+    made = read_json(folder / kept.PARAMS) | read_json(folder / "stage.json").get("params", {})
     return next((key for key, value in sorted(made.items()) if raw.get(key) != value), None)
 
 
