@@ -144,8 +144,9 @@ def _parser() -> argparse.ArgumentParser:
         "--watch", type=float, nargs="?", const=2.0, metavar="SECONDS", help="show it every 2 s"
     )
     compared = add("compare", "which parameters two studies differ in, which numbers moved")
-    compared.add_argument("first", type=Path, metavar="A", help="a study's folder, or a report's")
-    compared.add_argument("second", type=Path, metavar="B", help="the same")
+    what = "folder of a study or report, git revision, experiment, workspace"
+    compared.add_argument("first", metavar="A", help=what)
+    compared.add_argument("second", metavar="B", help="the same")
     compared.add_argument("--markdown", type=Path, metavar="FILE", help="write Markdown, too")
     compared.add_argument("--html", type=Path, metavar="FILE", help="write a page, too")
     again = add("metrics", "compute all metrics again from stored predictions, with intervals")
@@ -296,9 +297,11 @@ def _status(args: argparse.Namespace) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
+    from videossl import revisions
     from videossl.report import compare
 
-    found = compare.compare(args.first, args.second)
+    with revisions.report(args.first) as a, revisions.report(args.second) as b:
+        found = compare.compare(a.folder, b.folder, (a.name, b.name))
     print(compare.text(found))
     for path, shown in ((args.markdown, compare.markdown), (args.html, compare.page)):
         if path is not None:

@@ -11,7 +11,7 @@ import torch
 
 from support import specs
 from support.toy import Store
-from videossl.downstream import embed, examples, features, tokens
+from videossl.downstream import embed, examples, features, spread, tokens
 from videossl.downstream.examples import Examples
 from videossl.job import Job, UserError
 from videossl.models import weights
@@ -124,6 +124,9 @@ def test_an_example_is_its_video_or_the_clip_around_its_frame(
     clip = schema.Clip(frames=2, stride=2, size=20)
     embed.run(job, reads.EmbedParams(clip=clip, features=spec))
     found = np.load(tmp_path / "out" / features.FILE)
+    facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert facts["rankme"] == pytest.approx(spread.rankme(found), abs=1e-4)
+    assert (facts["examples"], facts["rankme_examples"]) == (4, 4)
     # of 12 frames: evenly spread starts of a clip of three, or the frame and the one two before
     taken = [[[0, 2], [9, 11]]] * 4 if frames is None else [[[max(0, f - 2), f]] for f in frames]
     for row, video, each in zip(found, videos, taken, strict=True):

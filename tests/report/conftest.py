@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
-from support import chromium, fake_clips, fake_gallery, fake_looks
+from support import chromium, fake_classes, fake_clips, fake_gallery, fake_looks
 from support.fake_study import FakeStudy, run
 
 
@@ -39,7 +39,17 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fake_looks.classes(study)
     study.evaluation("rspnet", "recognition", {"top1": 0.5})
     fake_looks.look(study, "rspnet")
+    study.embedding("rspnet", 141.3)
     return run(study, root / "out")
+
+
+@pytest.fixture(scope="session")
+def confused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The aggregated outputs of a study with maps of confusions, to be read only."""
+    root = tmp_path_factory.mktemp("classes")
+    names = [f"{verb} {thing}" for verb in ("Lifting", "Tearing") for thing in "abcdefghijkl"]
+    study = fake_classes.study(root / "study", names)
+    return run(fake_classes.confused(study, len(names)), root / "out")
 
 
 @pytest.fixture(scope="session")

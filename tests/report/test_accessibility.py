@@ -29,6 +29,8 @@ axe.run(document, {resultTypes: ["violations"]}).then((found) => done({
 }), (error) => done({passed: [], wrong: [String(error)]}));
 """
 
+PAGES = ("report", "gallery", "classes", "frames", "published", "empty", "compare")
+
 
 @pytest.fixture(scope="module")
 def axe() -> str:
@@ -53,9 +55,9 @@ def reports(root: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def pages(
-    finished: Path, searched: Path, tmp_path_factory: pytest.TempPathFactory
+    finished: Path, searched: Path, confused: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """Pages of studies: whole, with all strips, frames, published figures; empty; two compared."""
+    """Pages of studies: whole, with what only some have, empty; and of two compared."""
     root = tmp_path_factory.mktemp("pages")
     compared = root / "compared.html"
     assert cli.main(["compare", *map(str, reports(root)), "--html", str(compared)]) == 0
@@ -67,6 +69,7 @@ def pages(
         "published": run(published, root / "published-report") / "report.html",
         "report": finished / "report.html",
         "gallery": searched / "report.html",
+        "classes": confused / "report.html",
         "frames": frames / "report.html",
         "empty": empty / "report.html",
         "compare": compared,
@@ -75,7 +78,9 @@ def pages(
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("which", ["report", "gallery", "frames", "published", "empty", "compare"])
+@pytest.mark.parametrize(
+    "which", ["report", "gallery", "classes", "frames", "published", "empty", "compare"]
+)
 def test_axe_finds_nothing(
     browser: webdriver.Chrome, pages: dict[str, Path], axe: str, which: str, scheme: str, width: int
 ) -> None:

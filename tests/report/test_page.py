@@ -10,7 +10,7 @@ import pytest
 
 from support.fake_study import FakeStudy, method, run
 from support.read_page import Page, html
-from videossl.report import drawing, wording
+from videossl.report import drawing, figures, layout, page, sections, tables, wording
 
 
 def plain(out: Path) -> str:
@@ -125,6 +125,42 @@ def test_tiles_say_what_the_best_is_compared_with(empty_study: FakeStudy, tmp_pa
         '<b class="up">+10.0</b> points over scratch',
         "scratch not evaluated",
     ]
+
+
+def test_a_tile_of_several_leaders_says_that_the_baseline_is_one(empty_study, tmp_path):
+    for row in ("scratch", "rspnet"):
+        empty_study.evaluation(row, "knn", {"top1": 0.5})
+    text = html(run(empty_study, tmp_path / "out"))
+    assert re.findall(r'<span class="who gain">(.*?)</span>', text) == [
+        "the baseline is among them"
+    ]
+
+
+def test_deviations_of_shares_end_where_shares_do():
+    group = layout.Group("probe", "t", "knn", "d", "class", (1,))
+    share, other = (tables.Column(group, name) for name in ("top1", "KL"))
+    for value, wanted in ((0.04, (0.0, 0.1)), (0.5, (0.44, 0.56)), (0.98, (0.92, 1.0))):
+        cell = tables.Cell(value, 0.06, 9, None, None, None)
+        assert figures._reach(cell, share) == pytest.approx(wanted)
+    assert figures._reach(tables.Cell(0.04, 0.06, 9, None, None, None), other) == pytest.approx(
+        (-0.02, 0.1)
+    )
+
+
+def test_videos_of_one_length_have_one_number():
+    videos = [{"frames": 32}, {"frames": 32}]
+    text = sections.data("d", {"videos": videos, "rejects": []})["text"]
+    assert text == "2 videos, 32 frames long. No file was rejected."
+    videos[0]["frames"] = 30
+    assert "30 to 32 frames long (median 31)" in str(
+        sections.data("d", {"videos": videos, "rejects": []})["text"]
+    )
+
+
+def test_names_break_where_their_parts_meet():
+    breakable = page.environment().filters["breakable"]
+    assert breakable("OrbitLeft/v_g01.mp4") == "Orbit<wbr>Left/<wbr>v_<wbr>g01.<wbr>mp4"
+    assert breakable("<B>a&B") == "&lt;B&gt;a&amp;B"
 
 
 def test_head_says_seeds_splits_and_backbones(finished: Path, tmp_path: Path) -> None:

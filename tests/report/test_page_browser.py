@@ -11,6 +11,8 @@ from support import chromium
 
 pytestmark = chromium.needed
 
+OPEN = "document.querySelectorAll('details').forEach((one) => { one.open = true })"
+
 
 def look(browser: webdriver.Chrome, finished: Path, width: int, **wishes: str) -> None:
     chromium.look(browser, finished / "report.html", width, **wishes)
@@ -42,12 +44,12 @@ def test_no_error_and_no_request(browser: webdriver.Chrome, finished: Path) -> N
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
-@pytest.mark.parametrize("which", ["finished", "searched"])
+@pytest.mark.parametrize("which", ["finished", "searched", "confused"])
 def test_narrow_screens_do_not_overflow(
     browser: webdriver.Chrome, request: pytest.FixtureRequest, which: str, width: int
 ) -> None:
     look(browser, request.getfixturevalue(which), width)
-    browser.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+    browser.execute_script(OPEN)
     inner, client, scroll = browser.execute_script(
         "const root = document.documentElement;"
         "return [window.innerWidth, root.clientWidth, root.scrollWidth]"
@@ -156,12 +158,13 @@ return worst;
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("which", ["finished", "searched"])
+@pytest.mark.parametrize("which", ["finished", "searched", "confused"])
 def test_text_has_contrast_in_both_schemes(
     browser: webdriver.Chrome, request: pytest.FixtureRequest, which: str, scheme: str
 ) -> None:
     """At least 4.5 : 1 for all text (WCAG 2.2, AA)."""
     look(browser, request.getfixturevalue(which), 1200, scheme=scheme)
+    browser.execute_script(OPEN)
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
     assert browser.execute_script(CONTRAST) == {}

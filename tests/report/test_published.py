@@ -10,7 +10,9 @@ import pytest
 
 from support.fake_published import NETWORK, RECIPE, evaluated, study
 from support.fake_study import FakeStudy, run
-from videossl.report import published
+from videossl.report import published, text_tables
+from videossl.report.layout import Group, Row
+from videossl.report.tables import Column
 from videossl.study import schema
 
 
@@ -119,6 +121,51 @@ def test_the_rho_of_a_row_counts():
     theirs = next(one for one in published.figures() if one.task == "2")
     said = published._differences(theirs, ours | {"test_input": "", "splits": "1", "share": ""})
     assert said[0] == "ρ: 2, ours 4"
+
+
+def test_a_line_below_the_row_says_what_was_published_of_its_setting_and_where(tmp_path):
+    run(evaluated(study(tmp_path)), tmp_path / "out")
+    text = (tmp_path / "out/results.md").read_text()
+    ssv2 = text.partition("## ssv2\n")[2].partition("\n## ")[0].splitlines()
+    at = next(n for n, line in enumerate(ssv2) if line.startswith("| RSPNet |"))
+    assert ssv2[at].startswith("| RSPNet | 40.0 | 90.0 |")
+    assert ssv2[at + 1] == "| RSPNet, published [1] | 44.02 | – |"
+    (note,) = [line for line in ssv2 if line.startswith("[1] ")]
+    assert note.startswith("[1] AAAI 2021, README of the authors' code (PeihaoChen/RSPNet), ")
+    assert text.count("published [") == 1  # of other settings there is no line
+    tex = (tmp_path / "out/results.tex").read_text()
+    assert tex.count(r"\textit{RSPNet, published [1]} & \textit{44.02} & \textit{--} \\") == 1
+    assert tex.count(r"\par{\footnotesize [1] AAAI 2021, README of") == 1
+    assert tex.index(r"\textit{RSPNet, pub") < tex.index(r"\end{tabular}", tex.index("% ssv2"))
+
+
+def test_sources_of_a_table_have_numbers_and_one_source_has_one():
+    place = (("finetune", "t", "recognition"), "top1")
+    lines = {
+        "a": [published.Line("X", {place: "1.0"}), published.Line("Y", {place: "2.0"})],
+        "b": [published.Line("X", {place: "3.0"})],
+    }
+    numbered = text_tables._Numbered(lines)
+    group = Group("finetune", "t", "recognition", "d", "class", (1,))
+    columns = [Column(group, "top1"), Column(group, "top5")]
+    rows = [Row(name, "none", "small", None) for name in ("a", "c", "b")]
+    assert [list(numbered.below(row, columns)) for row in rows] == [
+        [("a, published [1]", ["1.0", "–"]), ("a, published [2]", ["2.0", "–"])],
+        [],
+        [("b, published [1]", ["3.0", "–"])],
+    ]
+    assert [note[:5] for note in numbered.notes] == ["[1] X", "[2] Y"]
+
+
+def test_every_figure_is_in_a_file_of_its_own(tmp_path, finished):
+    run(evaluated(study(tmp_path)), tmp_path / "out")
+    with (tmp_path / "out/published.csv").open() as file:
+        found = list(csv.DictReader(file))
+    (same,) = [line for line in found if not line["differs"]]
+    assert (same["row"], same["test"], same["metric"]) == ("rspnet", "ssv2", "top1")
+    assert (same["ours"], same["published"]) == ("40.0", "44.02")
+    assert {"splits: not stated, ours 1"} < {line["differs"] for line in found}
+    assert (finished / "published.csv").read_text().splitlines() == [",".join(published.COLUMNS)]
 
 
 def test_the_built_in_dataset_has_no_published_figure(finished):

@@ -48,6 +48,7 @@ def test_writes_all_outputs(finished: Path) -> None:
         "plots/curves/finetune-scratch-synthetic-seed-0-split-1.csv",
         "plots/curves/pretrain-rho_moco-seed-0.csv",
         "plots/curves/pretrain-rspnet-seed-0.csv",
+        "published.csv",
         "report.html",
         "results.csv",
         "results.md",

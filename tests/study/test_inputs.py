@@ -91,6 +91,27 @@ def test_damage_is_refused(planned, inputs):
         execution._check_inputs(planned, NODE, inputs, exact=False)
 
 
+def test_the_report_looks_at_the_size_of_arrays_that_it_does_not_read(planned, tmp_path):
+    report = instance("aggregate")
+    given = {
+        role: [written(planned, one, tmp_path / role / str(n)) for n, one in enumerate(nodes)]
+        for role, nodes in planned.needs(report).items()
+    }
+    for role in ("features", "evaluations"):
+        folder = given[role][0]
+        (folder / "x.npy").write_bytes(bytes(100))
+        records.write({**records.read(folder), "files": records.digests(folder)}, folder)
+    (given["features"][0] / "x.npy").write_bytes(b"1" * 100)
+    execution._check_inputs(planned, report, given, exact=True)
+    (given["features"][0] / "x.npy").write_bytes(bytes(99))
+    with pytest.raises(UserError, match=r"x.npy: damaged \(99 bytes instead of 100\)"):
+        execution._check_inputs(planned, report, given, exact=True)
+    (given["features"][0] / "x.npy").write_bytes(bytes(100))
+    (given["evaluations"][0] / "x.npy").write_bytes(b"1" * 100)
+    with pytest.raises(UserError, match="damaged"):
+        execution._check_inputs(planned, report, given, exact=True)
+
+
 def test_threads_are_set_before_anything_that_computes_is_imported(planned, monkeypatch, tmp_path):
     order = []
     monkeypatch.setattr(execution.machine, "compute_in_one_thread", lambda: order.append("threads"))

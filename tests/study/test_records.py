@@ -70,6 +70,20 @@ def test_damage_is_one_line(output, kind, name):
     assert "\n" not in text
 
 
+def test_arrays_count_by_size_for_whoever_does_not_read_them(output):
+    (output / "features.npy").write_bytes(bytes(400))
+    record = {**records.read(output), "files": records.digests(output)}
+    records.write(record, output)
+    damaged("one bit", output / "features.npy", output)
+    records.check(output, arrays=False)
+    for asked in ({}, {"whole": True, "arrays": False}):
+        with pytest.raises(UserError, match=r"features\.npy: damaged \(other bytes"):
+            records.check(output, **asked)
+    damaged("truncated", output / "features.npy", output)
+    with pytest.raises(UserError, match=r"features\.npy: damaged \(200 bytes instead of 400\)"):
+        records.check(output, arrays=False)
+
+
 def test_shards_count_by_size_unless_all_is_asked_for(output):
     damaged("one bit", output / "shard.lmdb", output)
     records.check(output)  # frames have checksums of their own

@@ -164,6 +164,16 @@ class FakeStudy:
         (folder / "curve.tsv").write_text("\n".join(lines) + "\n")
         return folder
 
+    def embedding(
+        self, row: str, rank: float, test: str = "synthetic", seed: int = 0, **facts: int
+    ) -> Path:
+        """Features of a row, or rather what ``embed`` says of them."""
+        key = {"row": row, "test": test, "seed": str(seed)}
+        folder = self.stage("embed", "features", 5.0, key)
+        about = {"examples": 720, "dimensions": 512, "rankme": rank, "rankme_examples": 720}
+        (folder / "metrics.json").write_text(json.dumps(about | facts))
+        return folder
+
     def finetuning(
         self, row: str, top: float, test: str = "synthetic", seed: int = 0, split: int = 1
     ) -> Path:

@@ -57,5 +57,13 @@ def test_the_walk_as_it_stands(tiny):
     assert ["params.yaml", "task.margin", "0.1", "0.2", "0.1"] in rows
     assert {row[1].partition(".")[0] for row in rows if row and "metrics" in row[0]} == {"rspnet"}
     assert (tiny.root / "compared" / "index.html").exists()
+    (found,) = said["videossl compare narrow wide"]
+    assert re.search(r"^A: narrow \(\w{7}\)\nB: wide \(\w{7}\)$", found, re.MULTILINE), found
+    assert re.search(r"^task\.margin +0\.1 +0\.2$", found, re.MULTILINE), found
+    moved = re.findall(r"^(\w+) +synthetic ", found, re.MULTILINE)
+    assert set(moved) <= {"rspnet"}
+    (found,) = said["videossl compare HEAD workspace --html compared.html"]
+    assert re.search(r"^task\.margin +0\.15 +0\.12$", found, re.MULTILINE), found
+    assert (tiny.root / "compared.html").exists()
     assert where.root != tiny.root
     assert "margin: 0.1 " in (where.root / "params.yaml").read_text()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from videossl.data.loading.example_batches import Chosen, ViewBatches
 from videossl.data.shards.store import ClipStore
-from videossl.downstream import examples, features, tokens
+from videossl.downstream import examples, features, spread, tokens
 from videossl.job import Job, UserError, write_json
 from videossl.models import weights
 from videossl.models.backbone import Backbone
@@ -53,7 +53,7 @@ def run(job: Job, params: EmbedParams) -> None:
     """Write ``features.npy``: mean over evenly spread clips of each example's features.
 
     Of an example that is about a frame the clip is the one around it. And, where the test asks for
-    them, ``tokens.npy``.
+    them, ``tokens.npy``. How many dimensions the features use is in ``metrics.json``.
 
     Raises:
         UserError: a feature is not finite, the encoder has fewer stages, or the disk has too little
@@ -77,7 +77,8 @@ def run(job: Job, params: EmbedParams) -> None:
         rows = _features(blocks, described.widths, writer, Progress(job.scratch, len(videos)))
         count, width = features.save(rows, found, job.out)
     features.write_layers(job.out, spec.layers, described.widths)
-    write_json(job.out / "metrics.json", {"examples": count, "dimensions": width})
+    used = spread.measure(job.out / features.FILE)
+    write_json(job.out / "metrics.json", {"examples": count, "dimensions": width, **used})
 
 
 def _features(

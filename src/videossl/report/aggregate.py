@@ -17,6 +17,7 @@ from videossl.report import (
     classes,
     clips,
     curves,
+    dimensions,
     efficiency,
     figures,
     gallery,
@@ -43,7 +44,7 @@ BARS = ("row", "form", "test", "protocol", "metric", "value", "sd")
 def run(job: Job, params: AggregateParams) -> None:
     """Write ``results.{csv,md,tex}``, ``metrics.json``, plots' data, figures and ``report.html``.
 
-    And what ``videossl compare`` reads: see ``kept.py``.
+    And ``published.csv``, and what ``videossl compare`` reads: see ``kept.py``.
 
     Raises:
         UserError: an input is damaged, or was made with other parameters.
@@ -65,7 +66,8 @@ def run(job: Job, params: AggregateParams) -> None:
 
     _write_csv(results.long_form(evaluations, rows, groups), job.out / "results.csv")
     _write(text_tables.markdown(built, decimals, beside), job.out / "results.md")
-    _write(text_tables.latex(built, decimals), job.out / "results.tex")
+    _write(text_tables.latex(built, decimals, beside), job.out / "results.tex")
+    _write_csv(published.frame(beside), job.out / "published.csv")
     nested = json.dumps(nested_means(built), indent=2, ensure_ascii=False)
     _write(f"{nested}\n", job.out / "metrics.json")
     _write_csv(trained[list(curves.COLUMNS)], job.out / "curves.csv")
@@ -96,6 +98,7 @@ def run(job: Job, params: AggregateParams) -> None:
         moments=moments.build(sources),
         published=beside,
         overlaps=overlap.lines(seen),
+        dimensions=dimensions.build(folders["features"], rows),
     )
     _write(page.render(study), job.out / "report.html")
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossl.downstream.examples import FACTS
+from videossl.report import confusion
 from videossl.report.inputs import Folder
 from videossl.report.layout import Group, Row
 from videossl.report.results import Evaluation, by_place
@@ -39,7 +40,9 @@ def sections(
     groups: Sequence[Group],
     selected: Sequence[Folder],
 ) -> list[dict[str, Any]]:
-    """What the page shows: of each test and protocol that names classes, two tables.
+    """What the page shows: of each test and protocol that names classes, gains and confusions.
+
+    Gains are of rows that have a baseline, confusions of all rows.
 
     ``selected`` are the outputs of ``select``, which know the names.
 
@@ -60,14 +63,16 @@ def sections(
             if (one := _told(places.get((row.name, group.key), []), len(names))) is not None
         }
         compared = [r for r in rows if r.name in told and r.baseline in told]
-        if compared:
+        if told:
             found.append(
                 {
                     "title": f"{group.title}: {group.test}",
                     "heads": ["Class", *(row.title for row in compared)],
-                    "rows": _gains(told, compared, names),
+                    "rows": _gains(told, compared, names) if compared else [],
                     "hidden": max(len(names) - MOST, 0),
-                    "confusions": _confusions(told, compared, names),
+                    "confusions": _confusions(told, [r for r in rows if r.name in told], names),
+                    "undrawn": max(len(names) - confusion.MOST, 0),
+                    "shades": confusion.legend(),
                 }
             )
     return found
@@ -117,12 +122,14 @@ def _points(gain: float) -> dict[str, str]:
 
 
 def _confusions(
-    told: Mapping[str, Told], compared: Sequence[Row], names: Sequence[str]
+    told: Mapping[str, Told], rows: Sequence[Row], names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Of each row the class that is most often taken for another, in words."""
+    """Of each row its map, and in words the classes that are most often taken for another."""
     lines = []
-    for row in compared:
+    chosen = confusion.drawn({name: one.taken for name, one in told.items()}, len(names))
+    for row in rows:
         taken = told[row.name].taken.copy()
+        drawn = confusion.draw(taken, names, chosen)
         totals = taken.sum(axis=1)
         np.fill_diagonal(taken, 0)
         order = np.argsort(-taken, axis=None, kind="stable")[:PAIRS]
@@ -130,6 +137,7 @@ def _confusions(
         lines.append(
             {
                 "row": row.title,
+                "map": drawn,
                 "pairs": [
                     {
                         "true": names[true],

@@ -78,8 +78,8 @@ def report_of(place: Path) -> Path:
     )
 
 
-def compare(first: Path, second: Path) -> Comparison:
-    """The comparison of two studies' reports.
+def compare(first: Path, second: Path, names: tuple[str, str] | None = None) -> Comparison:
+    """The comparison of two studies' reports; ``names`` are what a reader calls them.
 
     Raises:
         UserError: one of them is absent or damaged.
@@ -98,7 +98,7 @@ def compare(first: Path, second: Path) -> Comparison:
         [key for key in results_a if key not in results_b],
         [key for key in results_b if key not in results_a],
     )
-    names = str(first), str(second)
+    names = names or (str(first), str(second))
     params = list(_differences(params_a, params_b))
     return Comparison(names, params, moved, len(both) - len(moved), alone)
 

@@ -56,7 +56,7 @@ def _bars(table: Table, group: Group, column: Column, decimals: int) -> Drawing:
     figure, axes = canvas(0.62 + 0.3 * len(table.rows))
     cells = [table.cells.get((row.name, column)) for row in table.rows]
     scale = 100 if column.declared.share else 1
-    reaches = [_reach(cell) for cell in cells if cell is not None]
+    reaches = [_reach(cell, column) for cell in cells if cell is not None]
     for position, (row, cell) in enumerate(zip(table.rows, cells, strict=True)):
         _bar(axes, position, row, cell, column, decimals)
     for value, first, last in _references(table, column):
@@ -92,10 +92,14 @@ def _bars(table: Table, group: Group, column: Column, decimals: int) -> Drawing:
     return Drawing(name, "bars", table.title, description, svg_text(figure))
 
 
-def _reach(cell: Cell) -> tuple[float, float]:
-    """From where to where the mark on a bar goes: ± sd over seeds, else its interval."""
+def _reach(cell: Cell, column: Column) -> tuple[float, float]:
+    """From where to where the mark on a bar goes: ± sd over seeds, else its interval.
+
+    That of a share stays within 0 and 1, where shares are.
+    """
     if cell.sd is not None:
-        return cell.value - cell.sd, cell.value + cell.sd
+        low, high = cell.value - cell.sd, cell.value + cell.sd
+        return (max(low, 0.0), min(high, 1.0)) if column.declared.share else (low, high)
     return cell.interval or (cell.value, cell.value)
 
 
@@ -121,7 +125,7 @@ def _bar(
     best = cell.mark == "best"
     fill = INKS["neutral" if not row.pretrained else "accent" if best else "pale"]
     scale = 100 if column.declared.share else 1
-    low, high = (scale * end for end in _reach(cell))
+    low, high = (scale * end for end in _reach(cell, column))
     axes.barh(position, scale * cell.value, height=0.62, color=fill)
     if high > low:
         for colour, width in (("paper", 2.8), ("ink", 1.1)):  # the rim keeps it visible on its bar

@@ -13,7 +13,7 @@ from videossl.job import Job, UserError
 if TYPE_CHECKING:
     from videossl.study.reads import AggregateParams
 
-ROLES = ("data", "encoders", "classifiers", "evaluations")  # in the order of the work
+ROLES = ("data", "encoders", "features", "classifiers", "evaluations")  # in the order of the work
 EXAMPLES = "examples"  # of each test; they are looked up and have no numbers of their own
 SECTIONS = ("data", "methods", "baselines", "finetune", "probe")  # whose leaves are compared
 ABSENT: Any = object()  # in place of a value that is not there

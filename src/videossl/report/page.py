@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from videossl.report import published, sections, text_tables
 from videossl.report.clips import NO_CLIPS, Clips
+from videossl.report.dimensions import NONE_USED, Used
 from videossl.report.drawing import Drawing, themed
 from videossl.report.gallery import NO_GALLERY, Gallery
 from videossl.report.inputs import Folder
@@ -49,6 +49,7 @@ class Study:
     moments: Moments = NO_MOMENTS
     published: Sequence[published.Beside] = ()
     overlaps: Sequence[tuple[str, str, str]] = ()  # see ``overlap.lines``
+    dimensions: Used = NONE_USED
 
 
 def environment() -> Environment:
@@ -85,6 +86,7 @@ def render(study: Study) -> str:
             moments=study.moments,
             strips=[*study.gallery.strips, *study.clips.strips, *study.looks.strips],
             training=_training(study),
+            dimensions=study.dimensions,
             durations=sections.durations(study.folders, study.rows),
             overlaps=study.overlaps,
             data=[sections.data(name, manifest) for name, manifest in study.manifests.items()],
@@ -105,8 +107,8 @@ def _source(name: str) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """A dotted key that may be broken after its dots."""
-    return Markup(re.sub(r"([._])", r"\1<wbr>", escape(name)))
+    """A key, a path or a ClassName that may be broken where its parts meet."""
+    return Markup(re.sub(r"(?<=[._/])|(?<=[a-z])(?=[A-Z])", "<wbr>", str(escape(name))))
 
 
 # ------------------------------------------------------------------ head
@@ -187,17 +189,20 @@ def _tiles(table: Table, decimals: int) -> list[dict[str, Any]]:
                 "unit": unit(column.declared),
                 "who": _names(leaders),
                 "gain": _gain(cell, column, decimals),
-                "versus": _versus(table, leaders[0], cell, column),
+                "versus": _versus(table, leaders, cell, column),
             }
         )
     return tiles
 
 
-def _versus(table: Table, leader: Row, cell: Cell, column: Column) -> str:
+def _versus(table: Table, leaders: Sequence[Row], cell: Cell, column: Column) -> str:
     """What the best value is compared with."""
+    leader = leaders[0]
     titles = {row.name: row.title for row in table.rows}
     if leader.baseline is None:
-        return "no baseline with its backbone" if leader.pretrained else "the baseline"
+        if leader.pretrained:
+            return "no baseline with its backbone"
+        return "the baseline" if len(leaders) == 1 else "the baseline is among them"
     if cell.gain is None:
         return f"{titles[leader.baseline]} not evaluated"
     points = "points " if column.declared.share else ""
@@ -294,7 +299,7 @@ def _bars_note(table: Table) -> str:
     cells = table.cells.values()
     dashed = "the dashed line is the baseline" if table.references else ""
     if any(cell.sd is not None for cell in cells):
-        marks = "Bars with their standard deviation over seeds"
+        marks = "Bars with their standard deviation over seeds, of shares within 0 to 100 %"
     elif any(cell.interval is not None for cell in cells):
         marks = (
             "Bars with their 95 % intervals (Wilson), which say how far chance in the choice of "

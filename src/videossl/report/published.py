@@ -19,6 +19,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from videossl.downstream import declarations
 from videossl.report.inputs import Folder
 from videossl.report.layout import METHOD_TITLES, NO_METHOD, Group, Row
@@ -41,6 +43,9 @@ SETTING = {
     "splits": "splits",
 }
 CLIP = ("frames", "stride", "size")
+COLUMNS = (
+    "row", "form", "test", "protocol", "metric", "ours", "published", "differs", "source",
+)  # fmt: skip
 HEADS = ("Row", "Number", "Published", "Ours", "What differs", "Source")
 INPUT = r"(\d+x(\d+|cover)x\d+)?"
 ALLOWED = {  # column -> pattern of a whole value
@@ -256,11 +261,52 @@ def _value(params: Mapping[str, Any], key: str) -> str:
 
 def marks(found: Iterable[Beside]) -> dict[tuple[str, tuple[str, str, str], str], list[Figure]]:
     """Place of a cell -> the figures whose setting is the same."""
-    same: dict[tuple[str, tuple[str, str, str], str], list[Figure]] = {}
+    marked: dict[tuple[str, tuple[str, str, str], str], list[Figure]] = {}
     for one in found:
         if not one.differs:
-            same.setdefault(one.place, []).append(one.figure)
-    return same
+            marked.setdefault(one.place, []).append(one.figure)
+    return marked
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one source published of the very setting of a row: a line of a table of ours.
+
+    Attributes:
+        values: key of the group and metric -> per cent, as the source writes it.
+    """
+
+    source: str
+    values: Mapping[tuple[tuple[str, str, str], str], str]
+
+
+def same(found: Iterable[Beside], table: str) -> dict[str, list[Line]]:
+    """Name of a row of one of our tables -> its lines, where the setting is the same."""
+    by_row: dict[str, dict[str, dict[tuple[tuple[str, str, str], str], list[str]]]] = {}
+    for one in found:
+        if one.table == table and not one.differs:
+            row, group, metric = one.place
+            values = by_row.setdefault(row, {}).setdefault(one.figure.source, {})
+            values.setdefault((group, metric), []).append(one.figure.value)
+    return {
+        row: [
+            Line(source, {place: ", ".join(texts) for place, texts in values.items()})
+            for source, values in by_source.items()
+        ]
+        for row, by_source in by_row.items()
+    }
+
+
+def frame(found: Iterable[Beside]) -> pd.DataFrame:
+    """Every published figure of a method and test of ours, a line each; both in per cent."""
+    table = [
+        (
+            *(one.place[0], *one.place[1], one.place[2], one.ours, one.figure.value),
+            *("; ".join(one.differs), one.figure.source),
+        )
+        for one in found
+    ]
+    return pd.DataFrame(table, columns=list(COLUMNS))
 
 
 def lines(found: Iterable[Beside], table: str) -> list[tuple[str, str, str, str, str, str]]:

@@ -20,6 +20,7 @@ STAGE_COLUMNS = {
     "decode": "decode",
     "initialize": "pretrain",
     "pretrain": "pretrain",
+    "embed": "embed",
     "finetune": "fine-tune",
     "test": "test",
     "evaluate": "evaluate",
@@ -71,7 +72,10 @@ def data(name: str, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
         text += f" in {counted(len(classes), 'class')}"
     if videos:
         frames = sorted(video["frames"] for video in videos)
-        text += f", {frames[0]:,} to {frames[-1]:,} frames long (median {median(frames):,g})"
+        if frames[0] == frames[-1]:
+            text += f", {frames[0]:,} frames long"
+        else:
+            text += f", {frames[0]:,} to {frames[-1]:,} frames long (median {median(frames):,g})"
     more = len(rejects) - REJECTS_SHOWN
     return {
         "name": name,

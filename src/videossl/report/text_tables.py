@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from videossl.report import published
+from videossl.report.layout import Row
 from videossl.report.noise import Rule
 from videossl.report.tables import Cell, Column, Table
 from videossl.report.wording import DASH, change, joined, shown
 
 LEVEL = "≈"
+PUBLISHED = (
+    "{}; with the same method, backbone, pretraining data, epochs, inputs, test and splits, in per "
+    "cent. Augmentation, optimizer and views may differ."
+)
 
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -93,6 +98,26 @@ def _head(table: Table, column: Column) -> str:
     return f"{table.group_title(column.group)} {column.title}"
 
 
+class _Numbered:
+    """The published lines below the rows of a table; their sources have numbers."""
+
+    def __init__(self, lines: Mapping[str, Sequence[published.Line]]) -> None:
+        self._lines = lines
+        self._numbers: dict[str, int] = {}  # source -> its number, from 1 in order of appearance
+
+    def below(self, row: Row, columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
+        """Of each source that published the row's very setting: head and values of a line."""
+        for line in self._lines.get(row.name, ()):
+            number = self._numbers.setdefault(line.source, len(self._numbers) + 1)
+            values = [line.values.get((one.group.key, one.metric), DASH) for one in columns]
+            yield f"{row.title}, published [{number}]", values
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each source of a line that has been asked for."""
+        return [f"[{n}] {PUBLISHED.format(source)}" for source, n in self._numbers.items()]
+
+
 # ------------------------------------------------------------------ Markdown
 
 
@@ -101,9 +126,10 @@ def markdown(
 ) -> str:
     """All tables in GitHub's Markdown: mean ± sd, the best bold, the gain in parentheses.
 
-    Then a table of published figures beside ours, where there are any.
+    Below a row stands what was published of its very setting. Then a table of all published figures
+    beside ours, where there are any.
     """
-    parts = [_markdown(table, decimals) for table in tables]
+    parts = [_markdown(table, decimals, beside) for table in tables]
     for table in tables:
         if found := published.lines(beside, table.title):
             rows = [published.HEADS, ("---",) * len(published.HEADS)]
@@ -115,8 +141,9 @@ def markdown(
     return "\n".join(parts)
 
 
-def _markdown(table: Table, decimals: int) -> str:
+def _markdown(table: Table, decimals: int, beside: Sequence[published.Beside]) -> str:
     heads = [_head(table, column) for column in table.columns]
+    numbered = _Numbered(published.same(beside, table.title))
     lines = [
         f"## {_literal(table.title)}",
         "",
@@ -129,7 +156,12 @@ def _markdown(table: Table, decimals: int) -> str:
             cell = table.cells.get((row.name, column))
             cells.append(DASH if cell is None else _markdown_cell(cell, column, decimals))
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", _literal(" ".join(reading(table))), ""])
+        lines += [
+            f"| {' | '.join([_literal(head), *values])} |"
+            for head, values in numbered.below(row, table.columns)
+        ]
+    notes = [f"{_literal(note)}\n" for note in numbered.notes]
+    return "\n".join([*lines, "", _literal(" ".join(reading(table))), "", *notes])
 
 
 def _markdown_cell(cell: Cell, column: Column, decimals: int) -> str:
@@ -161,12 +193,17 @@ def tex_escape(text: str) -> str:
     return "".join(_TEX.get(sign, sign) for sign in text)
 
 
-def latex(tables: Sequence[Table], decimals: int) -> str:
-    """All tables for LaTeX with the package booktabs; the gain is small beside the value."""
-    return "% Needs \\usepackage{booktabs}.\n" + "\n".join(_latex(t, decimals) for t in tables)
+def latex(tables: Sequence[Table], decimals: int, beside: Sequence[published.Beside] = ()) -> str:
+    """All tables for LaTeX with the package booktabs; the gain is small beside the value.
+
+    Below a row stands what was published of its very setting, and below the table by whom.
+    """
+    parts = [_latex(table, decimals, beside) for table in tables]
+    return "% Needs \\usepackage{booktabs}.\n" + "\n".join(parts)
 
 
-def _latex(table: Table, decimals: int) -> str:
+def _latex(table: Table, decimals: int, beside: Sequence[published.Beside]) -> str:
+    numbered = _Numbered(published.same(beside, table.title))
     spans, cmidrules, start = [], [], 2
     for group in table.groups:
         width = len(table.of(group))
@@ -191,7 +228,11 @@ def _latex(table: Table, decimals: int) -> str:
             cell = table.cells.get((row.name, column))
             cells.append(tex_escape(DASH) if cell is None else _latex_cell(cell, column, decimals))
         lines.append(" & ".join(cells) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+        for head, values in numbered.below(row, table.columns):
+            quoted = (f"\\textit{{{tex_escape(text)}}}" for text in (head, *values))
+            lines.append(" & ".join(quoted) + " \\\\")
+    notes = [f"\\par{{\\footnotesize {tex_escape(note)}\\par}}" for note in numbered.notes]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *notes, ""])
 
 
 def _latex_cell(cell: Cell, column: Column, decimals: int) -> str:

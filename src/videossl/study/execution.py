@@ -14,7 +14,7 @@ from videossl import machine
 from videossl.job import Job, UserError
 from videossl.study import disk, ownership, publication, records
 from videossl.study.graph import Graph
-from videossl.study.stages import Instance
+from videossl.study.stages import Instance, stage_of
 
 SCRATCH = Path("scratch")
 RECORDED = ("torch", "numpy", "decord", "av", "lmdb", "simplejpeg", "scikit-learn", "timm")
@@ -85,7 +85,7 @@ def _check_inputs(
         for needed, path in zip(nodes, paths, strict=True):
             if not path.is_dir():
                 raise UserError(f"{node}: its {role} is not there: {path}")
-            record = records.check(path)
+            record = records.check(path, arrays=role not in stage_of(node.stage).glances)
             found = record["stage"], record["key"]
             if found != (needed.stage, dict(needed.key)):
                 what = "/".join([found[0], *map(str, found[1].values())])

@@ -142,6 +142,7 @@ class Graph:
                 "data": ("decode",),
                 "examples": ("select",),
                 "encoders": ("pretrain", "initialize"),
+                "features": ("embed",),
                 "classifiers": ("finetune",),
                 "evaluations": ("test", "evaluate"),
             }

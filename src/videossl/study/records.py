@@ -17,6 +17,7 @@ from videossl.study.publication import CONTENTS, RECORD
 ASIDE = (RECORD, CONTENTS, "speed.tsv")
 NAMED = ("stage", "key", "fingerprint", "params", "files")  # what others read of a record
 SEAL = "sha256"  # of a record: the digest of all else in it
+ARRAYS = ".npy"  # of features and tokens, which can be far larger than all that a report reads
 SHARDS = ".lmdb"  # frames in shards have checksums of their own, which every read checks
 
 _checked: set[tuple[str, int, int]] = set()  # files that this process has found whole
@@ -85,17 +86,19 @@ def name(record: Mapping[str, Any]) -> str:
     return "/".join([record["stage"], *map(str, record["key"].values())])
 
 
-def check(folder: Path, whole: bool = False) -> dict[str, Any]:
+def check(folder: Path, whole: bool = False, arrays: bool = True) -> dict[str, Any]:
     """The record of an output whose files are all as they were written.
 
-    Shards count by their size only, unless ``whole``.
+    Shards count by their size only, unless ``whole``; without ``arrays`` so do features and tokens,
+    which whoever asks does not read.
 
     Raises:
         UserError: a file is absent, damaged or another's, naming it and what to remove.
     """
     record = read(folder)
+    by_size = () if whole else (SHARDS,) if arrays else (SHARDS, ARRAYS)
     for file, facts in record["files"].items():
-        if what := _wrong(folder / file, facts, whole):
+        if what := _wrong(folder / file, facts, by_size):
             raise UserError(
                 f"{folder / file}: {what}; it is of the output of {name(record)}: "
                 f"remove {folder} and run the workflow again"
@@ -103,24 +106,24 @@ def check(folder: Path, whole: bool = False) -> dict[str, Any]:
     return record
 
 
-def _wrong(path: Path, facts: Mapping[str, Any], whole: bool) -> str:
+def _wrong(path: Path, facts: Mapping[str, Any], by_size: tuple[str, ...]) -> str:
     """What is wrong with a file; nothing, if it is what was written."""
     try:
-        return _differs(path, facts, whole)
+        return _differs(path, facts, by_size)
     except FileNotFoundError:
         return "absent"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
 
 
-def _differs(path: Path, facts: Mapping[str, Any], whole: bool) -> str:
+def _differs(path: Path, facts: Mapping[str, Any], by_size: tuple[str, ...]) -> str:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         return "damaged (no file)"
     if found.st_size != facts["size"]:
         return f"damaged ({found.st_size} bytes instead of {facts['size']})"
     mark = (str(path), found.st_ino, found.st_mtime_ns)
-    if mark not in _checked and (whole or path.suffix != SHARDS):
+    if mark not in _checked and path.suffix not in by_size:
         if sha256(path) != facts["sha256"]:
             return "damaged (other bytes than were written)"
         _checked.add(mark)

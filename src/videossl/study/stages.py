@@ -17,6 +17,7 @@ class Stage:
     entry: str  # the module whose ``run`` does the work; "" where the instance decides
     needs: tuple[str, ...]  # roles of its inputs
     form: str = ""  # the section of params.yaml that its tests are in
+    glances: tuple[str, ...] = ()  # roles of whose large arrays it reads none
 
 
 STAGES = {
@@ -80,7 +81,8 @@ STAGES = {
         "gather all results into tables, figures and the report",
         (),
         "videossl.report.aggregate",
-        ("data", "examples", "encoders", "classifiers", "evaluations"),
+        ("data", "examples", "encoders", "features", "classifiers", "evaluations"),
+        glances=("features",),
     ),
 }
 
