@@ -223,7 +223,7 @@ def _check_dataset(graph: Graph, name: str) -> None:
     """
     from videossl import uses
     from videossl.data.datasets import check, prepare
-    from videossl.study import grouped
+    from videossl.study import grouped, records
     from videossl.study.schema import SyntheticData
     from videossl.study.stages import instance
 
@@ -236,6 +236,8 @@ def _check_dataset(graph: Graph, name: str) -> None:
         return
     index = check.read(dataset)
     earlier = grouped.made(graph, instance("prepare", name))
+    if earlier is not None:
+        records.check(earlier)
     listed = prepare.read(earlier, Path(dataset.root)) if earlier else None
     print(check.report(name, dataset, index, listed))
     print("\n".join(uses.lengths(graph.params, name, index)))

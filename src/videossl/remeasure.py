@@ -167,6 +167,7 @@ def _objective(graph: Graph, module: str, test: str, study: Path) -> Any:
     folder = grouped.made(graph, instance("select", "finetune", test), study)
     if folder is None:
         raise UserError(f"finetune.{test}: its examples are not there; run the workflow again")
+    records.check(folder)
     return import_module(module).build(tables.read(folder))
 
 

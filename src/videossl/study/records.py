@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +90,21 @@ def name(record: Mapping[str, Any]) -> str:
     return "/".join([record["stage"], *map(str, record["key"].values())])
 
 
-def check(folder: Path, whole: bool = False) -> dict[str, Any]:
+def check(
+    folder: Path, whole: bool = False, names: Collection[str] | None = None
+) -> dict[str, Any]:
     """The record of an output whose files are all as they were written.
 
-    Shards count by their size only, unless ``whole``.
+    Shards count by their size only, unless ``whole``. With ``names`` these files are looked at and
+    no others.
 
     Raises:
         UserError: a file is absent, damaged or another's, naming it and what to remove.
     """
     record = read(folder)
-    for file, facts in record["files"].items():
+    written = record["files"]
+    for file in written if names is None else names:
+        facts = written.get(file, {"size": "no"})  # none was written under that name
         if what := _wrong(folder / file, facts, whole):
             raise UserError(
                 f"{folder / file}: {what}; it is of the output of {name(record)}: "
