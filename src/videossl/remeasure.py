@@ -171,10 +171,8 @@ def _objective(graph: Graph, module: str, test: str, study: Path) -> Any:
     return import_module(module).build(tables.read(folder))
 
 
-def report(graph: Graph, samples: int, csv: Path | None) -> tuple[str, bool]:
-    """A line per metric, and whether all stored values are what their predictions give.
-
-    With ``csv`` the lines are written there as well.
+def report(graph: Graph, samples: int) -> tuple[str, str, bool]:
+    """A line per metric, the same as CSV, and whether all stored values are as predictions give.
 
     Raises:
         UserError: nothing is there yet, or an output is damaged.
@@ -183,8 +181,7 @@ def report(graph: Graph, samples: int, csv: Path | None) -> tuple[str, bool]:
     if not found:
         raise UserError("metrics: no predictions of this study are there; run the workflow first")
     rows = [COLUMNS, *(one.cells for one in found)]
-    if csv is not None:
-        csv.write_text("".join(f"{','.join(row)}\n" for row in rows), encoding="utf-8")
+    csv = "".join(f"{','.join(row)}\n" for row in rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
     wrong = [
@@ -192,4 +189,4 @@ def report(graph: Graph, samples: int, csv: Path | None) -> tuple[str, bool]:
         for one in found
         if not one.agrees
     ]
-    return "\n".join(line.rstrip() for line in [*lines, *wrong]), not wrong
+    return "\n".join(line.rstrip() for line in [*lines, *wrong]), csv, not wrong
