@@ -8,6 +8,7 @@ python benchmarks/real.py lips --root TABLE --json benchmarks/results/lips.json
 python benchmarks/datapath.py --json benchmarks/results/datapath.json
 python benchmarks/scale.py --json benchmarks/results/scale.json
 python benchmarks/transfer.py --json benchmarks/results/transfer.json
+python benchmarks/bootstrap.py --json benchmarks/results/bootstrap.json
 python benchmarks/pages.py
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bootstrap
 import crash_points
 import datapath_tables
 import default
@@ -41,7 +43,7 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its ta
         **{f"datapath {show.__name__}": show for show in datapath_tables.ALL},
         "scale": scale.table,
     },
-    "docs/tests.md": {"transfer": transfer.table},
+    "docs/tests.md": {"bootstrap": bootstrap.table, "transfer": transfer.table},
 }
 
 

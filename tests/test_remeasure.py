@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from videossl import remeasure
-from videossl.downstream import average_precision, metrics
+from videossl.downstream import average_precision, metrics, weighted
 from videossl.study import publication, records
 
 
@@ -34,7 +34,12 @@ def test_the_interval_of_a_share_is_that_of_a_mean():
     assert (low, high) == pytest.approx((share - half, share + half), abs=0.006)
 
 
-def test_a_metric_that_is_no_mean_is_computed_anew_for_every_sample():
+@pytest.mark.parametrize("cells", [1, 100, 2**22])
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_metric_that_is_no_mean_is_computed_anew_for_every_sample(monkeypatch, cells, quick):
+    monkeypatch.setattr(remeasure, "CELLS", cells)
+    if not quick:
+        monkeypatch.setattr(weighted, "TOTALS", {})
     rng = np.random.default_rng(1)
     labels = rng.random((40, 3)) < 0.3
     scores = labels + rng.normal(size=(40, 3))
@@ -46,6 +51,11 @@ def test_a_metric_that_is_no_mean_is_computed_anew_for_every_sample():
         picks = again.integers(40, size=40)
         drawn.append(average_precision.of_videos(labels[picks], scores[picks]))
     assert interval == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-12)
+
+
+def test_what_gives_another_number_for_the_examples_themselves_measures_no_sample(monkeypatch):
+    monkeypatch.setattr(weighted, "TOTALS", {"mAP": lambda found: lambda counts: counts[0] * 9.0})
+    test_samples_without_the_metric_are_left_out()
 
 
 def test_samples_without_the_metric_are_left_out():

@@ -224,7 +224,7 @@ def _check_dataset(graph: Graph, name: str) -> None:
     """
     from videossl import uses
     from videossl.data.datasets import check, prepare
-    from videossl.study import grouped
+    from videossl.study import grouped, records
     from videossl.study.schema import SyntheticData
     from videossl.study.stages import instance
 
@@ -237,6 +237,8 @@ def _check_dataset(graph: Graph, name: str) -> None:
         return
     index = check.read(dataset)
     earlier = grouped.made(graph, instance("prepare", name))
+    if earlier is not None:
+        records.check(earlier)
     listed = prepare.read(earlier, Path(dataset.root)) if earlier else None
     print(check.report(name, dataset, index, listed))
     print("\n".join(uses.lengths(graph.params, name, index)))
@@ -246,9 +248,11 @@ def _check_dataset(graph: Graph, name: str) -> None:
 
 def _shards(args: argparse.Namespace) -> None:
     from videossl.data.shards import inspection
+    from videossl.study import disk
 
     if args.action == "show":
-        print(inspection.show(args.folder, args.video, args.out))
+        with disk.explained(args.out):
+            print(inspection.show(args.folder, args.video, args.out))
     else:
         print({"verify": inspection.verify, "list": inspection.listing}[args.action](args.folder))
 
@@ -285,9 +289,10 @@ def _schema(_: argparse.Namespace) -> None:
 
 
 def _configure(args: argparse.Namespace) -> None:
-    from videossl.study import overlay
+    from videossl.study import disk, overlay
 
-    overlay.configure(args.overlay)
+    with disk.explained(args.overlay):
+        overlay.configure(args.overlay)
 
 
 def _status(args: argparse.Namespace) -> None:
@@ -305,7 +310,14 @@ def _compare(args: argparse.Namespace) -> None:
     print(compare.text(found))
     for path, shown in ((args.markdown, compare.markdown), (args.html, compare.page)):
         if path is not None:
-            path.write_text(shown(found), encoding="utf-8", errors="backslashreplace")
+            _write(path, shown(found))
+
+
+def _write(path: Path, text: str) -> None:
+    from videossl.study import disk
+
+    with disk.explained(path):
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _metrics(args: argparse.Namespace) -> int:
@@ -314,8 +326,10 @@ def _metrics(args: argparse.Namespace) -> int:
 
     if args.samples < 1:
         raise UserError(f"--samples {args.samples}: must be at least 1")
-    text, agrees = remeasure.report(stages.load(), args.samples, args.csv)
-    print(text)
+    text, csv, agrees = remeasure.report(stages.load(), args.samples)
+    print(text, flush=True)
+    if args.csv is not None:
+        _write(args.csv, csv)
     return 0 if agrees else EXIT_USER
 
 

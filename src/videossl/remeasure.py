@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossl.downstream import examples as tables
-from videossl.downstream import metrics
+from videossl.downstream import metrics, weighted
 from videossl.downstream.metrics import Predictions, Totals, Values
+from videossl.downstream.weighted import OfSamples
 from videossl.job import UserError
 from videossl.report import inputs
 from videossl.study import grouped, records
@@ -32,6 +33,7 @@ from videossl.study.stages import Instance, instance
 Measure = Callable[[Predictions], tuple[Values, Totals]]
 COLUMNS = ("row", "test", "protocol", "seed", "split", "metric", "value", "low", "high", "n")
 TAIL = 0.025
+CELLS = 2**22  # how often a sample holds an example or a box, of samples that are measured at once
 NEAR = 1e-6  # values are stored in single precision
 
 
@@ -96,20 +98,39 @@ def bootstrap(
 ) -> dict[str, tuple[float, float]]:
     """Metric -> the ends of its interval, over ``samples`` samples of the examples.
 
-    A metric that a sample does not define, such as one of classes that it lacks, leaves it out.
+    Examples of a sample are in the order of the test part, each as often as it was drawn: what is
+    equal is ranked as it is there. A metric that a sample does not define, such as one of classes
+    that it lacks, leaves it out.
     """
     count = len(predictions["examples"])
     values, totals = measure(predictions)
-    drawn: dict[str, list[float]] = {name: [] for name in (*values, *totals)}
-    for _ in range(samples):
-        picks = rng.integers(count, size=count)
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*values, *totals)}
+    quick = _quick(predictions, totals)
+    rows = max([count, *(max(x.shape[:2]) for x in predictions.values() if x.ndim > 1)])
+    for part in range(0, samples, step := max(1, CELLS // rows)):
+        counts = np.empty((count, min(step, samples - part)), np.int32)
+        for sample in range(counts.shape[1]):
+            counts[:, sample] = np.bincount(rng.integers(count, size=count), minlength=count)
         for name, value in values.items():
-            drawn[name].append(float(value[picks].mean(dtype=np.float64)))
-        if totals:
+            drawn[name].append(value.astype(np.float64) @ counts / count)
+        for name, of_samples in quick.items():
+            drawn[name].append(of_samples(counts))
+        slow = totals.keys() - quick.keys()
+        for sample in counts.T if slow else ():
+            picks = np.repeat(np.arange(count), sample)
             again = measure(metrics.resampled(predictions, picks))[1]
-            for name in totals:
-                drawn[name].append(again[name])
-    return {name: _ends(np.array(found)) for name, found in drawn.items()}
+            for name in slow:
+                drawn[name].append(np.array([again[name]]))
+    return {name: _ends(np.concatenate([np.empty(0), *found])) for name, found in drawn.items()}
+
+
+def _quick(predictions: Predictions, totals: Totals) -> dict[str, OfSamples]:
+    """What measures all samples at once, of metrics whose own value it gives, too."""
+    found = {name: weighted.TOTALS[name](predictions) for name in totals if name in weighted.TOTALS}
+    once = np.ones((len(predictions["examples"]), 1), np.int32)
+    return {
+        name: of for name, of in found.items() if np.isclose(of(once)[0], totals[name], 0, 1e-9)
+    }
 
 
 def _ends(found: NDArray[np.float64]) -> tuple[float, float]:
@@ -146,13 +167,12 @@ def _objective(graph: Graph, module: str, test: str, study: Path) -> Any:
     folder = grouped.made(graph, instance("select", "finetune", test), study)
     if folder is None:
         raise UserError(f"finetune.{test}: its examples are not there; run the workflow again")
+    records.check(folder)
     return import_module(module).build(tables.read(folder))
 
 
-def report(graph: Graph, samples: int, csv: Path | None) -> tuple[str, bool]:
-    """A line per metric, and whether all stored values are what their predictions give.
-
-    With ``csv`` the lines are written there as well.
+def report(graph: Graph, samples: int) -> tuple[str, str, bool]:
+    """A line per metric, the same as CSV, and whether all stored values are as predictions give.
 
     Raises:
         UserError: nothing is there yet, or an output is damaged.
@@ -161,8 +181,7 @@ def report(graph: Graph, samples: int, csv: Path | None) -> tuple[str, bool]:
     if not found:
         raise UserError("metrics: no predictions of this study are there; run the workflow first")
     rows = [COLUMNS, *(one.cells for one in found)]
-    if csv is not None:
-        csv.write_text("".join(f"{','.join(row)}\n" for row in rows), encoding="utf-8")
+    csv = "".join(f"{','.join(row)}\n" for row in rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
     wrong = [
@@ -170,4 +189,4 @@ def report(graph: Graph, samples: int, csv: Path | None) -> tuple[str, bool]:
         for one in found
         if not one.agrees
     ]
-    return "\n".join(line.rstrip() for line in [*lines, *wrong]), not wrong
+    return "\n".join(line.rstrip() for line in [*lines, *wrong]), csv, not wrong

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from support.fake_study import FakeStudy, method, run
 from videossl import cli
 from videossl.job import UserError
 from videossl.report import compare, kept
+from videossl.study import records
 
 N = 180
 
@@ -31,8 +31,15 @@ def study(root: Path, margin: float, right: dict[str, np.ndarray], seed: int = 0
         fake.evaluation(row, "linear", {"top1": float(hits.mean())}, hits={"top1": hits})
     out = run(fake, root / "out")
     own = {"probe.synthetic.data": "synthetic", "data.synthetic.seed": seed}
-    (out / "stage.json").write_text(json.dumps({"params": own}))
+    sealed(out, own)
     return out
+
+
+def sealed(report: Path, params: dict[str, object]) -> None:
+    """As the stage does that makes a report."""
+    (report / "stage.json").unlink(missing_ok=True)
+    made = {"stage": "aggregate", "key": {}, "fingerprint": "0", "params": params}
+    records.write({**made, "files": records.digests(report)}, report)
 
 
 def hits(share: float) -> np.ndarray:
@@ -114,8 +121,16 @@ def test_no_report_and_a_damaged_one_are_one_line(tmp_path, pair):
     with pytest.raises(UserError, match="found no report; expected the folder of a study"):
         compare.compare(tmp_path, pair[0])
     (pair[0] / kept.PARAMS).write_text("{")
+    with pytest.raises(UserError, match=f"{pair[0] / kept.PARAMS}: damaged"):
+        compare.compare(*pair)
+    sealed(pair[0], {})
     with pytest.raises(UserError, match=f"{pair[0]}: not a report that can be compared"):
         compare.compare(*pair)
+
+
+def test_what_is_not_compared_may_be_changed(pair):
+    (pair[0] / "report.html").write_text("a note of mine")
+    assert compare.compare(*pair).moved
 
 
 def test_what_is_kept_is_what_the_table_shows(pair):

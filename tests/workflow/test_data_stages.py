@@ -16,6 +16,8 @@ import pytest
 
 from support.study import Study
 from videossl import cli
+from videossl.study import graph
+from videossl.study.stages import instance
 
 KILLS = 20
 FOLDER = """
@@ -166,6 +168,14 @@ def test_the_verbs_that_look_at_data(shipped, capsys):
     said, _ = verb("check", "toy")
     assert "toy: format folder, labels action (class), root toy" in said
     assert "split 1: 12 train, 12 test" in said
+    listed = Path("runs") / graph.load().path(instance("prepare", "toy"))
+    verb("prepare", "toy", "--out", str(listed))
+    verb("check", "toy")
+    index = listed / "index.json"
+    index.write_text(index.read_text().replace("video", "Video", 1))
+    _, error = verb("check", "toy", code=cli.EXIT_USER)
+    assert error.count("\n") == 1
+    assert f"{index}: damaged (other bytes than were written)" in error
     _, error = verb("check", "nothing", code=cli.EXIT_USER)
     assert "data.nothing: not in params.yaml; it has: synthetic, toy" in error
     shutil.rmtree("toy/test")

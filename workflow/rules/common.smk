@@ -5,7 +5,7 @@ SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
 
 from videossl import machine
-from videossl.study import graph, ownership
+from videossl.study import disk, graph, ownership, writable
 from videossl.job import UserError
 
 machine.run_jobs_with(SOURCE)
@@ -137,9 +137,10 @@ def publish():
     link = Path("runs", "report")
     if latest.is_dir() and link.resolve() != latest.resolve():
         part = link.with_name(".report.part")
-        part.unlink(missing_ok=True)
-        part.symlink_to(latest.relative_to("runs"), target_is_directory=True)
-        part.replace(link)
+        with disk.explained(link):
+            part.unlink(missing_ok=True)
+            part.symlink_to(latest.relative_to("runs"), target_is_directory=True)
+            part.replace(link)
 
 
 if workflow.is_main_process:
@@ -148,12 +149,16 @@ if workflow.is_main_process:
     slurm_executor.install()
     # trainings at a time on this machine: one per GPU, or as many as cores without one
     workflow.global_resources.setdefault("gpu", machine.gpus() or machine.threads())
-    # the lock of a killed Snakemake says nothing, if no other one runs in this folder
-    if ownership.hold(Path("scratch", "locks", "snakemake")):
-        for mark in Path(".snakemake", "locks").glob("*.lock"):
-            mark.unlink()
-    # values set back: the report is there and no job runs, so there is no onsuccess
-    publish()
+    try:
+        writable.check(GRAPH)
+        # the lock of a killed Snakemake says nothing, if no other one runs in this folder
+        if ownership.hold(Path("scratch", "locks", "snakemake")):
+            for mark in Path(".snakemake", "locks").glob("*.lock"):
+                mark.unlink()
+        # values set back: the report is there and no job runs, so there is no onsuccess
+        publish()
+    except UserError as error:
+        raise WorkflowError(str(error))
 
 
 wildcard_constraints:

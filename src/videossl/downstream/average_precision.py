@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+Predictions = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
@@ -23,10 +25,15 @@ def of_videos(labels: Bools, scores: Floats) -> float:
         labels: (N, classes), whether a video has a class.
         scores: (N, classes), larger is surer; equal scores share a place.
     """
-    last = np.where(labels.any(axis=1, keepdims=True), scores, scores.min() - 1)
+    last = behind(labels, scores)
     present = labels.any(axis=0)
     found = [average_precision_score(labels[:, c], last[:, c]) for c in np.flatnonzero(present)]
     return float(np.mean(found)) if found else float("nan")
+
+
+def behind(labels: Bools, scores: Floats) -> Floats:
+    """The scores (N, classes), those of videos without any class below all others."""
+    return np.where(labels.any(axis=1, keepdims=True), scores, scores.min() - 1)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,29 @@ class Boxes:
     classes: NDArray[Any]
 
 
+def boxes_of(predictions: Predictions) -> tuple[Boxes, Boxes]:
+    """The scored and the true boxes of evaluated classes; frames are places of examples.
+
+    Args:
+        predictions: of N examples. ``found_range`` and ``true_range`` (N, 2) say which boxes are an
+            example's: from the first number to before the second. Boxes are the second dimension of
+            ``found_places`` and ``true_places`` (1, K, 4), ``scores`` (1, K, classes) and
+            ``labels`` (1, K, classes), so that resampling examples leaves these as they are.
+            ``evaluated`` is (1, evaluated classes).
+    """
+    evaluated = predictions["evaluated"][0]
+    made = []
+    for name, classes in (("found", "scores"), ("true", "labels")):
+        begin, end = predictions[f"{name}_range"].T
+        counts = end - begin
+        frames = np.repeat(np.arange(len(counts)), counts)
+        inside = np.arange(len(frames)) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = np.repeat(begin, counts) + inside
+        columns = predictions[classes][0][:, evaluated][rows]
+        made.append(Boxes(predictions[f"{name}_places"][0][rows], frames, columns))
+    return made[0], made[1]
+
+
 def of_boxes(found: Boxes, true: Boxes, overlap: float = 0.5) -> NDArray[np.float64]:
     """Average precision of each class over scored boxes, (C,); nan for classes without a true box.
 
@@ -57,26 +87,35 @@ def of_boxes(found: Boxes, true: Boxes, overlap: float = 0.5) -> NDArray[np.floa
     boxes of one frame the last takes the true box, and counts as the last of them; frames of equal
     scores come from the last to the first. Unlike the sort there, this one is stable.
     """
+    precisions = np.full(true.classes.shape[1], np.nan)
+    for c, (_, hits) in matched(found, true, overlap).items():
+        precisions[c] = _area(hits, int(true.classes[:, c].sum()))
+    return precisions
+
+
+def matched(
+    found: Boxes, true: Boxes, overlap: float = 0.5
+) -> dict[int, tuple[NDArray[np.int64], Bools]]:
+    """Of each class with a true box: (K,) numbers of the boxes from the highest score on, and (K,)
+    whether each is right; ``of_boxes`` says when it is.
+    """
     order = np.lexsort((-np.arange(len(found.frames)), found.frames))
     scores = found.classes[order]
     box, truth, area = _pairs(found, true, order)
     # of a box: its true boxes from that of the largest overlap on, of equal ones the first
     sort = np.lexsort((truth, -area, box))
     box, truth, area = box[sort], truth[sort], area[sort]
-    precisions = np.full(true.classes.shape[1], np.nan)
-    for c in range(len(precisions)):
-        own = true.classes[:, c].astype(bool)
-        if not own.any():
-            continue
-        of_class = own[truth]
+    made = {}
+    for c in np.flatnonzero(true.classes.any(axis=0)).tolist():
+        of_class = true.classes[:, c].astype(bool)[truth]
         best_box, best = np.unique(box[of_class], return_index=True)
         near = area[of_class][best] >= overlap
         right = _first(best_box[near], truth[of_class][best][near], scores[:, c])
         hits = np.zeros(len(scores), bool)
         hits[right] = True
         ranked = np.argsort(scores[:, c], kind="stable")[::-1]
-        precisions[c] = _area(hits[ranked], int(own.sum()))
-    return precisions
+        made[c] = order[ranked], hits[ranked]
+    return made
 
 
 def _pairs(

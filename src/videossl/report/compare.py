@@ -19,6 +19,7 @@ from videossl.report import page as pages
 from videossl.report.kept import Key
 from videossl.report.noise import Rule, Sample, judge
 from videossl.report.wording import DASH, change, shown
+from videossl.study import records
 
 PLACES = (".", "runs/report", "results/aggregate")  # of a report in what a user names
 DECIMALS = 1
@@ -84,9 +85,10 @@ def compare(first: Path, second: Path, names: tuple[str, str] | None = None) -> 
     Raises:
         UserError: one of them is absent or damaged.
     """
-    (params_a, results_a), (params_b, results_b) = (
-        kept.read(report_of(place)) for place in (first, second)
-    )
+    reports = report_of(first), report_of(second)
+    for report in reports:
+        records.check(report, names=kept.READ)
+    (params_a, results_a), (params_b, results_b) = map(kept.read, reports)
     both = [key for key in results_a if key in results_b]
     pairs = ((key, results_a[key], results_b[key]) for key in both)
     moved = [

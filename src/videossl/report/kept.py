@@ -23,7 +23,8 @@ from videossl.report.inputs import Folder, read_json
 from videossl.report.noise import Sample
 from videossl.report.results import Evaluation, by_place, sample
 
-PARAMS, EXAMPLES = "params.json", "examples.npz"
+PARAMS, EXAMPLES, RESULTS = "params.json", "examples.npz", "results.csv"
+READ = (PARAMS, EXAMPLES, RESULTS)  # of a report, by ``read``, beside its record
 Key = tuple[str, str, str, str, str]
 NAMES = ["row", "form", "test", "protocol", "metric"]  # of its parts
 
@@ -74,7 +75,7 @@ def _columns(array: Any) -> tuple[Any, Any]:
 
 def _by_seed(folder: Path) -> dict[Key, tuple[float, ...]]:
     """The mean over splits of each seed, from ``results.csv``."""
-    table = pd.read_csv(folder / "results.csv")
+    table = pd.read_csv(folder / RESULTS)
     found: dict[Key, tuple[float, ...]] = {}
     for name, own in table.groupby(NAMES, sort=False):
         by_seed = own.groupby("seed")["value"].mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +86,25 @@ def name(record: Mapping[str, Any]) -> str:
     return "/".join([record["stage"], *map(str, record["key"].values())])
 
 
-def check(folder: Path, whole: bool = False, arrays: bool = True) -> dict[str, Any]:
+def check(
+    folder: Path,
+    whole: bool = False,
+    names: Collection[str] | None = None,
+    arrays: bool = True,
+) -> dict[str, Any]:
     """The record of an output whose files are all as they were written.
 
     Shards count by their size only, unless ``whole``; without ``arrays`` so do features and tokens,
-    which whoever asks does not read.
+    which whoever asks does not read. With ``names`` these files are looked at and no others.
 
     Raises:
         UserError: a file is absent, damaged or another's, naming it and what to remove.
     """
     record = read(folder)
     by_size = () if whole else (SHARDS,) if arrays else (SHARDS, ARRAYS)
-    for file, facts in record["files"].items():
+    written = record["files"]
+    for file in written if names is None else names:
+        facts = written.get(file, {"size": "no"})  # none was written under that name
         if what := _wrong(folder / file, facts, by_size):
             raise UserError(
                 f"{folder / file}: {what}; it is of the output of {name(record)}: "

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.io import loadmat  # type: ignore[import-untyped]
-from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from videossl.data.datasets.files import names_by_stem
 from videossl.data.datasets.index import UNLABELLED, Entry, Index, build, check_complete

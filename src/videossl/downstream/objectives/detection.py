@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from videossl.data.loading.fields import Field
 from videossl.data.loading.loader import Batch
 from videossl.downstream import average_precision, metrics, objective
-from videossl.downstream.average_precision import Boxes
 from videossl.downstream.examples import Examples, Numbers
 from videossl.downstream.objective import Objective, Predictions, Score, Totals, Values
 from videossl.models.map_heads import BoxClassifier
@@ -159,28 +158,13 @@ def frame_map(predictions: Predictions) -> float:
     """Frame-mAP at an overlap of 0.5; nan where no true box has an evaluated class.
 
     Args:
-        predictions: of N examples. ``found_range`` and ``true_range`` (N, 2) say which boxes are an
-            example's: from the first number to before the second. Boxes are the second dimension of
-            ``found_places`` and ``true_places`` (1, K, 4), ``scores`` (1, K, classes) and
-            ``labels`` (1, K, classes), so that resampling examples leaves these as they are.
-            ``evaluated`` is (1, evaluated classes).
+        predictions: as ``average_precision.boxes_of`` has them.
 
     Raises:
         UserError: a score is not a number.
     """
     metrics.check_scores(predictions["scores"])
-    evaluated = predictions["evaluated"][0]
-    boxes = {}
-    for name, classes in (("found", "scores"), ("true", "labels")):
-        begin, end = predictions[f"{name}_range"].T
-        counts = end - begin
-        frames = np.repeat(np.arange(len(counts)), counts)
-        inside = np.arange(len(frames)) - np.repeat(np.cumsum(counts) - counts, counts)
-        rows = np.repeat(begin, counts) + inside
-        places = predictions[f"{name}_places"][0][rows]
-        columns = predictions[classes][0][:, evaluated][rows]
-        boxes[name] = Boxes(places, frames, columns)
-    precisions = average_precision.of_boxes(boxes["found"], boxes["true"])
+    precisions = average_precision.of_boxes(*average_precision.boxes_of(predictions))
     known = precisions[~np.isnan(precisions)]
     return float(known.mean()) if len(known) else float("nan")
 
