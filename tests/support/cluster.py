@@ -17,7 +17,7 @@ from support.study import Study
 
 SNAKEMAKE = ("snakemake", "--cores", "all", "--profile", "slurm")
 # waits of the plugin that suit jobs of seconds
-SOON = ("--slurm-init-seconds-before-status-checks", "4", "--seconds-between-status-checks", "4")
+SOON = ("--slurm-init-seconds-before-status-checks", "1")
 STARTED: list[subprocess.Popen[bytes]] = []
 DEADLINE = 240.0  # seconds: what goes wrong with a cluster is that something waits for ever
 
@@ -54,11 +54,11 @@ def run(study: Study, *more: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def start(study: Study, target: Path) -> subprocess.Popen[bytes]:
+def start(study: Study, *words: str | Path) -> subprocess.Popen[bytes]:
     """The same in the background; what it says goes to ``said``."""
     with (study.root / "slurm.log").open("ab") as log:
         running = subprocess.Popen(
-            [*SNAKEMAKE, *SOON, str(target)], cwd=study.root, env=study.env,
+            [*SNAKEMAKE, *SOON, *map(str, words)], cwd=study.root, env=study.env,
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     STARTED.append(running)
@@ -114,3 +114,53 @@ def program(study: Study, name: str, script: str) -> None:
     file.write_text(f"#!/usr/bin/env bash\nreal={real}\n{script}\n")
     file.chmod(0o755)
     study.env["PATH"] = f"{folder}{os.pathsep}{study.env['PATH']}"
+
+
+def scontrol(*words: str) -> None:
+    subprocess.run(["scontrol", *words], check=True, capture_output=True)
+
+
+def begun(study: Study, place: Path) -> str:
+    """The number of the job that trains, once it has something to resume from."""
+    until((study.root / "scratch" / place / "checkpoint.pt").exists, "no checkpoint")
+    (job,) = jobs(study)
+    return job
+
+
+def removed(study: Study, name: str) -> tuple[Path, str]:
+    """Remove an output: its place below the study, and what digest its record had."""
+    place = Path("runs") / place_of(study, name)
+    digest = sha256(study.root / place / "features.npy")
+    shutil.rmtree(study.root / place)
+    return place, digest
+
+
+def limits(study: Study) -> list[str]:
+    """Time and memory of every start of a stage: see ``noting``."""
+    return (study.root / "limits").read_text().splitlines()
+
+
+def noting(study: Study, first: str) -> None:
+    """Have each stage note its job's limits; the first attempt does something else instead."""
+    script = f"""
+squeue -h -j "$SLURM_JOB_ID" -o "%l %m" >> limits
+case " $* " in *" --attempt 1 "*) {first} ;; *) exec "$real" "$@" ;; esac"""
+    program(study, "videossl", script)
+
+
+def submitted(*options: str, seconds: int = 600) -> str:
+    """The number of a job of somebody else, which holds what ``options`` ask for."""
+    call = ["sbatch", "--parsable", "--chdir=/tmp", "--output=/dev/null", *options]
+    done = subprocess.run(
+        [*call, f"--wrap=exec sleep {seconds}"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def state_of(job: str) -> str:
+    """What the queue calls a job's state."""
+    listed = subprocess.run(
+        ["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return listed.stdout.strip()

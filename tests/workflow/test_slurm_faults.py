@@ -6,7 +6,6 @@ Each ends in the right result, or in one line and another exit status than 0; ne
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,50 +16,21 @@ import pytest
 from support.cluster import (
     DEADLINE,
     NEEDS_SLURM,
+    begun,
     jobs,
-    place_of,
+    limits,
+    noting,
     program,
+    removed,
     run,
     said,
+    scontrol,
     sha256,
     start,
     until,
 )
-from support.study import Study
 
 pytestmark = NEEDS_SLURM
-
-
-def scontrol(*words: str) -> None:
-    subprocess.run(["scontrol", *words], check=True, capture_output=True)
-
-
-def begun(study: Study, place: Path) -> str:
-    """The number of the job that trains, once it has something to resume from."""
-    until((study.root / "scratch" / place / "checkpoint.pt").exists, "no checkpoint")
-    (job,) = jobs(study)
-    return job
-
-
-def removed(study: Study, name: str) -> tuple[Path, str]:
-    """Remove an output: its place below the study, and what digest its record had."""
-    place = Path("runs") / place_of(study, name)
-    digest = sha256(study.root / place / "features.npy")
-    shutil.rmtree(study.root / place)
-    return place, digest
-
-
-def limits(study: Study) -> list[str]:
-    """Time and memory of every start of a stage: see ``noting``."""
-    return (study.root / "limits").read_text().splitlines()
-
-
-def noting(study: Study, first: str) -> None:
-    """Have each stage note its job's limits; the first attempt does something else instead."""
-    script = f"""
-squeue -h -j "$SLURM_JOB_ID" -o "%l %m" >> limits
-case " $* " in *" --attempt 1 "*) {first} ;; *) exec "$real" "$@" ;; esac"""
-    program(study, "videossl", script)
 
 
 @pytest.fixture

@@ -58,6 +58,7 @@ class Outcome(Enum):
 
     DONE = "done"
     FAILED = "failed"
+    PREEMPTED = "preempted"  # by no fault of its own: no attempt is used
     FORGOTTEN = "forgotten"  # no word of it is left: what it made decides
 
 
@@ -142,8 +143,9 @@ class Watch:
             elif known.state in FAILED:
                 end = End(Outcome.FAILED, FAILED[known.state])
             elif known.state in QUEUED_AGAIN:
+                outcome = Outcome.PREEMPTED if known.state == "PREEMPTED" else Outcome.FAILED
                 why = QUEUED_AGAIN[known.state]
-                end = End(Outcome.FAILED, why) if self._for_long(job) else None
+                end = End(outcome, why) if self._for_long(job) else None
             else:
                 self._unsure.pop(job, None)
                 end = None
