@@ -89,13 +89,24 @@ def test_a_refusal_is_one_line():
     assert slurm_run.refusal(message) == "sbatch refuses it: invalid partition specified: none"
     alone = "SLURM sbatch failed. The error message was 'sbatch: error: no'.\n"
     assert slurm_run.refusal(alone) == "sbatch refuses it: no"
-    assert slurm_run.refusal("Job submission failed: x") == "Job submission failed: x"
+    account = (
+        "Job submission failed with exception: The given account a appears to be invalid. "
+        "Available accounts:\nlab, root"
+    )
+    assert slurm_run.refusal(account) == (
+        "it is not submitted: The given account a appears to be invalid. "
+        "Available accounts: lab, root"
+    )
 
 
 def test_a_refusal_that_passes():
     said = "sbatch: error: Batch job submission failed: "
     assert slurm_run.passing(said + "Unable to contact slurm controller (connect failure)")
     assert slurm_run.passing(said + "Socket timed out on send/recv operation")
+    shares = "'sshare' reported: 'Couldn't get shares from controller: "
+    away = "Unable to contact slurm controller (connect failure)"
+    assert slurm_run.passing(slurm_run.EXCEPTION + shares + away)
+    assert not slurm_run.passing(f"{slurm_run.EXCEPTION}The given account a appears to be invalid")
     assert not slurm_run.passing(said + "Invalid account or account/partition combination")
     assert not slurm_run.passing(said + "Invalid qos'.\n    sbatch call:\n  -D temporarily")
 

@@ -8,17 +8,19 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from support.study import Study
+from support.study import ROOT, Study
 
 SNAKEMAKE = ("snakemake", "--cores", "all", "--profile", "slurm")
 # waits of the plugin that suit jobs of seconds
 SOON = ("--slurm-init-seconds-before-status-checks", "1")
 STARTED: list[subprocess.Popen[bytes]] = []
+MARK = Path("/etc/slurm/made-by-videossl")  # of up.sh, with its options
 DEADLINE = 240.0  # seconds: what goes wrong with a cluster is that something waits for ever
 
 
@@ -28,6 +30,30 @@ def up() -> bool:
         return False
     state = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True)
     return state.returncode == 0 and state.stdout.strip() in ("idle", "mixed", "allocated")
+
+
+@contextmanager
+def started_with(**options: str) -> Iterator[None]:
+    """In the block this machine's SLURM has other options of up.sh; after it, those that it had."""
+    if os.geteuid() != 0 or not MARK.exists():
+        pytest.skip("this SLURM is not one that workflow/cluster/up.sh started")
+    before = dict(line.split("=", 1) for line in MARK.read_text().splitlines())
+    try:
+        again = _started_again({**before, **options})
+        if again.returncode:
+            pytest.skip(again.stderr.strip().splitlines()[-1])
+        yield
+    finally:
+        again = _started_again(before)
+        assert again.returncode == 0, again.stderr
+
+
+def _started_again(options: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    scripts = ROOT / "workflow/cluster"
+    subprocess.run([scripts / "down.sh"], check=True, capture_output=True)
+    return subprocess.run(
+        [scripts / "up.sh"], env={**os.environ, **options}, capture_output=True, text=True
+    )
 
 
 NEEDS_SLURM = [

@@ -28,4 +28,5 @@ if [[ -s /run/slurm/mariadbd.pid ]]; then # by its number: another MariaDB may r
     done
 fi
 rm -rf /var/lib/videossl-accounting
+find /sys/fs/cgroup/*/"slurm_$(hostname -s)" -depth -type d -exec rmdir {} + 2>/dev/null || true
 rm -rf /var/spool/slurmctld/* /var/spool/slurmd/*

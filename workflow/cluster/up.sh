@@ -22,7 +22,7 @@ alive() { ps -C "$1" -o stat= | grep -qv '^Z'; }
 
 absent=()
 packages=(procps slurmctld slurmd slurm-client munge)
-((accounting)) && packages+=(slurmdbd mariadb-server-core)
+((accounting)) && packages+=(slurmdbd mariadb-server-core mariadb-client-core)
 for package in "${packages[@]}"; do
     dpkg -s "$package" >/dev/null 2>&1 || absent+=("$package")
 done
@@ -43,7 +43,9 @@ if [[ -s /etc/slurm/slurm.conf && ! -e $mark ]]; then
     exit 1
 fi
 install -d /etc/slurm
-touch "$mark"
+# with the options, for who starts it again with others for a while
+printf '%s\n' "CPUS=$cpus" "GPUS=$gpus" "MEMORY=$memory" "MIN_JOB_AGE=$age" "PARTITION=$partition" \
+    "CGROUPS=$cgroups" "ACCOUNTING=$accounting" >"$mark"
 
 # the daemons call each other by the node's name
 getent hosts "$host" >/dev/null || echo "127.0.0.1 $host" >>/etc/hosts

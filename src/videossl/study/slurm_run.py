@@ -51,6 +51,7 @@ PASSING = (
     "AssocMaxSubmitJobLimit",
     "Job violates accounting/QOS policy (job submit limit",
 )
+EXCEPTION = "Job submission failed with exception: "  # of the plugin, in front of its own errors
 
 
 class Outcome(Enum):
@@ -120,7 +121,10 @@ def passing(message: str) -> bool:
 def refusal(message: str) -> str:
     """The one line that tells why a job was not submitted, of what the plugin says then."""
     said, sbatch, why = message.partition("sbatch: error: ")
-    return f"sbatch refuses it: {why.splitlines()[0].rstrip(chr(39) + '.')}" if sbatch else said
+    if sbatch:
+        return f"sbatch refuses it: {why.splitlines()[0].rstrip(chr(39) + '.')}"
+    # of the account, which the plugin asks for before: over several lines
+    return " ".join(f"it is not submitted: {said.removeprefix(EXCEPTION)}".split())
 
 
 @dataclass
