@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.study import ROOT, Study
+from videossl.study import graph
 
 SNAKEMAKE = ("snakemake", "--cores", "all", "--profile", "slurm")
 # waits of the plugin that suit jobs of seconds
@@ -115,11 +116,9 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 def place_of(study: Study, name: str) -> Path:
     """Where the output of an instance goes below ``runs``, and its state below ``scratch``."""
-    for line in study.run("videossl", "check").stdout.splitlines():
-        fingerprint, _, found = line.partition(" ")
-        if found.strip() == name:
-            return Path(name, fingerprint)
-    raise AssertionError(f"no {name}")
+    planned = graph.load(study.root / "params.yaml")
+    (place,) = [planned.path(node) for node in planned.instances if str(node) == name]
+    return Path(place)
 
 
 def pretraining(study: Study) -> Path:
@@ -161,15 +160,19 @@ def removed(study: Study, name: str) -> tuple[Path, str]:
     return place, digest
 
 
-def limits(study: Study) -> list[str]:
-    """Time and memory of every start of a stage: see ``noting``."""
-    return (study.root / "limits").read_text().splitlines()
+def limits(study: Study, stage: str = "") -> list[str]:
+    """Time and memory of every start of a stage, or of all: see ``noting``."""
+    file = study.root / "limits"
+    lines = (
+        line.split(" ", 1) for line in (file.read_text() if file.exists() else "").splitlines()
+    )
+    return [rest for name, rest in lines if stage in ("", name)]
 
 
 def noting(study: Study, first: str) -> None:
     """Have each stage note its job's limits; the first attempt does something else instead."""
     script = f"""
-squeue -h -j "$SLURM_JOB_ID" -o "%l %m" >> limits
+squeue -h -j "$SLURM_JOB_ID" -o "$1 %l %m" >> limits
 case " $* " in *" --attempt 1 "*) {first} ;; *) exec "$real" "$@" ;; esac"""
     program(study, "videossl", script)
 

@@ -31,7 +31,8 @@ def test_a_preempted_training_that_is_queued_again_resumes_as_the_same_job(longe
     subprocess.run(["scancel", other], check=True)
     scontrol("update", f"jobid={job}", "StartTime=now")  # SLURM would wait a while
     assert running.wait(DEADLINE) == 0
-    assert jobs(study, "all") == [job]
+    assert jobs(study, "all") == [job]  # it was not started a second time beside itself
+    assert not list((study.root / "runs" / place.parent).glob(".*"))
     assert "Error in rule" not in said(study)
     assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
     assert "resum" in (study.root / "logs" / place).with_suffix(".log").read_text()

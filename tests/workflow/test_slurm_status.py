@@ -1,4 +1,7 @@
-"""What ``videossl status`` tells of jobs that wait in SLURM's queue, run, fail and are done."""
+"""What ``videossl status`` tells of jobs that wait in SLURM's queue, run, fail and are done.
+
+And what Snakemake says of the one that fails.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from support.cluster import DEADLINE, NEEDS_SLURM, jobs, place_of, start, state_of, until
+from support.cluster import DEADLINE, NEEDS_SLURM, jobs, place_of, said, start, state_of, until
 from support.study import Study
 
 pytestmark = NEEDS_SLURM
@@ -54,6 +57,7 @@ def test_status_tells_of_jobs_that_wait_run_fail_and_are_done(longer, urgent):
     until(lambda: len(jobs(study, "PD")) == 2, "no job waits in the queue")
     shown = told(study)
     assert "nothing runs" in shown
+    assert "2 in SLURM's queue" in shown
     assert counts(shown, "pretrain") == {"WAITING": 2}  # the other one is not asked for
     assert counts(shown, "embed")["WAITING"] == 3
     assert "MAY WAIT FOR EVER" not in shown
@@ -66,6 +70,8 @@ def test_status_tells_of_jobs_that_wait_run_fail_and_are_done(longer, urgent):
     assert socket.gethostname() in row(shown, "RUNNING", training)
 
     assert running.wait(DEADLINE) == 1
+    assert "error: " in said(study)
+    assert "examples.json: damaged" in said(study)
     shown = told(study)
     assert counts(shown, "pretrain") == {"DONE": 1, "WAITING": 1}
     assert counts(shown, "embed") == {"FAILED": 1, "WAITING": 2}

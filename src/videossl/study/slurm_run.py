@@ -170,10 +170,11 @@ class Watch:
     def stuck(self, states: dict[str, State]) -> list[waiting_jobs.Waiting]:
         """Jobs that may wait for ever and were not named yet."""
         lines = [
-            f"{job}|{known.reason}|{known.comment}"
+            f"{job}||{known.reason}|{known.comment}"
             for job, known in states.items()
             if known.state == "PENDING"
         ]
-        new = [one for one in waiting_jobs.parsed("\n".join(lines)) if one.job not in self._named]
+        found = waiting_jobs.parsed("\n".join(lines))
+        new = [one for one in found if one.advice and one.job not in self._named]
         self._named |= {one.job for one in new}
         return new
