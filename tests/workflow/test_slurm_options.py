@@ -74,22 +74,14 @@ def test_the_kernel_ends_a_job_that_takes_more_memory_and_it_gets_more(cgroups):
     assert sha256(cgroups.root / place / "features.npy") == expected
 
 
-def test_a_job_counts_for_the_sites_account(accounting, cluster):
-    place, expected = removed(cluster, "embed/rspnet/synthetic/seed-0")
-    account(cluster, "lab")
-    done = run(cluster, str(place))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert sha256(cluster.root / place / "features.npy") == expected
-    until(lambda: accounted(cluster) == [["lab", "COMPLETED"]], "accounting does not know it")
-
-
 def test_an_account_that_is_not_there_is_one_line(accounting, cluster):
     place, _ = removed(cluster, "embed/rspnet/synthetic/seed-0")
     account(cluster, "other")
     done = run(cluster, str(place))
     assert done.returncode == 1
     line = "embed rspnet synthetic 0: it is not submitted: The given account other appears to be "
-    assert f"{line}invalid. Available accounts: lab, root" in done.stdout + done.stderr
+    words = (done.stdout + done.stderr).partition(f"{line}invalid. Available accounts: ")[2]
+    assert words.split(".")[0] in ("lab, root", "root, lab")  # on the same line, in any order
 
 
 @pytest.fixture
@@ -105,8 +97,8 @@ def database(accounting: None) -> Iterator[Callable[[], None]]:
     again()
 
 
-def test_accounting_is_away_in_the_middle_of_a_study(database, cluster):
-    """A job runs when the database goes, and the next is submitted without it."""
+def test_jobs_count_for_the_sites_account_also_if_accounting_is_away_meanwhile(database, cluster):
+    """The database goes while a job runs, and the next is submitted without it."""
     embedded, _ = removed(cluster, "embed/rspnet/synthetic/seed-0")
     place = Path("runs", place_of(cluster, "evaluate/rspnet/synthetic/knn/seed-0/split-1"))
     expected = (cluster.root / place / "metrics.json").read_bytes()
