@@ -42,7 +42,7 @@ test-slow: setup
 
 # one after the other: they share a cluster
 test-slurm: setup
-	OMP_NUM_THREADS=1 python -m pytest -m slurm tests/workflow/test_slurm.py tests/workflow/test_slurm_faults.py
+	OMP_NUM_THREADS=1 python -m pytest -m slurm tests/workflow/test_slurm*.py
 
 clean:
 	rm -rf runs results logs scratch .snakemake

@@ -41,10 +41,12 @@ def test_a_job_is_forgotten_after_three_answers_without_it():
     assert after(None, None, "RUNNING", None, None) == [None] * 5
 
 
-@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL"])
-def test_a_preempted_job_may_be_queued_again_or_not(state):
+@pytest.mark.parametrize(
+    ("state", "outcome"), [("PREEMPTED", Outcome.PREEMPTED), ("NODE_FAIL", Outcome.FAILED)]
+)
+def test_a_preempted_job_may_be_queued_again_or_not(state, outcome):
     assert after(state, state, "PENDING", "RUNNING", state, state) == [None] * 6
-    assert after(state, state, state)[-1].outcome is Outcome.FAILED
+    assert after(state, state, state)[-1].outcome is outcome
 
 
 def test_the_queues_lines():
@@ -87,13 +89,24 @@ def test_a_refusal_is_one_line():
     assert slurm_run.refusal(message) == "sbatch refuses it: invalid partition specified: none"
     alone = "SLURM sbatch failed. The error message was 'sbatch: error: no'.\n"
     assert slurm_run.refusal(alone) == "sbatch refuses it: no"
-    assert slurm_run.refusal("Job submission failed: x") == "Job submission failed: x"
+    account = (
+        "Job submission failed with exception: The given account a appears to be invalid. "
+        "Available accounts:\nlab, root"
+    )
+    assert slurm_run.refusal(account) == (
+        "it is not submitted: The given account a appears to be invalid. "
+        "Available accounts: lab, root"
+    )
 
 
 def test_a_refusal_that_passes():
     said = "sbatch: error: Batch job submission failed: "
     assert slurm_run.passing(said + "Unable to contact slurm controller (connect failure)")
     assert slurm_run.passing(said + "Socket timed out on send/recv operation")
+    shares = "'sshare' reported: 'Couldn't get shares from controller: "
+    away = "Unable to contact slurm controller (connect failure)"
+    assert slurm_run.passing(slurm_run.EXCEPTION + shares + away)
+    assert not slurm_run.passing(f"{slurm_run.EXCEPTION}The given account a appears to be invalid")
     assert not slurm_run.passing(said + "Invalid account or account/partition combination")
     assert not slurm_run.passing(said + "Invalid qos'.\n    sbatch call:\n  -D temporarily")
 
@@ -170,6 +183,43 @@ def test_a_forgotten_job_is_left_to_snakemakes_look_at_its_output(monkeypatch):
     assert one.ends == [("7", "success")]
     assert "SLURM job 7: SLURM knows it no more" in one.logger.said[0]
     assert one.next_seconds_between_status_checks == 4  # what decides is looked at soon
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_job_that_was_preempted_and_not_queued_again_is_submitted_again(
+    monkeypatch, tmp_path, made
+):
+    out = tmp_path / "out"
+    job = SimpleNamespace(name="embed", wildcards={}, log=[], output=[str(out)])
+    info = SimpleNamespace(external_jobid="7", job=job, aux={})
+    one = executor(monkeypatch, [{"7": State("PREEMPTED")}] * 3)
+    submitted = []
+    one.run_job = submitted.append
+    one._job_submission_executor = SimpleNamespace(submit=lambda call, job: call(job))
+    if made:
+        out.touch()
+
+    async def look() -> list[object]:
+        return [info async for info in one.check_active_jobs([info])]
+
+    assert [len(asyncio.run(look())) for _ in range(3)] == [1, 1, 0]
+    assert one.ends == ([("7", "success")] if made else [])  # no attempt is used
+    assert submitted == ([] if made else [job])
+    assert ("it counts as done" if made else "submitted again") in one.logger.said[0]
+
+
+def test_the_pause_between_two_looks_grows_to_six_times_the_first(monkeypatch):
+    info = SimpleNamespace(external_jobid="7", job=None, aux={})
+    one = executor(monkeypatch, [{"7": State("RUNNING")}] * 7)
+
+    async def look() -> None:
+        assert [info async for info in one.check_active_jobs([info])] == [info]
+
+    pauses = []
+    for _ in range(7):
+        asyncio.run(look())
+        pauses.append(one.next_seconds_between_status_checks)
+    assert pauses == [8, 12, 16, 20, 24, 24, 24]
 
 
 def test_a_refused_job_is_submitted_again_and_at_last_given_up(monkeypatch):

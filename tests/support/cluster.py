@@ -8,17 +8,20 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from support.study import Study
+from support.study import ROOT, Study
+from videossl.study import graph
 
 SNAKEMAKE = ("snakemake", "--cores", "all", "--profile", "slurm")
 # waits of the plugin that suit jobs of seconds
-SOON = ("--slurm-init-seconds-before-status-checks", "4", "--seconds-between-status-checks", "4")
+SOON = ("--slurm-init-seconds-before-status-checks", "1")
 STARTED: list[subprocess.Popen[bytes]] = []
+MARK = Path("/etc/slurm/made-by-videossl")  # of up.sh, with its options
 DEADLINE = 240.0  # seconds: what goes wrong with a cluster is that something waits for ever
 
 
@@ -28,6 +31,30 @@ def up() -> bool:
         return False
     state = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True)
     return state.returncode == 0 and state.stdout.strip() in ("idle", "mixed", "allocated")
+
+
+@contextmanager
+def started_with(**options: str) -> Iterator[None]:
+    """In the block this machine's SLURM has other options of up.sh; after it, those that it had."""
+    if os.geteuid() != 0 or not MARK.exists():
+        pytest.skip("this SLURM is not one that workflow/cluster/up.sh started")
+    before = dict(line.split("=", 1) for line in MARK.read_text().splitlines())
+    try:
+        again = _started_again({**before, **options})
+        if again.returncode:
+            pytest.skip(again.stderr.strip().splitlines()[-1])
+        yield
+    finally:
+        again = _started_again(before)
+        assert again.returncode == 0, again.stderr
+
+
+def _started_again(options: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    scripts = ROOT / "workflow/cluster"
+    subprocess.run([scripts / "down.sh"], check=True, capture_output=True)
+    return subprocess.run(
+        [scripts / "up.sh"], env={**os.environ, **options}, capture_output=True, text=True
+    )
 
 
 NEEDS_SLURM = [
@@ -54,11 +81,11 @@ def run(study: Study, *more: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def start(study: Study, target: Path) -> subprocess.Popen[bytes]:
+def start(study: Study, *words: str | Path) -> subprocess.Popen[bytes]:
     """The same in the background; what it says goes to ``said``."""
     with (study.root / "slurm.log").open("ab") as log:
         running = subprocess.Popen(
-            [*SNAKEMAKE, *SOON, str(target)], cwd=study.root, env=study.env,
+            [*SNAKEMAKE, *SOON, *map(str, words)], cwd=study.root, env=study.env,
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     STARTED.append(running)
@@ -89,11 +116,9 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 def place_of(study: Study, name: str) -> Path:
     """Where the output of an instance goes below ``runs``, and its state below ``scratch``."""
-    for line in study.run("videossl", "check").stdout.splitlines():
-        fingerprint, _, found = line.partition(" ")
-        if found.strip() == name:
-            return Path(name, fingerprint)
-    raise AssertionError(f"no {name}")
+    planned = graph.load(study.root / "params.yaml")
+    (place,) = [planned.path(node) for node in planned.instances if str(node) == name]
+    return Path(place)
 
 
 def pretraining(study: Study) -> Path:
@@ -114,3 +139,57 @@ def program(study: Study, name: str, script: str) -> None:
     file.write_text(f"#!/usr/bin/env bash\nreal={real}\n{script}\n")
     file.chmod(0o755)
     study.env["PATH"] = f"{folder}{os.pathsep}{study.env['PATH']}"
+
+
+def scontrol(*words: str) -> None:
+    subprocess.run(["scontrol", *words], check=True, capture_output=True)
+
+
+def begun(study: Study, place: Path) -> str:
+    """The number of the job that trains, once it has something to resume from."""
+    until((study.root / "scratch" / place / "checkpoint.pt").exists, "no checkpoint")
+    (job,) = jobs(study)
+    return job
+
+
+def removed(study: Study, name: str) -> tuple[Path, str]:
+    """Remove an output: its place below the study, and what digest its record had."""
+    place = Path("runs") / place_of(study, name)
+    digest = sha256(study.root / place / "features.npy")
+    shutil.rmtree(study.root / place)
+    return place, digest
+
+
+def limits(study: Study, stage: str = "") -> list[str]:
+    """Time and memory of every start of a stage, or of all: see ``noting``."""
+    file = study.root / "limits"
+    lines = (
+        line.split(" ", 1) for line in (file.read_text() if file.exists() else "").splitlines()
+    )
+    return [rest for name, rest in lines if stage in ("", name)]
+
+
+def noting(study: Study, first: str) -> None:
+    """Have each stage note its job's limits; the first attempt does something else instead."""
+    script = f"""
+squeue -h -j "$SLURM_JOB_ID" -o "$1 %l %m" >> limits
+case " $* " in *" --attempt 1 "*) {first} ;; *) exec "$real" "$@" ;; esac"""
+    program(study, "videossl", script)
+
+
+def submitted(*options: str, seconds: int = 600) -> str:
+    """The number of a job of somebody else, which holds what ``options`` ask for."""
+    call = ["sbatch", "--parsable", "--chdir=/tmp", "--output=/dev/null", *options]
+    done = subprocess.run(
+        [*call, f"--wrap=exec sleep {seconds}"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def state_of(job: str) -> str:
+    """What the queue calls a job's state."""
+    listed = subprocess.run(
+        ["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return listed.stdout.strip()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support.cluster import ended, jobs, pretraining, sha256
+from support.cluster import ended, jobs, pretraining, sha256, submitted
 from support.study import Study
 
 LONG = "pretrain:\n  short:\n    epochs: 40\n"
@@ -42,3 +42,17 @@ def longer(cluster: Study, long_weights: dict[str, str]) -> tuple[Study, Path, s
         long_weights[str(place)] = sha256(out / "encoder.safetensors")
         shutil.rmtree(out)
     return cluster, place, long_weights[str(place)]
+
+
+@pytest.fixture
+def urgent(cluster: Study) -> Iterator[Callable[[], str]]:
+    """Submits a job that takes the whole node from others, and gives its number."""
+    numbers: list[str] = []
+
+    def submit() -> str:
+        numbers.append(submitted("--partition=urgent", "--exclusive", "--mem=0"))
+        return numbers[-1]
+
+    yield submit
+    for job in numbers:
+        subprocess.run(["scancel", job], check=False)

@@ -40,19 +40,6 @@ def test_a_cluster_gives_the_numbers_of_this_machine(cluster):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-def test_a_failing_stage_says_why(cluster):
-    (manifest,) = cluster.root.glob("runs/decode/synthetic/*/manifest.json")
-    data = manifest.read_bytes()
-    manifest.unlink()  # the study's files are links to those of other tests
-    manifest.write_bytes(data[:-2])
-    place = pretraining(cluster)
-    shutil.rmtree(cluster.root / "runs" / place)
-    done = run(cluster, str(Path("runs") / place))
-    assert done.returncode == 1
-    assert "error: " in done.stdout + done.stderr
-    assert "manifest.json: damaged" in done.stdout + done.stderr
-
-
 def test_a_killed_snakemake_starts_again_beside_its_job(longer):
     study, place, expected = longer
     killed = start(study, Path("runs") / place)

@@ -6,7 +6,6 @@ Each ends in the right result, or in one line and another exit status than 0; ne
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,50 +16,21 @@ import pytest
 from support.cluster import (
     DEADLINE,
     NEEDS_SLURM,
+    begun,
     jobs,
-    place_of,
+    limits,
+    noting,
     program,
+    removed,
     run,
     said,
+    scontrol,
     sha256,
     start,
     until,
 )
-from support.study import Study
 
 pytestmark = NEEDS_SLURM
-
-
-def scontrol(*words: str) -> None:
-    subprocess.run(["scontrol", *words], check=True, capture_output=True)
-
-
-def begun(study: Study, place: Path) -> str:
-    """The number of the job that trains, once it has something to resume from."""
-    until((study.root / "scratch" / place / "checkpoint.pt").exists, "no checkpoint")
-    (job,) = jobs(study)
-    return job
-
-
-def removed(study: Study, name: str) -> tuple[Path, str]:
-    """Remove an output: its place below the study, and what digest its record had."""
-    place = Path("runs") / place_of(study, name)
-    digest = sha256(study.root / place / "features.npy")
-    shutil.rmtree(study.root / place)
-    return place, digest
-
-
-def limits(study: Study) -> list[str]:
-    """Time and memory of every start of a stage: see ``noting``."""
-    return (study.root / "limits").read_text().splitlines()
-
-
-def noting(study: Study, first: str) -> None:
-    """Have each stage note its job's limits; the first attempt does something else instead."""
-    script = f"""
-squeue -h -j "$SLURM_JOB_ID" -o "%l %m" >> limits
-case " $* " in *" --attempt 1 "*) {first} ;; *) exec "$real" "$@" ;; esac"""
-    program(study, "videossl", script)
 
 
 @pytest.fixture
@@ -89,21 +59,28 @@ def daemon() -> None:
     subprocess.run(["slurmctld"], check=True, stdin=null, stdout=null, stderr=null)
 
 
-def test_a_training_out_of_time_resumes(longer):
+def test_out_of_time_a_training_resumes_and_another_stage_gets_more_time_and_memory(longer):
     study, place, expected = longer
+    embedded, features = removed(study, "embed/scratch/synthetic/seed-0")
     # SLURM looks at its limits every 30 seconds: the training must not end before
     noting(
         study,
-        f""""$real" "$@" & training=$!
+        f"""if [ "$1" = embed ]; then exec sleep 600; fi
+"$real" "$@" & training=$!
 while [ ! -e scratch/{place}/checkpoint.pt ]; do sleep 0.1; done
 kill -STOP $training; wait""",
     )
-    running = start(study, Path("runs") / place)
-    scontrol("update", f"jobid={begun(study, place)}", "EndTime=now")
+    running = start(study, Path("runs") / place, embedded)
+    until((study.root / "scratch" / place / "checkpoint.pt").exists, "no checkpoint")
+    until(lambda: limits(study, "embed"), "it was not started")
+    for job in jobs(study):
+        scontrol("update", f"jobid={job}", "EndTime=now")
     assert running.wait(DEADLINE) == 0
-    assert "it took more time than it asked for" in said(study)
+    assert said(study).count("it took more time than it asked for") == 2
     assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
     assert "resum" in (study.root / "logs" / place).with_suffix(".log").read_text()
+    assert limits(study, "embed") == ["4:00:00 8000M", "8:00:00 16000M"]
+    assert sha256(study.root / embedded / "features.npy") == features
 
 
 def test_a_job_that_is_cancelled_once_its_output_is_there_is_done(cluster):
@@ -119,18 +96,6 @@ def test_a_job_that_is_cancelled_once_its_output_is_there_is_done(cluster):
     assert sha256(cluster.root / place / "features.npy") == expected
 
 
-def test_a_stage_that_cannot_resume_gets_more_time_and_memory(cluster):
-    place, expected = removed(cluster, "embed/rspnet/synthetic/seed-0")
-    noting(cluster, "sleep 600")
-    running = start(cluster, place)
-    until((cluster.root / "limits").exists, "it was not started")
-    (job,) = jobs(cluster)
-    scontrol("update", f"jobid={job}", "EndTime=now")
-    assert running.wait(DEADLINE) == 0
-    assert limits(cluster) == ["4:00:00 8000M", "8:00:00 16000M"]
-    assert sha256(cluster.root / place / "features.npy") == expected
-
-
 def test_a_job_out_of_memory_gets_more(cluster):
     place, expected = removed(cluster, "embed/rspnet/synthetic/seed-0")
     # memory is counted every second
@@ -141,20 +106,6 @@ def test_a_job_out_of_memory_gets_more(cluster):
     assert [line.split()[1] for line in limits(cluster)] == ["2000M", "4000M"]
     assert "it took more memory than it asked for" in said(cluster)
     assert sha256(cluster.root / place / "features.npy") == expected
-
-
-def test_a_training_that_is_queued_again_resumes_as_the_same_job(longer):
-    study, place, expected = longer
-    running = start(study, Path("runs") / place)
-    job = begun(study, place)
-    scontrol("requeue", job)
-    until(lambda: jobs(study, "PD") == [job], "it is not queued again")
-    scontrol("update", f"jobid={job}", "StartTime=now")  # SLURM would wait two minutes
-    assert running.wait(DEADLINE) == 0
-    assert jobs(study, "all") == [job]  # it was not started a second time beside itself
-    assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
-    assert "resum" in (study.root / "logs" / place).with_suffix(".log").read_text()
-    assert not list((study.root / "runs" / place.parent).glob(".*"))
 
 
 def test_a_cancelled_training_is_started_again_and_resumes(longer):

@@ -2,11 +2,15 @@
 # A SLURM of one node on this machine, to try the profile on: Debian's packages, root, no systemd.
 #   workflow/cluster/up.sh
 #   CPUS=8 GPUS=2 MEMORY=64000 workflow/cluster/up.sh     # pretended; MEMORY in MiB
-# It writes /etc/slurm and starts munged, slurmctld and slurmd; down.sh stops them. No accounting:
-# the profile asks squeue. No cgroups: memory is counted every second, and what takes more is killed.
+#   CGROUPS=1 workflow/cluster/up.sh       # the kernel holds a job to its memory
+#   ACCOUNTING=1 workflow/cluster/up.sh    # slurmdbd, on a MariaDB of its own
+# It writes /etc/slurm and starts munged, slurmctld and slurmd; down.sh stops them. Without CGROUPS
+# memory is counted every second, and what takes more is killed. Jobs of the partition `urgent` take
+# the node from those of `main`, which are queued again, and of `spare`, which are cancelled.
 set -euo pipefail
 cpus=${CPUS:-8} gpus=${GPUS:-2} memory=${MEMORY:-64000} age=${MIN_JOB_AGE:-300}
 partition=${PARTITION:-MaxTime=INFINITE}
+cgroups=${CGROUPS:-0} accounting=${ACCOUNTING:-0}
 host=$(hostname -s)
 
 if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
@@ -17,7 +21,9 @@ fi
 alive() { ps -C "$1" -o stat= | grep -qv '^Z'; }
 
 absent=()
-for package in procps slurmctld slurmd slurm-client munge; do
+packages=(procps slurmctld slurmd slurm-client munge)
+((accounting)) && packages+=(slurmdbd mariadb-server-core mariadb-client-core)
+for package in "${packages[@]}"; do
     dpkg -s "$package" >/dev/null 2>&1 || absent+=("$package")
 done
 if ((${#absent[@]})); then
@@ -37,7 +43,9 @@ if [[ -s /etc/slurm/slurm.conf && ! -e $mark ]]; then
     exit 1
 fi
 install -d /etc/slurm
-touch "$mark"
+# with the options, for who starts it again with others for a while
+printf '%s\n' "CPUS=$cpus" "GPUS=$gpus" "MEMORY=$memory" "MIN_JOB_AGE=$age" "PARTITION=$partition" \
+    "CGROUPS=$cgroups" "ACCOUNTING=$accounting" >"$mark"
 
 # the daemons call each other by the node's name
 getent hosts "$host" >/dev/null || echo "127.0.0.1 $host" >>/etc/hosts
@@ -65,23 +73,48 @@ if ((gpus > 0)); then
     done
     echo "NodeName=$host Name=gpu File=/run/slurm/gpu[0-$((gpus - 1))]" >>/etc/slurm/gres.conf
 fi
+tracking="ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherParams=OverMemoryKill"
+rm -f /etc/slurm/cgroup.conf
+if ((cgroups)); then
+    if [[ -w /sys/fs/cgroup/memory/tasks ]]; then
+        kind=cgroup/v1
+    elif grep -qsw memory /sys/fs/cgroup/cgroup.subtree_control; then
+        kind=cgroup/v2
+    else
+        echo "cluster/up.sh: CGROUPS=1, and no cgroups of memory that can be written" >&2
+        exit 1
+    fi
+    # not into swap: a job that takes more is killed
+    printf '%s\n' "CgroupPlugin=$kind" ConstrainRAMSpace=yes ConstrainSwapSpace=yes \
+        AllowedSwapSpace=0 IgnoreSystemd=yes >/etc/slurm/cgroup.conf
+    tracking="ProctrackType=proctrack/cgroup
+TaskPlugin=task/cgroup"
+fi
+
+storage=accounting_storage/none
+((accounting)) && storage=accounting_storage/slurmdbd
 cat >/etc/slurm/slurm.conf <<CONF
 ClusterName=videossl
 SlurmctldHost=$host
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
+AuthInfo=cred_expire=10
 StateSaveLocation=/var/spool/slurmctld
 SlurmdSpoolDir=/var/spool/slurmd
 SlurmctldPidFile=/run/slurm/slurmctld.pid
 SlurmdPidFile=/run/slurm/slurmd.pid
 SlurmctldLogFile=/var/log/slurm/slurmctld.log
 SlurmdLogFile=/var/log/slurm/slurmd.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+$tracking
 MpiDefault=none
 SwitchType=switch/none
 SchedulerType=sched/backfill
+SchedulerParameters=sched_interval=5,bf_interval=5
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
@@ -90,13 +123,16 @@ MinJobAge=$age
 KillWait=5
 JobRequeue=1
 GresTypes=gpu
-AccountingStorageType=accounting_storage/none
+AccountingStorageType=$storage
+AccountingStorageHost=$host
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
-JobAcctGatherParams=OverMemoryKill
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory $gres State=UNKNOWN
-PartitionName=main Nodes=$host Default=YES $partition State=UP
+PartitionName=main Nodes=$host Default=YES PriorityTier=1 $partition State=UP
+PartitionName=spare Nodes=$host PriorityTier=1 PreemptMode=CANCEL $partition State=UP
+PartitionName=urgent Nodes=$host PriorityTier=2 PreemptMode=OFF $partition State=UP
 CONF
+((accounting)) && "$(dirname "$0")/accounting.sh" "$host"
 slurmctld </dev/null >/dev/null 2>&1
 slurmd </dev/null >/dev/null 2>&1
 for _ in {1..100}; do

@@ -16,7 +16,7 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from videossl.study import slurm_run
 from videossl.study.slurm_run import Outcome
 
-SECONDS = 60  # between two looks at most
+LONGEST = 6  # times the first pause between two looks: the profile's 10 s become 60 s
 
 
 def install() -> None:
@@ -49,7 +49,8 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
                 self.logger.warning(
                     f"{one.what}: SLURM job {one.job} may wait for ever: {one.reason}: {one.advice}"
                 )
-        later = min(self.next_seconds_between_status_checks + 10, SECONDS)
+        first = self._soon()
+        later = min(self.next_seconds_between_status_checks + first, LONGEST * first)
         soon = ends or states is None or self.watch.unsure
         self.next_seconds_between_status_checks = self._soon() if soon else later
         for info in active_jobs:
@@ -73,8 +74,14 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
         log = info.aux.get("slurm_logfile")
         who = f"{name_of(info.job)}: SLURM job {info.external_jobid}"
         # outputs are whole or absent, and the inner Snakemake may be killed after one was made
-        if end.outcome is Outcome.FAILED and all(Path(out).exists() for out in info.job.output):
+        made = all(Path(out).exists() for out in info.job.output)
+        if made and end.outcome in (Outcome.FAILED, Outcome.PREEMPTED):
             self.logger.warning(f"{who}: {end.why}, but its output is there: it counts as done")
+        elif end.outcome is Outcome.PREEMPTED:
+            self.logger.warning(f"{who}: {end.why}; submitted again")
+            # beside the other submissions: this thread asks for all jobs
+            self._job_submission_executor.submit(self.run_job, info.job)
+            return
         elif end.outcome is Outcome.FAILED:
             why = (slurm_run.why_failed(log) if log else "") or end.why
             logs = ", ".join(map(str, info.job.log)) or log

@@ -51,6 +51,7 @@ PASSING = (
     "AssocMaxSubmitJobLimit",
     "Job violates accounting/QOS policy (job submit limit",
 )
+EXCEPTION = "Job submission failed with exception: "  # of the plugin, in front of its own errors
 
 
 class Outcome(Enum):
@@ -58,6 +59,7 @@ class Outcome(Enum):
 
     DONE = "done"
     FAILED = "failed"
+    PREEMPTED = "preempted"  # by no fault of its own: no attempt is used
     FORGOTTEN = "forgotten"  # no word of it is left: what it made decides
 
 
@@ -119,7 +121,10 @@ def passing(message: str) -> bool:
 def refusal(message: str) -> str:
     """The one line that tells why a job was not submitted, of what the plugin says then."""
     said, sbatch, why = message.partition("sbatch: error: ")
-    return f"sbatch refuses it: {why.splitlines()[0].rstrip(chr(39) + '.')}" if sbatch else said
+    if sbatch:
+        return f"sbatch refuses it: {why.splitlines()[0].rstrip(chr(39) + '.')}"
+    # of the account, which the plugin asks for before: over several lines
+    return " ".join(f"it is not submitted: {said.removeprefix(EXCEPTION)}".split())
 
 
 @dataclass
@@ -142,8 +147,9 @@ class Watch:
             elif known.state in FAILED:
                 end = End(Outcome.FAILED, FAILED[known.state])
             elif known.state in QUEUED_AGAIN:
+                outcome = Outcome.PREEMPTED if known.state == "PREEMPTED" else Outcome.FAILED
                 why = QUEUED_AGAIN[known.state]
-                end = End(Outcome.FAILED, why) if self._for_long(job) else None
+                end = End(outcome, why) if self._for_long(job) else None
             else:
                 self._unsure.pop(job, None)
                 end = None
@@ -164,10 +170,11 @@ class Watch:
     def stuck(self, states: dict[str, State]) -> list[waiting_jobs.Waiting]:
         """Jobs that may wait for ever and were not named yet."""
         lines = [
-            f"{job}|{known.reason}|{known.comment}"
+            f"{job}||{known.reason}|{known.comment}"
             for job, known in states.items()
             if known.state == "PENDING"
         ]
-        new = [one for one in waiting_jobs.parsed("\n".join(lines)) if one.job not in self._named]
+        found = waiting_jobs.parsed("\n".join(lines))
+        new = [one for one in found if one.advice and one.job not in self._named]
         self._named |= {one.job for one in new}
         return new

@@ -130,18 +130,21 @@ def seconds_left(states: Iterable[State]) -> tuple[float, list[str]]:
 def shown(states: list[State], queue: Sequence[Waiting] = ()) -> RenderableType:
     """A line for the study, one per stage, one per instance that runs, stopped or failed.
 
-    And one for each job in the ``queue`` of a cluster that may wait for ever.
+    And how many of its jobs wait in the ``queue`` of a cluster, and a line for each job there that
+    may wait for ever, of whichever study.
     """
     counts = Counter(one.state for one in states)
     parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
-    lines: list[RenderableType] = [Text(", ".join(parts) + _outlook(states, counts[RUNNING]))]
+    first = ", ".join(parts) + _outlook(states, counts[RUNNING]) + _in_queue(queue)
+    lines: list[RenderableType] = [Text(first)]
     lines += [Text(), _stages(states)]
     for state, table in ((RUNNING, _running), (STOPPED, _stopped), (FAILED, _failed)):
         chosen = [one for one in states if one.state == state]
         if chosen:
             lines += [Text(), table(chosen)]
-    if queue:
-        lines += [Text(), _queued(queue)]
+    stuck = [one for one in queue if one.advice]
+    if stuck:
+        lines += [Text(), _queued(stuck)]
     return Group(*lines)
 
 
@@ -153,6 +156,12 @@ def _outlook(states: list[State], running: int) -> str:
     if not running:
         return f"; nothing runs; {_duration(total)} of work left{without}"
     return f"; about {_duration(total / running)} left, {running} at a time{without}"
+
+
+def _in_queue(queue: Sequence[Waiting]) -> str:
+    here = Path.cwd()
+    number = sum(Path(one.folder).resolve() == here for one in queue)
+    return f"; {number} in SLURM's queue" if number else ""
 
 
 def _table(*columns: str) -> Table:

@@ -1,4 +1,4 @@
-"""Jobs of this user that wait in SLURM's queue for what may never come, and why.
+"""Jobs of this user that wait in SLURM's queue, and which of them for what may never come.
 
 Snakemake waits for them without a word. SLURM says the reason of each (man squeue, "JOB REASON
 CODES"); of some only a person can end the waiting.
@@ -11,7 +11,8 @@ import subprocess
 from dataclasses import dataclass
 
 SECONDS = 10  # that squeue may take: a controller that is away answers late
-FIELDS = "%i|%r|%k"  # job, reason, comment: Snakemake writes its rule and wildcards there
+# job, folder, reason, comment: Snakemake writes its rule and wildcards there
+FIELDS = "%i|%Z|%r|%k"
 OURS = "rule_"  # begins every comment of Snakemake's SLURM plugin
 NEVER = {  # a word that the reason holds -> what to do
     "PartitionTimeLimit": "it asks for more time than the partition gives: lower `runtime`",
@@ -35,12 +36,13 @@ NEVER = {  # a word that the reason holds -> what to do
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job that may wait for ever."""
+    """A job in the queue."""
 
     job: str
+    folder: str  # of its study
     what: str  # rule and wildcards
     reason: str  # as SLURM gives it
-    advice: str
+    advice: str  # "" if it only has to wait: its reason passes by itself
 
 
 def found() -> list[Waiting]:
@@ -60,9 +62,10 @@ def parsed(text: str) -> list[Waiting]:
     jobs = []
     for line in text.splitlines():
         job, _, rest = line.partition("|")
+        folder, _, rest = rest.partition("|")
         reason, _, comment = rest.rpartition("|")
-        advice = next((say for word, say in NEVER.items() if word in reason), None)
-        if advice is not None and comment.startswith(OURS):
+        if comment.startswith(OURS):
             what = comment.removeprefix(OURS).replace("_wildcards_", " ")
-            jobs.append(Waiting(job, what, reason, advice))
+            advice = next((say for word, say in NEVER.items() if word in reason), "")
+            jobs.append(Waiting(job, folder, what, reason, advice))
     return jobs

@@ -1,0 +1,55 @@
+"""A job of a higher partition takes the node: what it stops is queued again, or cancelled."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from support.cluster import (
+    DEADLINE,
+    NEEDS_SLURM,
+    jobs,
+    limits,
+    noting,
+    removed,
+    said,
+    scontrol,
+    sha256,
+    start,
+    state_of,
+    until,
+)
+
+pytestmark = NEEDS_SLURM
+
+
+def test_a_preempted_training_resumes_as_the_same_job_and_what_is_cancelled_as_another(
+    longer, urgent
+):
+    study, place, expected = longer
+    embedded, features = removed(study, "embed/scratch/synthetic/seed-0")
+    noting(study, 'if [ "$1" = embed ] && [ ! -e go ]; then exec sleep 600; fi; exec "$real" "$@"')
+    spare = ("--set-resources", "embed:slurm_partition=spare")  # the training is in `main`
+    running = start(study, Path("runs") / place, embedded, *spare)
+    until((study.root / "scratch" / place / "checkpoint.pt").exists, "no checkpoint")
+    until(lambda: limits(study, "embed"), "it was not started")
+    both = jobs(study)
+    assert len(both) == 2
+    other = urgent()
+    until(lambda: state_of(other) == "RUNNING", "the node was not taken")
+    until(lambda: sorted(map(state_of, both)) == ["PENDING", "PREEMPTED"], "they were not stopped")
+    (again,) = [job for job in both if state_of(job) == "PENDING"]
+    until(lambda: len(jobs(study, "PD")) == 2, "the other was not submitted again")
+    (study.root / "go").touch()
+    subprocess.run(["scancel", other], check=True)
+    scontrol("update", f"jobid={again}", "StartTime=now")  # SLURM would wait a while
+    assert running.wait(DEADLINE) == 0
+    assert len(jobs(study, "all")) == 3  # the training was not started beside itself
+    assert not list((study.root / "runs" / place.parent).glob(".*"))
+    assert "embed scratch synthetic 0: SLURM job" in said(study)
+    assert "it was preempted, and it was not queued again; submitted again" in said(study)
+    assert "Error in rule" not in said(study)
+    assert limits(study, "embed") == ["4:00:00 8000M"] * 2  # no attempt was used
+    assert sha256(study.root / embedded / "features.npy") == features
+    assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
+    assert "resum" in (study.root / "logs" / place).with_suffix(".log").read_text()
