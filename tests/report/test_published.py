@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from importlib import resources
 from pathlib import Path
 
@@ -98,6 +99,43 @@ def test_one_difference_takes_the_figure_out_of_the_table_and_is_named(tmp_path,
     assert 'class="published"' not in page
 
 
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ({"fps": 12.5}, "pretraining input: 16x1x112, ours 16x1x112 at 12.5 frames a second"),
+        (
+            {"short_side": 96},
+            (
+                "pretraining input: 16x1x112, ours 16x1x112 of frames of 96 pixels; "
+                "test input: 16xcoverx112, ours 16xcoverx112 of frames of 96 pixels"
+            ),
+        ),
+        ({"fps": "native", "short_side": 112}, "the same setting"),
+    ],
+)
+def test_a_stride_is_of_the_files_frames_and_a_size_of_their_pixels(tmp_path, stored, said):
+    fake = study(tmp_path)
+    for path in (tmp_path / "study/decode").glob("*/*/stage.json"):
+        record = json.loads(path.read_text())
+        record["params"] |= {f"decode.{name}": value for name, value in stored.items()}
+        path.write_text(json.dumps(record))
+    lines, page = beside(evaluated(fake), tmp_path / "out")
+    (ssv2,) = [line for line in lines if line[2] == "44.02"]
+    assert ssv2[4] == said
+    assert ('class="published"' in page) == (said == "the same setting")
+
+
+def test_another_training_part_of_the_pretraining_set_differs(tmp_path):
+    fake = study(tmp_path)
+    for path in (tmp_path / "study/pretrain").glob("*/*/*/stage.json"):
+        record = json.loads(path.read_text())
+        record["params"]["pretrain.long.split"] = 2
+        path.write_text(json.dumps(record))
+    lines, _ = beside(evaluated(fake), tmp_path / "out")
+    (ssv2,) = [line for line in lines if line[2] == "44.02"]
+    assert ssv2[4] == "pretraining data: kinetics400, ours kinetics400 split 2"
+
+
 def test_kinetics_is_told_by_its_classes(tmp_path):
     fake = study(tmp_path)
     manifest = next((tmp_path / "study/decode/k400").glob("*/manifest.json"))
@@ -114,6 +152,7 @@ def test_the_rho_of_a_row_counts():
         published.Row("rho_moco", "rho_moco", "s", None),
         params | {"task.rho_4": 4, "methods.rho_moco.data": "k400", "pretrain.rho.epochs": 200},
         {"k400": "kinetics400"},
+        {},
     )
     assert ours["task"] == "4"
     theirs = next(one for one in published.figures() if one.task == "2")

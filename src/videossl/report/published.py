@@ -3,8 +3,9 @@
 ``published.csv`` holds figures that were read in the table that ``source`` names. Its columns: the
 method as in ``params.yaml`` (``none`` is a network that was not pretrained); the backbone as
 ``kind`` writes it; ``task``, ρ of the ρ methods and the target of STS; inputs as frames x stride x
-size, with ``cover`` for a stride where the frames cover the video; ``splits``, their numbers; and
-``value`` in per cent. What the source does not state is empty, and then no setting is the same.
+size, with ``cover`` for a stride where the frames cover the video, both of the files' own frames;
+``splits``, their numbers; and ``value`` in per cent. What the source does not state is empty, and
+then no setting is the same.
 
 A setting says nothing of augmentation, optimizer and views: two figures of one may still differ.
 """
@@ -131,14 +132,17 @@ def figures() -> tuple[Figure, ...]:
 def compare(
     tables: Sequence[Table],
     encoders: Iterable[Folder],
+    decoded: Iterable[Folder],
     manifests: Mapping[str, Mapping[str, Any]],
     params: AggregateParams,
     decimals: int,
 ) -> list[Beside]:
     """Published figures of the methods and tests of the tables, in the tables' order.
 
-    ``encoders`` are the outputs that rows were trained or initialized to: they say how.
+    ``encoders`` are the outputs that rows were trained or initialized to: they say how; ``decoded``
+    are those of ``decode``.
     """
+    stored = {folder.key["dataset"]: folder.record["params"] for folder in decoded}
     trained: dict[str, Mapping[str, Any]] = {}
     for folder in encoders:
         trained.setdefault(folder.key["row"], folder.record["params"])
@@ -158,7 +162,8 @@ def compare(
                     and _value(trained[row.name], "baselines.*.weights") != "random"
                 ):
                     continue  # somebody's weights
-                ours = _setting(row, trained[row.name], data) | _tested(column.group, params)
+                ours = _setting(row, trained[row.name], data, stored)
+                ours |= _tested(column.group, params, stored.get(table.dataset, {}))
                 for figure in same:
                     found.append(
                         Beside(
@@ -202,16 +207,25 @@ def kind(params: Mapping[str, Any]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _setting(row: Row, params: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, str]:
+def _setting(
+    row: Row,
+    params: Mapping[str, Any],
+    data: Mapping[str, str],
+    stored: Mapping[str, Mapping[str, Any]],
+) -> dict[str, str]:
     """How a row came to its weights."""
     ours = dict.fromkeys(SETTING, "") | {"backbone": kind(params)}
     if row.pretrained:
         named = _value(params, "methods.*.data")
+        # all sources that divide a dataset several times pretrain on its first training part
+        split = _value(params, "pretrain.*.split")
+        other = f" split {split}" if split not in ("", "1") else ""
+        clip = {name: _value(params, f"pretrain.*.clip.{name}") for name in CLIP}
         ours |= {
             "task": _value(params, "task.*" if _has_rho(row.method) else "task.*.target"),
-            "pretraining_data": data.get(named, named),
+            "pretraining_data": data.get(named, named) + other,
             "epochs": _value(params, "pretrain.*.epochs"),
-            "pretraining_input": _clip({n: _value(params, f"pretrain.*.clip.{n}") for n in CLIP}),
+            "pretraining_input": _clip(clip, stored.get(named, {})),
         }
     return ours
 
@@ -220,7 +234,7 @@ def _has_rho(method: str) -> bool:
     return method.startswith("rho_")
 
 
-def _tested(group: Group, params: AggregateParams) -> dict[str, str]:
+def _tested(group: Group, params: AggregateParams, stored: Mapping[str, Any]) -> dict[str, str]:
     """How a group's columns came about."""
     spec = params.finetune[group.test] if group.form == "finetune" else params.probe[group.test]
     clip = {name: str(getattr(spec.clip, name)) for name in CLIP}
@@ -229,11 +243,23 @@ def _tested(group: Group, params: AggregateParams) -> dict[str, str]:
     labelled = getattr(spec, "share", 1.0)  # a probe is given all labels
     share = "" if labelled == 1.0 else f"{100 * labelled:g} %"
     splits = ",".join(map(str, group.splits))
-    return {"test_input": _clip(clip), "splits": splits, "share": share}
+    return {"test_input": _clip(clip, stored), "splits": splits, "share": share}
 
 
-def _clip(parts: Mapping[str, str]) -> str:
-    return "x".join(parts[name] for name in CLIP) if all(parts.values()) else ""
+def _clip(parts: Mapping[str, str], stored: Mapping[str, Any]) -> str:
+    """Frames x stride x size, and what ``decode`` made of the files that such a clip hides.
+
+    A stride is one of the file's own frames, and a size that of pixels that were there.
+    """
+    if not all(parts.values()):
+        return ""
+    said = "x".join(parts[name] for name in CLIP)
+    rate, side = stored.get("decode.fps", "native"), stored.get("decode.short_side")
+    if rate != "native" and parts["stride"] != "cover":
+        said += f" at {rate:g} frames a second"
+    if side is not None and side < int(parts["size"]):
+        said += f" of frames of {side} pixels"
+    return said
 
 
 def _dataset(entry: Any, manifest: Mapping[str, Any] | None) -> str:
