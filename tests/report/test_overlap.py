@@ -71,6 +71,14 @@ def test_a_test_without_parts_is_tested_on_all(tmp_path, capsys):
     assert "own" not in said
 
 
+def test_of_a_test_without_parts_copies_are_told(tmp_path, capsys):
+    run(study(tmp_path / "study", "abcdab", ["all"] * 5 + [""]), tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "synthetic, split 1: 1 of 4 videos, in its own other videos" in said
+    assert "3 of 4 videos, in the pretraining of RSPNet, ρMoCo" in said
+    assert "training part" not in said
+
+
 @pytest.mark.parametrize("split", [1, 2])
 def test_the_split_of_the_pretraining_counts(tmp_path, split, capsys):
     made = study(tmp_path / "study", "abcdab")
