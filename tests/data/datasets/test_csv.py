@@ -174,6 +174,12 @@ def test_folds_are_splits_that_test_on_one_and_train_on_the_others(root: Path) -
     assert {len(entry.splits) for entry in index.entries} == {3}
 
 
+def test_a_digit_that_is_no_number_names_a_fold(root: Path) -> None:
+    plant(root, {"videos.csv": "path,label,fold\na.avi,run,²\ne.mp4,run,2\nclips/b.mp4,run,b\n"})
+    tested = [sorted(e.splits, key=e.splits.__getitem__)[0] for e in csv.read(root).entries]
+    assert tested == ["2", "1", "3"]
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -87,3 +88,20 @@ def test_bad_trees(tmp_path: Path, videos: list[str], message: str) -> None:
 def test_missing_root(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: folder not found; the layout has train/"):
         folder.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("closed", ["", "train", "train/run", "test/run/deep"])
+def test_a_folder_that_cannot_be_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    plant(tmp_path, {}, [*TRAIN, "test/run/deep/c.mp4"])
+    scandir = os.scandir
+
+    def scan(path: Path | os.DirEntry[str]) -> Any:
+        if Path(path) == tmp_path / closed:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+        folder.read(tmp_path)

@@ -85,7 +85,7 @@ def _parts(path: Path, parts: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def _folds(path: Path, folds: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Video -> its part in each split: the n-th tests the n-th fold."""
-    names = sorted({*folds.values()}, key=lambda text: (int(text) if text.isdigit() else 0, text))
+    names = sorted({*folds.values()}, key=lambda text: (int(text) if text.isdecimal() else 0, text))
     if len(names) < 2:
         raise UserError(f"{path}: found the fold {names[0]} only; expected at least two")
     return {

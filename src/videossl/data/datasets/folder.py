@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from videossl.data.datasets.files import is_hidden, may_be_video
+from videossl.data.datasets.files import is_hidden, may_be_video, unreadable
 from videossl.data.datasets.index import Entry, Index, build
 from videossl.data.datasets.lists import folder, meant
 from videossl.job import UserError
@@ -93,9 +93,16 @@ def _below(folder: os.DirEntry[str], before: str) -> Iterator[str]:
 
 
 def _visible(path: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
-    """By name; directory entries know what they are, where paths would ask the disk for each."""
-    with os.scandir(path) as entries:
-        found = [entry for entry in entries if not is_hidden(entry.name)]
+    """By name; directory entries know what they are, where paths would ask the disk for each.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(path) as entries:
+            found = [entry for entry in entries if not is_hidden(entry.name)]
+    except OSError as error:
+        raise unreadable(error) from None
     return sorted(found, key=lambda entry: entry.name)
 
 
