@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from videossl.downstream.metrics import check_scores
+
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
@@ -22,7 +24,11 @@ def of_videos(labels: Bools, scores: Floats) -> float:
     Args:
         labels: (N, classes), whether a video has a class.
         scores: (N, classes), larger is surer; equal scores share a place.
+
+    Raises:
+        UserError: a score is not a number.
     """
+    check_scores(scores)
     last = np.where(labels.any(axis=1, keepdims=True), scores, scores.min() - 1)
     present = labels.any(axis=0)
     found = [average_precision_score(labels[:, c], last[:, c]) for c in np.flatnonzero(present)]
