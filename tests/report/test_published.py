@@ -125,6 +125,28 @@ def test_a_stride_is_of_the_files_frames_and_a_size_of_their_pixels(tmp_path, st
     assert ('class="published"' in page) == (said == "the same setting")
 
 
+@pytest.mark.parametrize(
+    ("fps", "same"), [(30, True), (30.0, True), ("native", False), (25, False)]
+)
+def test_some_sources_play_every_file_at_one_rate(fps, same):
+    played = [one for one in published.figures() if one.source.startswith("CVPR 2021,")]
+    rates = {"kinetics400": {"decode.fps": fps}}
+    clip = {"frames": "8", "stride": "8", "size": "224"}
+    ours = dict.fromkeys(published.SETTING, "") | {"share": ""}
+    ours["pretraining_input"] = published._clip(clip, rates["kinetics400"])
+    said = [[*published._differences(one, ours)] for one in played]
+    here = [one for one in played if one.pretraining_input == "8x8x224"]
+    differs = [any(line.startswith("pretraining input") for line in one) for one in said]
+    assert here
+    assert differs.count(False) == (len(here) if same else 0)
+    charades = next(one for one in played if one.test == "charades")
+    assert published._theirs(charades, "test_input") == "16x8x224"
+    cover = next(one for one in played if one.test == "ssv2")
+    assert published._theirs(cover, "test_input") == "8xcoverx224"
+    kinetics = next(one for one in played if one.test == "kinetics400")
+    assert published._theirs(kinetics, "test_input") == "8x8x224 at 30 frames a second"
+
+
 def test_another_training_part_of_the_pretraining_set_differs(tmp_path):
     fake = study(tmp_path)
     for path in (tmp_path / "study/pretrain").glob("*/*/*/stage.json"):

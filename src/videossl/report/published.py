@@ -3,9 +3,9 @@
 ``published.csv`` holds figures that were read in the table that ``source`` names. Its columns: the
 method as in ``params.yaml`` (``none`` is a network that was not pretrained); the backbone as
 ``kind`` writes it; ``task``, ρ of the ρ methods and the target of STS; inputs as frames x stride x
-size, with ``cover`` for a stride where the frames cover the video, both of the files' own frames;
-``splits``, their numbers; and ``value`` in per cent. What the source does not state is empty, and
-then no setting is the same.
+size, with ``cover`` for a stride where the frames cover the video; ``splits``, their numbers; and
+``value`` in per cent. What the source does not state is empty, and then no setting is the same.
+Strides are of the files' own frames, but where ``PLAYED`` has a rate.
 
 A setting says nothing of augmentation, optimizer and views: two figures of one may still differ.
 """
@@ -42,6 +42,10 @@ SETTING = {
     "splits": "splits",
 }
 CLIP = ("frames", "stride", "size")
+# begin of a source -> frames a second that its code plays files of these datasets at: SlowFast's
+# DATA.TARGET_FPS, which its loaders of frame lists (Something-Something, Charades) do not read
+PLAYED = {"CVPR 2021": (30.0, frozenset({"kinetics400", "ucf101", "hmdb51"}))}
+INPUTS = {"pretraining_input": "pretraining_data", "test_input": "test"}  # -> what they are of
 HEADS = ("Row", "Number", "Published", "Ours", "What differs", "Source")
 INPUT = r"(\d+x(\d+|cover)x\d+)?"
 ALLOWED = {  # column -> pattern of a whole value
@@ -183,13 +187,28 @@ def _differences(figure: Figure, ours: Mapping[str, str]) -> list[str]:
     """What differs, in words."""
     different = []
     for name, title in SETTING.items():
-        theirs = getattr(figure, name)
+        theirs = _theirs(figure, name)
         if theirs != ours[name]:
             what = "ρ" if name == "task" and _has_rho(figure.method) else title
             different.append(f"{what}: {theirs or 'not stated'}, ours {ours[name] or 'none'}")
     if ours["share"]:
         different.append(f"labels: all, ours {ours['share']}")
     return different
+
+
+def _theirs(figure: Figure, name: str) -> str:
+    """A column of the figure's setting, inputs with the rate that they were played at."""
+    value = str(getattr(figure, name))
+    rate, datasets = PLAYED.get(figure.source.partition(",")[0], (None, frozenset[str]()))
+    if value and rate is not None and name in INPUTS and getattr(figure, INPUTS[name]) in datasets:
+        return _played(value, rate)
+    return value
+
+
+def _played(said: str, rate: float | str) -> str:
+    """Frames x stride x size at a rate; that of the files, and of frames that cover, is not told."""
+    plain = rate == "native" or "cover" in said
+    return said if plain else f"{said} at {rate:g} frames a second"
 
 
 # ------------------------------------------------------------------ our setting
@@ -247,16 +266,11 @@ def _tested(group: Group, params: AggregateParams, stored: Mapping[str, Any]) ->
 
 
 def _clip(parts: Mapping[str, str], stored: Mapping[str, Any]) -> str:
-    """Frames x stride x size, and what ``decode`` made of the files that such a clip hides.
-
-    A stride is one of the file's own frames, and a size that of pixels that were there.
-    """
+    """Frames x stride x size, with what ``decode`` made of the files before: rate and size."""
     if not all(parts.values()):
         return ""
-    said = "x".join(parts[name] for name in CLIP)
-    rate, side = stored.get("decode.fps", "native"), stored.get("decode.short_side")
-    if rate != "native" and parts["stride"] != "cover":
-        said += f" at {rate:g} frames a second"
+    said = _played("x".join(parts[name] for name in CLIP), stored.get("decode.fps", "native"))
+    side = stored.get("decode.short_side")
     if side is not None and side < int(parts["size"]):
         said += f" of frames of {side} pixels"
     return said
