@@ -206,9 +206,10 @@ def _theirs(figure: Figure, name: str) -> str:
 
 
 def _played(said: str, rate: float | str) -> str:
-    """Frames x stride x size at a rate; that of the files, and of frames that cover, is not told."""
-    plain = rate == "native" or "cover" in said
-    return said if plain else f"{said} at {rate:g} frames a second"
+    """An input with its rate, which the files' own is not, nor that of frames that cover."""
+    if isinstance(rate, str) or "cover" in said:
+        return said
+    return f"{said} at {rate:g} frames a second"
 
 
 # ------------------------------------------------------------------ our setting
