@@ -96,6 +96,22 @@ def test_absent_videos(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("listed", "there", "how"),
+    [
+        ("clips/caf\u00e9.mp4", "clips/cafe\u0301.mp4", "its letters are composed otherwise"),
+        ("clips/Run.mp4", "clips/run.MP4", "upper and lower case differ"),
+        ("Run.mp4", "run.mp4", "upper and lower case differ"),
+    ],
+)
+def test_an_absent_video_that_is_there_but_for_its_spelling(
+    root: Path, listed: str, there: str, how: str
+) -> None:
+    plant(root, {"videos.csv": f"{TABLE}{listed},run,test\n"}, [there])
+    with pytest.raises(UserError, match=f"; first: {listed}; {there} is there: {how}$"):
+        csv.read(root)
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("f.mp4,run", r"videos\.csv:6: found 2 fields in 'f\.mp4,run'"),

@@ -74,6 +74,14 @@ def test_any_name_is_kept(names: set[str], tmp_path_factory: pytest.TempPathFact
         ([*TRAIN, "test/run/c.mp4", "extra/run/d.mp4"], r"extra: found beside train; expected"),
         ([*TRAIN, "test/c.mp4"], r"test/c\.mp4: found a file beside the class folders"),
         ([*TRAIN, "test/jump/c.mp4"], r"test/jump: class 'jump' has no video in train"),
+        (
+            [*TRAIN, "test/Run/c.mp4"],
+            r"class 'Run' has no video in train; 'run' has: upper and lower case differ$",
+        ),
+        (
+            [*TRAIN, "train/caf\u00e9/a.mp4", "test/cafe\u0301/b.mp4"],
+            r"has no video in train; 'caf\u00e9' has: its letters are composed otherwise$",
+        ),
         ([*TRAIN, "test/run/.hidden"], r"test: found no video"),
         ([*TRAIN, "test/run/a.txt"], r"test: found no video"),
         ([*TRAIN, "Test/run/a.mp4"], r"no folder test or val; Test \(perhaps 'test' is meant\)"),
