@@ -99,6 +99,20 @@ def test_gaze_is_a_map_with_the_true_points(tmp_path):
     assert np.abs(ring[70, 40] - ring[40, 60]).max() < 16
 
 
+def test_the_first_seed_and_split_are_shown(tmp_path):
+    made = fake_moments.study(tmp_path / "study", "detection")
+    for seed, split in ((0, 2), (1, 1)):
+        for row in fake_moments.ROWS:
+            folder = made.evaluation(
+                row, "detection", {"frame_mAP": 0.5}, seed=seed, split=split, n=fake_moments.COUNT
+            )
+            other = {"examples": np.arange(fake_moments.COUNT)} | fake_moments.boxes(2)
+            np.savez(folder / "predictions.npz", **other)
+    _, found = section(made, tmp_path / "out")
+    assert "Seed 0, split 1." in " ".join(found.split())
+    assert lines(found)["scratch"][0][2] == ["1: sit 65 %", "2: stand 90 %"]
+
+
 def test_without_such_tests_there_is_no_part(study, tmp_path):
     page, found = section(study, tmp_path / "out")
     assert found == ""

@@ -158,6 +158,20 @@ def test_another_training_part_of_the_pretraining_set_differs(tmp_path):
     assert ssv2[4] == "pretraining data: kinetics400, ours kinetics400 split 2"
 
 
+@pytest.mark.parametrize("weights", ["random", "torchvision"])
+def test_a_baseline_stands_beside_networks_from_scratch_if_it_is_one(tmp_path, weights):
+    network = NETWORK | {"name": "r3d", "blocks": [1, 1, 1, 1]}
+    fake = study(tmp_path)
+    fake.baselines, fake.weights = {"start": "shallow"}, weights
+    leaves = {f"backbone__shallow__{name}": value for name, value in network.items()}
+    leaves["baselines__start__weights"] = weights
+    fake.stage("initialize", "encoders", 0.1, {"row": "start", "seed": "0"}, **leaves)
+    fake.evaluation("start", "recognition", {"top1": 0.5, "top5": 0.9}, test="ucf")
+    lines, _ = beside(evaluated(fake), tmp_path / "out")
+    said = {line[2]: line[4] for line in lines if line[0] == "start"}
+    assert said.get("54.5") == ("the same setting" if weights == "random" else None)
+
+
 def test_kinetics_is_told_by_its_classes(tmp_path):
     fake = study(tmp_path)
     manifest = next((tmp_path / "study/decode/k400").glob("*/manifest.json"))
