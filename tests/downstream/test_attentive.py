@@ -127,6 +127,27 @@ def test_what_it_chooses_does_not_know_the_test_part(tmp_path):
     assert (first["labels"] != second["labels"]).any()
 
 
+def test_what_trains_does_not_choose(tmp_path, monkeypatch):
+    seen: dict[str, list[set[int]]] = {"fit": [], "predict": []}
+    for name in seen:
+        whole = getattr(attentive, name)
+
+        def spy(first, second, numbers, *rest, name=name, whole=whole):
+            seen[name].append({*numbers.tolist()})
+            return whole(first, second, numbers, *rest)
+
+        monkeypatch.setattr(attentive, name, spy)
+    run(job_of(tmp_path, *data()), SPEC.model_copy(update={"epochs": 1}))
+    (trained,) = seen["fit"]
+    *chosen_by, tested = seen["predict"]
+    assert len(chosen_by) == 4
+    assert all(one == chosen_by[0] for one in chosen_by)
+    assert not trained & chosen_by[0]
+    assert trained | chosen_by[0] == set(range(60))
+    assert len(chosen_by[0]) == 15  # a quarter of each class
+    assert tested == set(range(60, 90))
+
+
 def test_an_epoch_takes_each_example_once_and_any_of_its_clips():
     numbers = np.array([3, 5, 8, 9, 20], np.int64)
     spec = SPEC.model_copy(update={"batch_size": 2, "epochs": 40})
