@@ -129,15 +129,20 @@ def test_what_it_chooses_does_not_know_the_test_part(tmp_path):
 
 def test_what_trains_does_not_choose(tmp_path, monkeypatch):
     seen: dict[str, list[set[int]]] = {"fit": [], "predict": []}
+    asked = []
     for name in seen:
         whole = getattr(attentive, name)
 
         def spy(first, second, numbers, *rest, name=name, whole=whole):
             seen[name].append({*numbers.tolist()})
+            asked.append(first)
             return whole(first, second, numbers, *rest)
 
         monkeypatch.setattr(attentive, name, spy)
-    run(job_of(tmp_path, *data()), SPEC.model_copy(update={"epochs": 1}))
+    spec = SPEC.model_copy(update={"rates": [1e-9, 1e-2], "epochs": 15})
+    found = run(job_of(tmp_path, *data()), spec)
+    assert found["chosen"] >= 2  # those before have learnt nothing
+    assert asked[-1] is asked[1 + int(found["chosen"])]  # the first was asked to train
     (trained,) = seen["fit"]
     *chosen_by, tested = seen["predict"]
     assert len(chosen_by) == 4
