@@ -116,6 +116,32 @@ def test_a_pair_is_trained_as_if_it_were_alone():
             torch.testing.assert_close(together[k].state_dict()[name], p, rtol=1e-4, atol=1e-6)
 
 
+def test_rates_fall_along_half_a_cosine_and_only_matrices_decay():
+    x, found = data(24)
+    half, labels, numbers = x.astype(np.float16), found.targets, np.arange(20)
+    spec = SPEC.model_copy(update={"rates": [0.02], "decays": [2.0], "epochs": 3, "batch_size": 8})
+    (trained,) = attentive.fit(half, labels, numbers, spec, 3, 0)
+    torch.manual_seed(0)
+    net = AttentiveClassifier(8, 2, 3)
+    own = dict(net.named_parameters())
+    matrices = ["attention.in_proj_weight", "attention.out_proj.weight"]
+    matrices += ["mlp.0.weight", "mlp.2.weight", "classifier.weight"]
+    groups = [
+        {"params": [p for name, p in own.items() if name in matrices], "weight_decay": 2.0},
+        {"params": [p for name, p in own.items() if name not in matrices], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.02)
+    for step, (which, clip) in enumerate(attentive.draws(numbers, 2, spec, 0)):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.02 * (1 + math.cos(math.pi * step / 9)) / 2
+        optimizer.zero_grad()
+        places = torch.from_numpy(half[which, clip]).float()
+        torch.nn.functional.cross_entropy(net(places), torch.from_numpy(labels[which])).backward()
+        optimizer.step()
+    for name, p in trained.named_parameters():
+        torch.testing.assert_close(p, own[name], rtol=1e-3, atol=1e-5)
+
+
 def test_what_it_chooses_does_not_know_the_test_part(tmp_path):
     x, found = data()
     first = run(job_of(tmp_path / "a", x, found))
