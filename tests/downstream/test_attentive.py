@@ -179,6 +179,18 @@ def test_what_trains_does_not_choose(tmp_path, monkeypatch):
     assert tested == set(range(60, 90))
 
 
+def test_a_pair_is_judged_by_top1_and_then_by_how_likely_the_truth_was(monkeypatch):
+    labels, numbers = np.array([9, 0, 1, 1, 2]), np.array([1, 2, 3, 4])
+    scores = np.array([[0.7, 0.2, 0.1], [0.5, 0.25, 0.25], [0.0, 1.0, 0.0], [0.6, 0.4, 0.0]])
+    monkeypatch.setattr(attentive, "predict", lambda *_: scores)
+    top1, likely = attentive._validate(torch.nn.Identity(), scores, labels, numbers, SPEC)
+    assert top1 == 0.5
+    own = [0.7, 0.25, 1.0, np.finfo(float).tiny]
+    assert likely == pytest.approx(np.log(own).mean())
+    scores[1, 2] = np.nan
+    assert attentive._validate(torch.nn.Identity(), scores, labels, numbers, SPEC)[0] == -math.inf
+
+
 def test_an_epoch_takes_each_example_once_and_any_of_its_clips():
     numbers = np.array([3, 5, 8, 9, 20], np.int64)
     spec = SPEC.model_copy(update={"batch_size": 2, "epochs": 40})
