@@ -86,6 +86,7 @@ def test_the_same_setting_stands_in_the_table_and_others_in_the_fold(tmp_path):
         ),
         ({"splits": [1, 2, 3]}, "splits: 1, ours 1,2,3"),
         ({"share": 0.1}, "labels: all, ours 10 %"),
+        ({"validation": 0.2}, "labels: all, ours 100 %, 20 % of them to choose by"),
         (
             {"clip": schema.Clip.model_construct(frames=8, stride=1, size=112)},
             "test input: 16xcoverx112, ours 8xcoverx112",

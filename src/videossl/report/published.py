@@ -261,7 +261,9 @@ def _tested(group: Group, params: AggregateParams, stored: Mapping[str, Any]) ->
     if getattr(spec, "sampling", "window") == "cover":  # a probe's clips are windows
         clip["stride"] = "cover"
     labelled = getattr(spec, "share", 1.0)  # a probe is given all labels
-    share = "" if labelled == 1.0 else f"{100 * labelled:g} %"
+    aside = getattr(spec, "validation", 0.0)  # no source says that it keeps videos aside
+    share = f"{100 * labelled:g} %" + (f", {100 * aside:g} % of them to choose by" if aside else "")
+    share = "" if labelled == 1.0 and not aside else share
     splits = ",".join(map(str, group.splits))
     return {"test_input": _clip(clip, stored), "splits": splits, "share": share}
 
