@@ -116,6 +116,32 @@ def test_a_pair_is_trained_as_if_it_were_alone():
             torch.testing.assert_close(together[k].state_dict()[name], p, rtol=1e-4, atol=1e-6)
 
 
+def test_rates_fall_along_half_a_cosine_and_only_matrices_decay():
+    x, found = data(24)
+    half, labels, numbers = x.astype(np.float16), found.targets, np.arange(20)
+    spec = SPEC.model_copy(update={"rates": [0.02], "decays": [2.0], "epochs": 3, "batch_size": 8})
+    (trained,) = attentive.fit(half, labels, numbers, spec, 3, 0)
+    torch.manual_seed(0)
+    net = AttentiveClassifier(8, 2, 3)
+    own = dict(net.named_parameters())
+    matrices = ["attention.in_proj_weight", "attention.out_proj.weight"]
+    matrices += ["mlp.0.weight", "mlp.2.weight", "classifier.weight"]
+    groups = [
+        {"params": [p for name, p in own.items() if name in matrices], "weight_decay": 2.0},
+        {"params": [p for name, p in own.items() if name not in matrices], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.02)
+    for step, (which, clip) in enumerate(attentive.draws(numbers, 2, spec, 0)):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.02 * (1 + math.cos(math.pi * step / 9)) / 2
+        optimizer.zero_grad()
+        places = torch.from_numpy(half[which, clip]).float()
+        torch.nn.functional.cross_entropy(net(places), torch.from_numpy(labels[which])).backward()
+        optimizer.step()
+    for name, p in trained.named_parameters():
+        torch.testing.assert_close(p, own[name], rtol=1e-3, atol=1e-5)
+
+
 def test_what_it_chooses_does_not_know_the_test_part(tmp_path):
     x, found = data()
     first = run(job_of(tmp_path / "a", x, found))
@@ -125,6 +151,44 @@ def test_what_it_chooses_does_not_know_the_test_part(tmp_path):
     for name in ("scores", "grid", "chosen"):
         np.testing.assert_array_equal(first[name], second[name])
     assert (first["labels"] != second["labels"]).any()
+
+
+def test_what_trains_does_not_choose(tmp_path, monkeypatch):
+    seen: dict[str, list[set[int]]] = {"fit": [], "predict": []}
+    asked = []
+    for name in seen:
+        whole = getattr(attentive, name)
+
+        def spy(first, second, numbers, *rest, name=name, whole=whole):
+            seen[name].append({*numbers.tolist()})
+            asked.append(first)
+            return whole(first, second, numbers, *rest)
+
+        monkeypatch.setattr(attentive, name, spy)
+    spec = SPEC.model_copy(update={"rates": [1e-9, 1e-2], "epochs": 15})
+    found = run(job_of(tmp_path, *data()), spec)
+    assert found["chosen"] >= 2  # those before have learnt nothing
+    assert asked[-1] is asked[1 + int(found["chosen"])]  # the first was asked to train
+    (trained,) = seen["fit"]
+    *chosen_by, tested = seen["predict"]
+    assert len(chosen_by) == 4
+    assert all(one == chosen_by[0] for one in chosen_by)
+    assert not trained & chosen_by[0]
+    assert trained | chosen_by[0] == set(range(60))
+    assert len(chosen_by[0]) == 15  # a quarter of each class
+    assert tested == set(range(60, 90))
+
+
+def test_a_pair_is_judged_by_top1_and_then_by_how_likely_the_truth_was(monkeypatch):
+    labels, numbers = np.array([9, 0, 1, 1, 2]), np.array([1, 2, 3, 4])
+    scores = np.array([[0.7, 0.2, 0.1], [0.5, 0.25, 0.25], [0.0, 1.0, 0.0], [0.6, 0.4, 0.0]])
+    monkeypatch.setattr(attentive, "predict", lambda *_: scores)
+    top1, likely = attentive._validate(torch.nn.Identity(), scores, labels, numbers, SPEC)
+    assert top1 == 0.5
+    own = [0.7, 0.25, 1.0, np.finfo(float).tiny]
+    assert likely == pytest.approx(np.log(own).mean())
+    scores[1, 2] = np.nan
+    assert attentive._validate(torch.nn.Identity(), scores, labels, numbers, SPEC)[0] == -math.inf
 
 
 def test_an_epoch_takes_each_example_once_and_any_of_its_clips():

@@ -122,6 +122,40 @@ def test_without_validation_the_last_epoch_is_written(tmp_path, monkeypatch):
     assert (seen.epoch, seen.validated) == (4, [])
 
 
+def test_what_validates_does_not_train(tmp_path, monkeypatch):
+    job, spec, _ = inputs_of(tmp_path, LABELS, {"1": ["train"] * 7 + ["test"]})
+    built, trained, judged = [], [], []
+    batches = finetune.ExampleBatches
+
+    class Watched(classification.Classification):
+        def validate(self, outputs, numbers):
+            return [0.0], {"validation_top1": 0.0}
+
+    def build(found):
+        built.append(np.flatnonzero(found.targets >= 0).tolist())
+        return Watched(found)
+
+    def watched_batches(store, chosen, augment, batch_size, seed, never_flipped):
+        trained.append((chosen, [*never_flipped]))
+        return batches(store, chosen, augment, batch_size, seed, never_flipped)
+
+    def outputs_of(module, source, *rest):
+        judged.append(source.chosen)
+        return torch.zeros(len(source.numbers), 2)
+
+    monkeypatch.setattr(finetune, "ExampleBatches", watched_batches)
+    monkeypatch.setattr(finetune, "outputs_of", outputs_of)
+    spec = spec.model_copy(update={"sampling": "cover", "never_flipped": ["b"]})
+    run(job, spec, SimpleNamespace(build=build), monkeypatch)
+    ((training, never_flipped),) = trained
+    own, aside = training.numbers.tolist(), judged[0].numbers.tolist()
+    assert sorted(own + aside) == list(range(7))
+    assert aside
+    assert built == [own, aside]  # each knows the targets of its own alone
+    assert never_flipped == [number for number in own if LABELS[number] == 1]
+    assert {training.sampling, judged[0].sampling} == {"cover"}
+
+
 def test_the_head_has_a_rate_of_its_own(tmp_path, monkeypatch):
     made = {}
     for rate in (1e-12, 1.0):

@@ -120,6 +120,8 @@ def test_frames_have_macro_averages_beside_top1(tmp_path):
     stored["scores"] = np.tile([0.0, 1.0, 0.5], (40, 1))  # nothing but the second class
     _, totals = linear.measure(stored, spec)
     assert totals["macro_recall"] == pytest.approx(1 / 3)
+    del stored["frames"]  # of whole videos there is top-1 alone
+    assert linear.measure(stored, spec)[1] == {}
 
 
 def test_knn_votes_by_hand():

@@ -150,6 +150,24 @@ def test_points_of_a_stored_frame_belong_together(tmp_path: Path) -> None:
     assert gaze_points.examples(source([half], own, "gaze")).targets[0]["sigma"] == [0.1, 0.2]
 
 
+def test_moments_beyond_the_end_of_their_video_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    short = video("a", "test")  # 4 s
+    own = {
+        "boxes": [box(1, BOX, 0), box(902, BOX, 0), box(903, BOX, 0), box(903, OTHER, 0)],
+        "excluded": [905],
+        "detections": [detection(903, BOX, 0.9), detection(904, BOX, 0.9)],
+        "frames": [[39, 1], [40, 0]],
+        "gaze": [[39, 0.1, 0.1], [40, 0.1, 0.1], [41, 0.1, 0.1], [41, 0.2, 0.1]],
+    }
+    where = ((boxes, "boxes", "3 of 4"), (frame_class, "x", "1 of 2"), (gaze_points, "", "3 of 4"))
+    for kind, labels, lost in where:
+        assert len(kind.examples(source([short], {"a": own}, labels)).videos) == 1
+        said = f"{lost} annotated moments are left out: their video ends before"
+        assert capsys.readouterr().out.startswith(said)
+    gaze_points.examples(source([short], {"a": {"gaze": own["gaze"][:1]}}, ""))
+    assert not capsys.readouterr().out
+
+
 def test_moments_are_counted_before_anything_is_stored() -> None:
     own = {
         "boxes": [box(1, BOX, 0), box(1, OTHER, 0), box(2, BOX, 0)],

@@ -15,6 +15,7 @@ from videossl.downstream import average_precision, examples
 from videossl.downstream.examples import Examples, Source
 from videossl.downstream.kinds import several_classes
 from videossl.downstream.objectives import multi_label
+from videossl.job import UserError
 from videossl.study import schema
 
 VIEWS = schema.Views(clips=2, crops=1, batch_size=4)
@@ -65,6 +66,13 @@ def test_a_constant_predictor_has_the_share_of_true_videos():
     labels = np.zeros((10, 2), bool)
     labels[:3, 0] = labels[3:, 1] = True
     assert average_precision.of_videos(labels, np.ones((10, 2))) == pytest.approx(0.5)
+
+
+def test_scores_that_are_no_numbers_are_one_line():
+    labels, scores = np.eye(3, dtype=bool), np.eye(3, dtype=np.float32)
+    scores[1, 2] = np.nan
+    with pytest.raises(UserError, match="scores: some are not a number"):
+        average_precision.of_videos(labels, scores)
 
 
 def test_the_best_view_of_a_class_counts():

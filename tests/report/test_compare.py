@@ -19,7 +19,7 @@ N = 180
 
 def study(root: Path, margin: float, right: dict[str, np.ndarray], seed: int = 0) -> Path:
     """A report of two rows under the linear probe; ``right`` is which examples each has right."""
-    fake = FakeStudy(root / "study", methods={row: method(row) for row in right})
+    fake = FakeStudy(root / "study", methods={row: method("rspnet") for row in right})
     fake.root.mkdir(parents=True)
     fake.stage("decode", "data", 1.0, {"dataset": "synthetic"}, decode__codec="jpeg")
     (fake.root / "decode/synthetic/5f3a/manifest.json").write_text('{"videos": [], "rejects": []}')
@@ -82,6 +82,47 @@ def test_examples_of_other_videos_are_no_pairs(tmp_path):
     assert found.params == [("data.synthetic.seed", "0", "1")]
     assert [(one.rule, one.beyond) for one in found.moved] == [("largest", None)]
     assert "– (noise unknown)" in compare.text(found)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("stage.json", "probe.synthetic.data", "other"),
+        ("stage.json", "probe.synthetic.labels", "colour"),
+        ("params.json", "decode.codec", "raw"),
+    ],
+)
+def test_examples_of_another_dataset_or_decoding_are_no_pairs(tmp_path, pair, file, key, value):
+    path = pair[1] / file
+    found = json.loads(path.read_text())
+    (found["params"] if file == "stage.json" else found)[key] = value
+    path.write_text(json.dumps(found))
+    assert [one.rule for one in compare.compare(*pair).moved] == ["largest"]
+
+
+@pytest.mark.parametrize("names", [("null", "nan"), ("2024", "007")])
+def test_a_row_may_be_called_like_a_number_or_like_nothing(tmp_path, names):
+    rows = {name: hits(0.1 * place) for place, name in enumerate(names, 4)}
+    more = {name: hits(0.1 * place) for place, name in enumerate(names, 6)}
+    found = compare.compare(study(tmp_path / "a", 0.1, rows), study(tmp_path / "b", 0.1, more))
+    assert [(one.key[0], one.rule, one.beyond) for one in found.moved] == [
+        (name, "examples", True) for name in names
+    ]
+
+
+def test_what_moved_is_told_whichever_way_is_better_and_of_none_that_is_nothing(tmp_path):
+    for metric, beyond in (("KL", True), ("accuracy_se", None)):
+        places = []
+        for side, share in (("a", 0.5), ("b", 0.7)):
+            made = study(tmp_path / metric / side, 0.1, {"rspnet": hits(share)})
+            table = made / "results.csv"
+            table.write_text(table.read_text().replace(",top1,", f",{metric},"))
+            with np.load(made / kept.EXAMPLES) as stored:
+                arrays = {key.replace("top1", metric): value for key, value in stored.items()}
+            np.savez(made / kept.EXAMPLES, **arrays)
+            places.append(made)
+        assert [one.beyond for one in compare.compare(*places).moved] == [beyond]
+        assert [one.beyond for one in compare.compare(*places[::-1]).moved] == [beyond]
 
 
 def test_what_only_one_has_is_counted(tmp_path, pair):

@@ -66,6 +66,23 @@ def test_boxes_are_drawn_with_their_classes(tmp_path):
             assert not columns[60:83].any()
 
 
+def test_of_many_boxes_the_surest_are_drawn_from_left_to_right():
+    frame = np.zeros((96, 144, 3), np.uint8)
+    left = np.array([0.5, 0.1, 0.3, 0.7, 0.2, 0.6])
+    places = np.stack([left, left * 0, left + 0.1, left * 0 + 0.5], axis=1)[None]
+    ranges = np.array([[0, 0], [0, 6]])
+    sure = np.array([0.2, 0.9, 0.1, 0.8, 0.7, 0.6])
+    scores = np.stack([sure, sure / 2], axis=1)[None]
+    labels = np.ones((1, 6, 2), bool)
+    stored = [places, ranges, scores, places, ranges, labels]
+    picture, said = moments.found_boxes(frame, stored, 1, ["run", "walk"])
+    assert said == ["1: run 90 %", "2: run 70 %", "3: run 60 %", "4: run 80 %"]
+    assert not picture[:, 60:80].any()  # the box from 0.5 on and the one from 0.3 on are not sure
+    _, said = moments.true_boxes(frame, stored, 1, ["run", "walk"])
+    assert said == [*(f"{number}: run, walk" for number in (1, 2, 3, 4)), "2 more"]
+    assert moments.true_boxes(frame, stored, 0, ["run", "walk"])[1] == ["no box"]
+
+
 def test_gaze_is_a_map_with_the_true_points(tmp_path):
     _, found = section(fake_moments.study(tmp_path / "study", "saliency"), tmp_path / "out")
     table = lines(found)
@@ -80,6 +97,20 @@ def test_gaze_is_a_map_with_the_true_points(tmp_path):
     ring = table["scratch"][0][0]  # around a quarter of both sides
     assert np.abs(ring[24, 40] - ring[40, 60]).max() > 60
     assert np.abs(ring[70, 40] - ring[40, 60]).max() < 16
+
+
+def test_the_first_seed_and_split_are_shown(tmp_path):
+    made = fake_moments.study(tmp_path / "study", "detection")
+    for seed, split in ((0, 2), (1, 1)):
+        for row in fake_moments.ROWS:
+            folder = made.evaluation(
+                row, "detection", {"frame_mAP": 0.5}, seed=seed, split=split, n=fake_moments.COUNT
+            )
+            other = {"examples": np.arange(fake_moments.COUNT)} | fake_moments.boxes(2)
+            np.savez(folder / "predictions.npz", **other)
+    _, found = section(made, tmp_path / "out")
+    assert "Seed 0, split 1." in " ".join(found.split())
+    assert lines(found)["scratch"][0][2] == ["1: sit 65 %", "2: stand 90 %"]
 
 
 def test_without_such_tests_there_is_no_part(study, tmp_path):

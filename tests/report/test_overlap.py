@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,39 @@ def test_a_test_without_parts_is_tested_on_all(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "3 of 6 videos, in the pretraining of RSPNet, ρMoCo" in said
     assert "own" not in said
+
+
+def test_of_a_test_without_parts_copies_are_told(tmp_path, capsys):
+    run(study(tmp_path / "study", "abcdab", ["all"] * 5 + [""]), tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "synthetic, split 1: 1 of 4 videos, in its own other videos" in said
+    assert "3 of 4 videos, in the pretraining of RSPNet, ρMoCo" in said
+    assert "training part" not in said
+
+
+def test_a_dataset_without_parts_is_pretrained_on_as_a_whole(tmp_path, capsys):
+    made = study(tmp_path / "study", "abcdef")
+    manifest = next(tmp_path.glob("study/decode/synthetic/*/manifest.json"))
+    whole = json.loads(manifest.read_text())
+    for video in whole["videos"]:
+        video["splits"] = {"1": "all"}
+    manifest.write_text(json.dumps(whole))
+    run(made, tmp_path / "out")
+    assert "3 of 3 videos, in the pretraining of RSPNet, ρMoCo" in capsys.readouterr().out
+
+
+def test_each_split_has_parts_of_its_own(tmp_path, capsys):
+    made = study(tmp_path / "study", "abcdab")
+    made.probe = {"synthetic": probe(protocols=("linear",), splits=[1, 2])}
+    folder = next(tmp_path.glob("study/select/probe/synthetic/*"))
+    names = [f"v{place}" for place in range(6)]
+    parts = {"1": PARTS, "2": ["test", "test", *["train"] * 4]}
+    chosen = Examples(names, np.zeros(6, np.int64), ["any"], parts)
+    examples.write(chosen, {}, folder)
+    run(made, tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "split 1: 2 of 3 videos, in its own training part" in said
+    assert "split 2: 2 of 2 videos, in its own training part" in said
 
 
 @pytest.mark.parametrize("split", [1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from importlib import resources
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def test_the_same_setting_stands_in_the_table_and_others_in_the_fold(tmp_path):
         ),
         ({"splits": [1, 2, 3]}, "splits: 1, ours 1,2,3"),
         ({"share": 0.1}, "labels: all, ours 10 %"),
+        ({"validation": 0.2}, "labels: all, ours 100 %, 20 % of them to choose by"),
         (
             {"clip": schema.Clip.model_construct(frames=8, stride=1, size=112)},
             "test input: 16xcoverx112, ours 8xcoverx112",
@@ -98,6 +100,79 @@ def test_one_difference_takes_the_figure_out_of_the_table_and_is_named(tmp_path,
     (ssv2,) = [line for line in lines if line[2] == "44.02"]
     assert ssv2[4] == said
     assert 'class="published"' not in page
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ({"fps": 12.5}, "pretraining input: 16x1x112, ours 16x1x112 at 12.5 frames a second"),
+        (
+            {"short_side": 96},
+            (
+                "pretraining input: 16x1x112, ours 16x1x112 of frames of 96 pixels; "
+                "test input: 16xcoverx112, ours 16xcoverx112 of frames of 96 pixels"
+            ),
+        ),
+        ({"fps": "native", "short_side": 112}, "the same setting"),
+    ],
+)
+def test_a_stride_is_of_the_files_frames_and_a_size_of_their_pixels(tmp_path, stored, said):
+    fake = study(tmp_path)
+    for path in (tmp_path / "study/decode").glob("*/*/stage.json"):
+        record = json.loads(path.read_text())
+        record["params"] |= {f"decode.{name}": value for name, value in stored.items()}
+        path.write_text(json.dumps(record))
+    lines, page = beside(evaluated(fake), tmp_path / "out")
+    (ssv2,) = [line for line in lines if line[2] == "44.02"]
+    assert ssv2[4] == said
+    assert ('class="published"' in page) == (said == "the same setting")
+
+
+@pytest.mark.parametrize(
+    ("fps", "same"), [(30, True), (30.0, True), ("native", False), (25, False)]
+)
+def test_some_sources_play_every_file_at_one_rate(fps, same):
+    played = [one for one in published.figures() if one.source.startswith("CVPR 2021,")]
+    rates = {"kinetics400": {"decode.fps": fps}}
+    clip = {"frames": "8", "stride": "8", "size": "224"}
+    ours = dict.fromkeys(published.SETTING, "") | {"share": ""}
+    ours["pretraining_input"] = published._clip(clip, rates["kinetics400"])
+    said = [[*published._differences(one, ours)] for one in played]
+    here = [one for one in played if one.pretraining_input == "8x8x224"]
+    differs = [any(line.startswith("pretraining input") for line in one) for one in said]
+    assert here
+    assert differs.count(False) == (len(here) if same else 0)
+    charades = next(one for one in played if one.test == "charades")
+    assert published._theirs(charades, "test_input") == "16x8x224"
+    cover = next(one for one in played if one.test == "ssv2")
+    assert published._theirs(cover, "test_input") == "8xcoverx224"
+    kinetics = next(one for one in played if one.test == "kinetics400")
+    assert published._theirs(kinetics, "test_input") == "8x8x224 at 30 frames a second"
+
+
+def test_another_training_part_of_the_pretraining_set_differs(tmp_path):
+    fake = study(tmp_path)
+    for path in (tmp_path / "study/pretrain").glob("*/*/*/stage.json"):
+        record = json.loads(path.read_text())
+        record["params"]["pretrain.long.split"] = 2
+        path.write_text(json.dumps(record))
+    lines, _ = beside(evaluated(fake), tmp_path / "out")
+    (ssv2,) = [line for line in lines if line[2] == "44.02"]
+    assert ssv2[4] == "pretraining data: kinetics400, ours kinetics400 split 2"
+
+
+@pytest.mark.parametrize("weights", ["random", "torchvision"])
+def test_a_baseline_stands_beside_networks_from_scratch_if_it_is_one(tmp_path, weights):
+    network = NETWORK | {"name": "r3d", "blocks": [1, 1, 1, 1]}
+    fake = study(tmp_path)
+    fake.baselines, fake.weights = {"start": "shallow"}, weights
+    leaves = {f"backbone__shallow__{name}": value for name, value in network.items()}
+    leaves["baselines__start__weights"] = weights
+    fake.stage("initialize", "encoders", 0.1, {"row": "start", "seed": "0"}, **leaves)
+    fake.evaluation("start", "recognition", {"top1": 0.5, "top5": 0.9}, test="ucf")
+    lines, _ = beside(evaluated(fake), tmp_path / "out")
+    said = {line[2]: line[4] for line in lines if line[0] == "start"}
+    assert said.get("54.5") == ("the same setting" if weights == "random" else None)
 
 
 def test_kinetics_is_told_by_its_classes(tmp_path):
@@ -116,6 +191,7 @@ def test_the_rho_of_a_row_counts():
         published.Row("rho_moco", "rho_moco", "s", None),
         params | {"task.rho_4": 4, "methods.rho_moco.data": "k400", "pretrain.rho.epochs": 200},
         {"k400": "kinetics400"},
+        {},
     )
     assert ours["task"] == "4"
     theirs = next(one for one in published.figures() if one.task == "2")

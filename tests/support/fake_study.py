@@ -73,6 +73,7 @@ class FakeStudy:
         default_factory=lambda: {"rspnet": method("rspnet"), "rho_moco": method("rho_moco")}
     )
     baselines: dict[str, str] = field(default_factory=lambda: {"scratch": "small"})  # backbones
+    weights: str = "random"  # of the baselines
     finetune: dict[str, schema.Finetune] = field(default_factory=lambda: {"synthetic": finetune()})
     probe: dict[str, schema.Probe] = field(default_factory=lambda: {"synthetic": probe()})
     inputs: dict[str, list[Path]] = field(default_factory=dict)
@@ -83,7 +84,7 @@ class FakeStudy:
             data={name: self.formats.get(name, DATASET) for name in self.datasets},
             methods=self.methods,
             baselines={
-                name: schema.Baseline(weights="random", backbone=backbone)
+                name: schema.Baseline(weights=self.weights, backbone=backbone)
                 for name, backbone in self.baselines.items()
             },
             finetune=self.finetune,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-Predictions = Mapping[str, NDArray[Any]]
+from videossl.downstream.metrics import Predictions, check_scores
+
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
@@ -24,7 +24,11 @@ def of_videos(labels: Bools, scores: Floats) -> float:
     Args:
         labels: (N, classes), whether a video has a class.
         scores: (N, classes), larger is surer; equal scores share a place.
+
+    Raises:
+        UserError: a score is not a number.
     """
+    check_scores(scores)
     last = behind(labels, scores)
     present = labels.any(axis=0)
     found = [average_precision_score(labels[:, c], last[:, c]) for c in np.flatnonzero(present)]

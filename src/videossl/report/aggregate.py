@@ -62,7 +62,9 @@ def run(job: Job, params: AggregateParams) -> None:
     seen = overlap.find(folders["encoders"], folders[inputs.EXAMPLES], manifests, rows, params)
     for line in overlap.lines(seen):
         print(f"seen before it is tested: {line[0]}: {line[1]} videos, in {line[2]}", flush=True)
-    beside = published.compare(built, folders["encoders"], manifests, params, decimals)
+    beside = published.compare(
+        built, folders["encoders"], folders["data"], manifests, params, decimals
+    )
 
     _write_csv(results.long_form(evaluations, rows, groups), job.out / "results.csv")
     _write(text_tables.markdown(built, decimals, beside), job.out / "results.md")

@@ -75,7 +75,9 @@ def _columns(array: Any) -> tuple[Any, Any]:
 
 def _by_seed(folder: Path) -> dict[Key, tuple[float, ...]]:
     """The mean over splits of each seed, from ``results.csv``."""
-    table = pd.read_csv(folder / RESULTS)
+    # a row may be called null, or 2024
+    names = dict.fromkeys(NAMES, str)
+    table = pd.read_csv(folder / RESULTS, dtype=names, keep_default_na=False)
     found: dict[Key, tuple[float, ...]] = {}
     for name, own in table.groupby(NAMES, sort=False):
         by_seed = own.groupby("seed")["value"].mean()

@@ -156,14 +156,16 @@ def _frame(store: ClipStore, chosen: Examples, number: int) -> Picture:
 
 
 def true_boxes(frame: Picture, stored: Stored, place: int, classes: Sequence[str]) -> Still:
-    """The true boxes, numbered from left to right, and the classes of each."""
+    """The true boxes, numbered from left to right, with their classes; how many are not drawn."""
     _, _, _, places, ranges, labels = stored
     own = slice(*ranges[place])
-    order = np.argsort(places[0][own][:, 0], kind="stable")[:MOST_BOXES]
+    every = np.argsort(places[0][own][:, 0], kind="stable")
+    order = every[:MOST_BOXES]
+    more = [f"{len(every) - MOST_BOXES} more"] if len(every) > MOST_BOXES else []
     names = [
         ", ".join(classes[k] for k in np.flatnonzero(labels[0][own][box]).tolist()) for box in order
     ]
-    return _drawn(frame, places[0][own][order], TRUTH), _numbered(names)
+    return _drawn(frame, places[0][own][order], TRUTH), _numbered(names) + more
 
 
 def found_boxes(frame: Picture, stored: Stored, place: int, classes: Sequence[str]) -> Still:

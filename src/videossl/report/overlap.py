@@ -7,6 +7,7 @@ whatever their names and datasets. Copies that were encoded anew are not found.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,10 @@ def find(
             }
             tested = by_part[TEST] or by_part[UNDIVIDED]
             own = {"its own training part": by_part[TRAIN]}
+            if not by_part[TEST]:  # each is tested after training on others: a copy is one of them
+                undivided = zip(chosen.videos, parts, strict=True)
+                held = Counter(of[v] for v, part in undivided if part == UNDIVIDED and v in of)
+                own = {"its own other videos": {one for one, n in held.items() if n > 1}}
             for where, videos in {**seen, **own}.items():
                 if common := len(tested & videos):
                     found.append(Overlap(form, test, split, where, common, len(tested)))

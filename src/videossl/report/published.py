@@ -5,6 +5,7 @@ method as in ``params.yaml`` (``none`` is a network that was not pretrained); th
 ``kind`` writes it; ``task``, ρ of the ρ methods and the target of STS; inputs as frames x stride x
 size, with ``cover`` for a stride where the frames cover the video; ``splits``, their numbers; and
 ``value`` in per cent. What the source does not state is empty, and then no setting is the same.
+Strides are of the files' own frames, but where ``PLAYED`` has a rate.
 
 A setting says nothing of augmentation, optimizer and views: two figures of one may still differ.
 """
@@ -46,6 +47,10 @@ CLIP = ("frames", "stride", "size")
 COLUMNS = (
     "row", "form", "test", "protocol", "metric", "ours", "published", "differs", "source",
 )  # fmt: skip
+# begin of a source -> frames a second that its code plays files of these datasets at: SlowFast's
+# DATA.TARGET_FPS, which its loaders of frame lists (Something-Something, Charades) do not read
+PLAYED = {"CVPR 2021": (30.0, frozenset({"kinetics400", "ucf101", "hmdb51"}))}
+INPUTS = {"pretraining_input": "pretraining_data", "test_input": "test"}  # -> what they are of
 HEADS = ("Row", "Number", "Published", "Ours", "What differs", "Source")
 INPUT = r"(\d+x(\d+|cover)x\d+)?"
 ALLOWED = {  # column -> pattern of a whole value
@@ -136,14 +141,17 @@ def figures() -> tuple[Figure, ...]:
 def compare(
     tables: Sequence[Table],
     encoders: Iterable[Folder],
+    decoded: Iterable[Folder],
     manifests: Mapping[str, Mapping[str, Any]],
     params: AggregateParams,
     decimals: int,
 ) -> list[Beside]:
     """Published figures of the methods and tests of the tables, in the tables' order.
 
-    ``encoders`` are the outputs that rows were trained or initialized to: they say how.
+    ``encoders`` are the outputs that rows were trained or initialized to: they say how; ``decoded``
+    are those of ``decode``.
     """
+    stored = {folder.key["dataset"]: folder.record["params"] for folder in decoded}
     trained: dict[str, Mapping[str, Any]] = {}
     for folder in encoders:
         trained.setdefault(folder.key["row"], folder.record["params"])
@@ -163,7 +171,8 @@ def compare(
                     and _value(trained[row.name], "baselines.*.weights") != "random"
                 ):
                     continue  # somebody's weights
-                ours = _setting(row, trained[row.name], data) | _tested(column.group, params)
+                ours = _setting(row, trained[row.name], data, stored)
+                ours |= _tested(column.group, params, stored.get(table.dataset, {}))
                 for figure in same:
                     found.append(
                         Beside(
@@ -183,13 +192,29 @@ def _differences(figure: Figure, ours: Mapping[str, str]) -> list[str]:
     """What differs, in words."""
     different = []
     for name, title in SETTING.items():
-        theirs = getattr(figure, name)
+        theirs = _theirs(figure, name)
         if theirs != ours[name]:
             what = "ρ" if name == "task" and _has_rho(figure.method) else title
             different.append(f"{what}: {theirs or 'not stated'}, ours {ours[name] or 'none'}")
     if ours["share"]:
         different.append(f"labels: all, ours {ours['share']}")
     return different
+
+
+def _theirs(figure: Figure, name: str) -> str:
+    """A column of the figure's setting, inputs with the rate that they were played at."""
+    value = str(getattr(figure, name))
+    rate, datasets = PLAYED.get(figure.source.partition(",")[0], (None, frozenset[str]()))
+    if value and rate is not None and name in INPUTS and getattr(figure, INPUTS[name]) in datasets:
+        return _played(value, rate)
+    return value
+
+
+def _played(said: str, rate: float | str) -> str:
+    """An input with its rate, which the files' own is not, nor that of frames that cover."""
+    if isinstance(rate, str) or "cover" in said:
+        return said
+    return f"{said} at {rate:g} frames a second"
 
 
 # ------------------------------------------------------------------ our setting
@@ -207,16 +232,25 @@ def kind(params: Mapping[str, Any]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _setting(row: Row, params: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, str]:
+def _setting(
+    row: Row,
+    params: Mapping[str, Any],
+    data: Mapping[str, str],
+    stored: Mapping[str, Mapping[str, Any]],
+) -> dict[str, str]:
     """How a row came to its weights."""
     ours = dict.fromkeys(SETTING, "") | {"backbone": kind(params)}
     if row.pretrained:
         named = _value(params, "methods.*.data")
+        # all sources that divide a dataset several times pretrain on its first training part
+        split = _value(params, "pretrain.*.split")
+        other = f" split {split}" if split not in ("", "1") else ""
+        clip = {name: _value(params, f"pretrain.*.clip.{name}") for name in CLIP}
         ours |= {
             "task": _value(params, "task.*" if _has_rho(row.method) else "task.*.target"),
-            "pretraining_data": data.get(named, named),
+            "pretraining_data": data.get(named, named) + other,
             "epochs": _value(params, "pretrain.*.epochs"),
-            "pretraining_input": _clip({n: _value(params, f"pretrain.*.clip.{n}") for n in CLIP}),
+            "pretraining_input": _clip(clip, stored.get(named, {})),
         }
     return ours
 
@@ -225,20 +259,29 @@ def _has_rho(method: str) -> bool:
     return method.startswith("rho_")
 
 
-def _tested(group: Group, params: AggregateParams) -> dict[str, str]:
+def _tested(group: Group, params: AggregateParams, stored: Mapping[str, Any]) -> dict[str, str]:
     """How a group's columns came about."""
     spec = params.finetune[group.test] if group.form == "finetune" else params.probe[group.test]
     clip = {name: str(getattr(spec.clip, name)) for name in CLIP}
     if getattr(spec, "sampling", "window") == "cover":  # a probe's clips are windows
         clip["stride"] = "cover"
     labelled = getattr(spec, "share", 1.0)  # a probe is given all labels
-    share = "" if labelled == 1.0 else f"{100 * labelled:g} %"
+    aside = getattr(spec, "validation", 0.0)  # no source says that it keeps videos aside
+    share = f"{100 * labelled:g} %" + (f", {100 * aside:g} % of them to choose by" if aside else "")
+    share = "" if labelled == 1.0 and not aside else share
     splits = ",".join(map(str, group.splits))
-    return {"test_input": _clip(clip), "splits": splits, "share": share}
+    return {"test_input": _clip(clip, stored), "splits": splits, "share": share}
 
 
-def _clip(parts: Mapping[str, str]) -> str:
-    return "x".join(parts[name] for name in CLIP) if all(parts.values()) else ""
+def _clip(parts: Mapping[str, str], stored: Mapping[str, Any]) -> str:
+    """Frames x stride x size, with what ``decode`` made of the files before: rate and size."""
+    if not all(parts.values()):
+        return ""
+    said = _played("x".join(parts[name] for name in CLIP), stored.get("decode.fps", "native"))
+    side = stored.get("decode.short_side")
+    if side is not None and side < int(parts["size"]):
+        said += f" of frames of {side} pixels"
+    return said
 
 
 def _dataset(entry: Any, manifest: Mapping[str, Any] | None) -> str:

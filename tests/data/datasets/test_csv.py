@@ -96,6 +96,22 @@ def test_absent_videos(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("listed", "there", "how"),
+    [
+        ("clips/caf\u00e9.mp4", "clips/cafe\u0301.mp4", "its letters are composed otherwise"),
+        ("clips/Run.mp4", "clips/run.MP4", "upper and lower case differ"),
+        ("Run.mp4", "run.mp4", "upper and lower case differ"),
+    ],
+)
+def test_an_absent_video_that_is_there_but_for_its_spelling(
+    root: Path, listed: str, there: str, how: str
+) -> None:
+    plant(root, {"videos.csv": f"{TABLE}{listed},run,test\n"}, [there])
+    with pytest.raises(UserError, match=f"; first: {listed}; {there} is there: {how}$"):
+        csv.read(root)
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("f.mp4,run", r"videos\.csv:6: found 2 fields in 'f\.mp4,run'"),
@@ -172,6 +188,12 @@ def test_folds_are_splits_that_test_on_one_and_train_on_the_others(root: Path) -
     assert tested == {"1": ["clips/c, d.mp4"], "2": ["clips/b.mp4", "e.mp4"], "3": ["a.avi"]}
     assert {part for entry in index.entries for part in entry.splits.values()} == {"train", "test"}
     assert {len(entry.splits) for entry in index.entries} == {3}
+
+
+def test_a_digit_that_is_no_number_names_a_fold(root: Path) -> None:
+    plant(root, {"videos.csv": "path,label,fold\na.avi,run,²\ne.mp4,run,2\nclips/b.mp4,run,b\n"})
+    tested = [sorted(e.splits, key=e.splits.__getitem__)[0] for e in csv.read(root).entries]
+    assert tested == ["2", "1", "3"]
 
 
 @pytest.mark.parametrize(

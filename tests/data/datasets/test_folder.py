@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -73,6 +74,14 @@ def test_any_name_is_kept(names: set[str], tmp_path_factory: pytest.TempPathFact
         ([*TRAIN, "test/run/c.mp4", "extra/run/d.mp4"], r"extra: found beside train; expected"),
         ([*TRAIN, "test/c.mp4"], r"test/c\.mp4: found a file beside the class folders"),
         ([*TRAIN, "test/jump/c.mp4"], r"test/jump: class 'jump' has no video in train"),
+        (
+            [*TRAIN, "test/Run/c.mp4"],
+            r"class 'Run' has no video in train; 'run' has: upper and lower case differ$",
+        ),
+        (
+            [*TRAIN, "train/caf\u00e9/a.mp4", "test/cafe\u0301/b.mp4"],
+            r"has no video in train; 'caf\u00e9' has: its letters are composed otherwise$",
+        ),
         ([*TRAIN, "test/run/.hidden"], r"test: found no video"),
         ([*TRAIN, "test/run/a.txt"], r"test: found no video"),
         ([*TRAIN, "Test/run/a.mp4"], r"no folder test or val; Test \(perhaps 'test' is meant\)"),
@@ -87,3 +96,20 @@ def test_bad_trees(tmp_path: Path, videos: list[str], message: str) -> None:
 def test_missing_root(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: folder not found; the layout has train/"):
         folder.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("closed", ["", "train", "train/run", "test/run/deep"])
+def test_a_folder_that_cannot_be_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    plant(tmp_path, {}, [*TRAIN, "test/run/deep/c.mp4"])
+    scandir = os.scandir
+
+    def scan(path: Path | os.DirEntry[str]) -> Any:
+        if Path(path) == tmp_path / closed:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+        folder.read(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -58,6 +59,11 @@ def test_some_examples_are_never_mirrored():
 def test_examples_of_one_video_draw_apart_and_say_what_they_reach_over():
     rows = training(chosen())
     assert any((a[1].frames != b[1].frames).any() for a, b in pairwise(rows))
+    drawn = {n: [r.frames.tolist() for number, r, _ in rows if number == n] for n in (7, 8)}
+    assert drawn[7] != drawn[8]  # of one video
+    looped = replace(chosen(), clip=Clip(frames=8, stride=2, size=16))  # in a video of 12
+    rows += training(looped)
+    assert any(r.frames[0] > r.frames[-1] for _, r, _ in rows)
     assert all(r.labels == (r.frames.min(), r.frames.max()) for _, r, _ in rows)
 
 
@@ -70,6 +76,22 @@ def test_cover_takes_a_frame_of_each_equal_part(num_frames, length, seed, clips)
             assert int(k * num_frames / length) <= frame <= (k + 1) * num_frames / length
             assert frame < num_frames
     assert sampling.cover_at(40, 4, 0, 1).tolist() == [5, 15, 25, 35]
+
+
+def test_every_frame_of_each_part_is_drawn_apart_from_other_parts():
+    drawn = [sampling.cover(20, 4, np.random.default_rng(seed)).tolist() for seed in range(300)]
+    for part, frames in enumerate(zip(*drawn, strict=True)):
+        counts = np.bincount(np.array(frames) - 5 * part, minlength=5)
+        assert len(counts) == 5
+        assert counts.min() > 30  # 60 are expected
+    places = {tuple(frame % 5 for frame in frames) for frames in drawn}
+    assert len(places) > 150  # of 625
+
+
+def test_clips_that_cover_a_video_lie_between_one_another():
+    source = ViewBatches(Store(), chosen(sampling="cover"), 3, 1, 4)
+    shown = [source.sample_of(0, row)[0][0].frames.tolist() for row in range(3)]
+    assert shown == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
 
 
 def test_training_covers_the_video_where_that_is_asked_for():

@@ -16,7 +16,7 @@ rejects.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from videossl.data.datasets.files import folder_of, inside
@@ -60,8 +60,17 @@ def read(root: Path, missing: float = 0.0) -> Index:
         name: Entry(name, labels[label], splits[name]) for name, (_, label, _) in table.items()
     }
     absent = [name for name in table if not os.path.lexists(base / name)]
-    check_complete(table, absent, missing, path, base)
+    check_complete(table, absent, missing, path, base, _beside(base, absent))
     return build(classes, base, entries, absent, odd=lines)
+
+
+def _beside(base: Path, absent: Sequence[str]) -> list[str]:
+    """What is in the folder of the first absent video; nothing where that is absent too."""
+    if not absent:
+        return []
+    parent = (base / absent[0]).parent
+    names = list(parent.iterdir()) if parent.is_dir() else []
+    return [name.relative_to(base).as_posix() for name in names]
 
 
 def _leave_out_unlearned(table: dict[str, tuple[int, str, str]], odd: OddRows) -> None:
@@ -85,7 +94,7 @@ def _parts(path: Path, parts: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def _folds(path: Path, folds: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Video -> its part in each split: the n-th tests the n-th fold."""
-    names = sorted({*folds.values()}, key=lambda text: (int(text) if text.isdigit() else 0, text))
+    names = sorted({*folds.values()}, key=lambda text: (int(text) if text.isdecimal() else 0, text))
     if len(names) < 2:
         raise UserError(f"{path}: found the fold {names[0]} only; expected at least two")
     return {

@@ -127,5 +127,10 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
+def unreadable(error: OSError) -> UserError:
+    """The one line of a folder that cannot be read."""
+    return UserError(f"{error.filename}: cannot be read ({error.strerror})")
+
+
 def _refuse(error: OSError) -> None:
-    raise UserError(f"{error.filename}: cannot be read ({error.strerror})")
+    raise unreadable(error)

@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from videossl.data.datasets.files import is_hidden, may_be_video
-from videossl.data.datasets.index import Entry, Index, build
+from videossl.data.datasets.files import is_hidden, may_be_video, unreadable
+from videossl.data.datasets.index import Entry, Index, build, difference, folded
 from videossl.data.datasets.lists import folder, meant
 from videossl.job import UserError
 
@@ -61,7 +61,9 @@ def read(root: Path, missing: float = 0.0) -> Index:
         played = "test" if part == "val" and "test" not in parts else part
         for name, names in by_class.items():
             if names and name not in labels:
-                raise UserError(f"{root / part / name}: class {name!r} has no video in train")
+                alike = [one for one in classes if folded(one) == folded(name)][:1]
+                hint = "".join(f"; {one!r} has: {difference(name, one)}" for one in alike)
+                raise UserError(f"{root / part / name}: class {name!r} has no video in train{hint}")
             for inside in names:
                 video = f"{part}/{name}/{inside}"
                 entries[video] = Entry(video, labels[name], {"1": played})
@@ -93,9 +95,16 @@ def _below(folder: os.DirEntry[str], before: str) -> Iterator[str]:
 
 
 def _visible(path: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
-    """By name; directory entries know what they are, where paths would ask the disk for each."""
-    with os.scandir(path) as entries:
-        found = [entry for entry in entries if not is_hidden(entry.name)]
+    """By name; directory entries know what they are, where paths would ask the disk for each.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(path) as entries:
+            found = [entry for entry in entries if not is_hidden(entry.name)]
+    except OSError as error:
+        raise unreadable(error) from None
     return sorted(found, key=lambda entry: entry.name)
 
 

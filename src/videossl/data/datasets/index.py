@@ -36,6 +36,7 @@ frame's width and height from its top left corner.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,18 +93,30 @@ def check_complete(
     Raises:
         UserError: with counts and the first absent name; ``source`` lists them, ``folder`` should
             hold them. Where one of the names that are ``present`` differs from an absent one in
-            upper and lower case only (UCF101's HandStandPushups), it is named.
+            upper and lower case only (UCF101's HandStandPushups), or in how its letters are
+            composed (files that were copied from macOS), it is named.
     """
     if len(absent) <= allowed * len(listed):
         return
     limit = f" (data.<name>.missing allows a share of {allowed:g})" if allowed else ""
-    folded = {name.casefold(): name for name in present}
-    alike = next((folded[name.casefold()] for name in absent if name.casefold() in folded), None)
-    hint = f"; {alike} is there: upper and lower case differ" if alike else ""
+    spelt = {folded(name): name for name in present}
+    alike = next(((n, spelt[folded(n)]) for n in absent if folded(n) in spelt), None)
+    hint = f"; {alike[1]} is there: {difference(*alike)}" if alike else ""
     raise UserError(
         f"{len(absent)} of {len(listed)} videos listed in {source} "
         f"are not under {folder}{limit}; first: {absent[0]}{hint}"
     )
+
+
+def folded(name: str) -> str:
+    """A name without what a person overlooks: case, and how accents are composed (Unicode)."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def difference(one: str, other: str) -> str:
+    """How two names differ that ``folded`` makes equal."""
+    same = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+    return "its letters are composed otherwise" if same else "upper and lower case differ"
 
 
 def build(

@@ -23,11 +23,13 @@ from videossl.downstream.kinds.moments import Moment
 
 def examples(source: Source) -> Examples:
     """Every annotated time of every stored video, in the order of the store and of time."""
+    places: list[int | None] = []
     found = [
         moment
         for video, own in moments.annotated(source, "boxes")
-        for moment in _moments(video, own)
+        for moment in _moments(video, own, places)
     ]
+    moments.say_beyond(places)
     evaluated = source.own.get("evaluated", range(len(source.classes)))
     facts = {
         "evaluated": [*evaluated],
@@ -36,11 +38,13 @@ def examples(source: Source) -> Examples:
     return moments.examples(source, found, facts)
 
 
-def _moments(video: Video, own: dict[str, Any]) -> Iterator[Moment]:
+def _moments(video: Video, own: dict[str, Any], places: list[int | None]) -> Iterator[Moment]:
+    """The moments of a video; ``places`` gets the stored frame of each time, or ``None``."""
     detections = own.get("detections", []) if "test" in video.splits.values() else []
     true, detected = _by_time(own["boxes"]), _by_time(detections)
     for time in sorted({*true, *detected} - {*own.get("excluded", [])}):
         frame = moments.at_second(video, time)
+        places.append(frame)
         if frame is None:
             continue
         target = {

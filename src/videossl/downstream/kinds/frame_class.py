@@ -10,9 +10,10 @@ from videossl.downstream.kinds.moments import Moment
 def examples(source: Source) -> Examples:
     """Every labelled frame of every stored video, in the order of the store and of time."""
     found = [
-        Moment(video, stored, label)
+        (video, moments.at_frame(video, frame), label)
         for video, own in moments.annotated(source, "frames")
         for frame, label in own["frames"]
-        if (stored := moments.at_frame(video, frame)) is not None
     ]
-    return moments.examples(source, found, {})
+    moments.say_beyond([stored for _, stored, _ in found])
+    kept = [Moment(video, stored, label) for video, stored, label in found if stored is not None]
+    return moments.examples(source, kept, {})

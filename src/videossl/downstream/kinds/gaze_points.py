@@ -19,11 +19,13 @@ SIGMA = 0.034  # about 35 of 1024 pixels are a degree in MIT1003 (Judd et al., I
 def examples(source: Source) -> Examples:
     """Every frame that was looked at of every stored video, in the order of the store and time."""
     across = source.own.get("sigma", SIGMA)
-    found = []
+    found: list[Moment] = []
+    places: list[int | None] = []
     for video, own in moments.annotated(source, "gaze"):
         looked: dict[int, list[list[float]]] = {}
         for frame, x, y in own["gaze"]:
             stored = moments.at_frame(video, frame)
+            places.append(stored)
             if stored is not None:
                 looked.setdefault(stored, []).append([x, y])
         sigma = [across, round(across * video.width / video.height, 6)]
@@ -31,4 +33,5 @@ def examples(source: Source) -> Examples:
             Moment(video, frame, {"points": looked[frame], "sigma": sigma})
             for frame in sorted(looked)
         ]
+    moments.say_beyond(places)
     return moments.examples(source, found, {})

@@ -63,6 +63,16 @@ def _nearest(video: Video, place: float) -> int | None:
     return min(int(place + 0.5), video.frames - 1)
 
 
+def say_beyond(found: Sequence[int | None]) -> None:
+    """Say how many of the annotated moments no stored frame is near: ``None`` in ``found``."""
+    beyond = sum(frame is None for frame in found)
+    if beyond:
+        print(
+            f"{beyond} of {len(found)} annotated moments are left out: their video ends before, "
+            "or says no frame rate"
+        )
+
+
 def counts(own: dict[str, Any]) -> dict[str, int]:
     """By kind of labels, how many moments a video's annotations are about, if it is long enough."""
     times = {box["time"] for box in own.get("boxes", [])} - {*own.get("excluded", [])}
