@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from support import chromium, fake_moments, fake_published
-from support.fake_study import FakeStudy, run
+from support.fake_study import FakeStudy, run, sealed
 from videossl import cli
 
 pytestmark = chromium.needed
@@ -48,7 +48,7 @@ def reports(root: Path) -> tuple[Path, Path]:
         study.stage("pretrain", "encoders", 1.0, {"row": "rspnet"}, task__margin=margin)
         study.evaluation("rspnet", "linear", {"top1": top1})
         out = run(study, root / f"{name}-report")
-        (out / "stage.json").write_text('{"params": {"probe.synthetic.data": "synthetic"}}')
+        sealed(out, {"probe.synthetic.data": "synthetic"})
         found.append(out)
     return found[0], found[1]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from support.fake_study import FakeStudy, method, run
+from support.fake_study import FakeStudy, method, run, sealed
 from videossl import cli
 from videossl.job import UserError
 from videossl.report import compare, kept
@@ -33,13 +34,6 @@ def study(root: Path, margin: float, right: dict[str, np.ndarray], seed: int = 0
     own = {"probe.synthetic.data": "synthetic", "data.synthetic.seed": seed}
     sealed(out, own)
     return out
-
-
-def sealed(report: Path, params: dict[str, object]) -> None:
-    """As the stage does that makes a report."""
-    (report / "stage.json").unlink(missing_ok=True)
-    made = {"stage": "aggregate", "key": {}, "fingerprint": "0", "params": params}
-    records.write({**made, "files": records.digests(report)}, report)
 
 
 def hits(share: float) -> np.ndarray:
@@ -93,10 +87,12 @@ def test_examples_of_other_videos_are_no_pairs(tmp_path):
     ],
 )
 def test_examples_of_another_dataset_or_decoding_are_no_pairs(tmp_path, pair, file, key, value):
-    path = pair[1] / file
+    params = records.read(pair[1])["params"]
+    path = pair[1] / kept.PARAMS
     found = json.loads(path.read_text())
-    (found["params"] if file == "stage.json" else found)[key] = value
+    (params if file == "stage.json" else found)[key] = value
     path.write_text(json.dumps(found))
+    sealed(pair[1], params)
     assert [one.rule for one in compare.compare(*pair).moved] == ["largest"]
 
 
@@ -120,6 +116,7 @@ def test_what_moved_is_told_whichever_way_is_better_and_of_none_that_is_nothing(
             with np.load(made / kept.EXAMPLES) as stored:
                 arrays = {key.replace("top1", metric): value for key, value in stored.items()}
             np.savez(made / kept.EXAMPLES, **arrays)
+            sealed(made, records.read(made)["params"])
             places.append(made)
         assert [one.beyond for one in compare.compare(*places).moved] == [beyond]
         assert [one.beyond for one in compare.compare(*places[::-1]).moved] == [beyond]
