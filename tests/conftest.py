@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from support import preloaded_stages
 from support.study import ROOT, Study, copy_study
+
+settings.register_profile("untimed", deadline=None)  # no test holds how long an example takes
+settings.load_profile("untimed")
 
 MADE = "VIDEOSSL_TEST_STUDY"  # a folder for the study that tests share
 KEPT = ("runs", "results", ".dvc/cache")  # whole outputs, which nothing changes in place
