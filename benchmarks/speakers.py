@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import study
-from videossl.downstream import examples
+from videossl.downstream import examples, spread
 from videossl.downstream.protocols import linear
 from videossl.study import graph as stages
 from videossl.study.schema import Linear
@@ -72,13 +72,6 @@ def _right(
     return int((scores.argmax(1) == found.targets[test]).sum())
 
 
-def rank(features: Floats) -> float:
-    """Exponential of the entropy of the singular values' shares."""
-    values = np.linalg.svd(features.astype(np.float64), compute_uv=False)
-    shares = values / values.sum() + 1e-7
-    return float(np.exp(-(shares * np.log(shares)).sum()))
-
-
 def measured(target: Path) -> dict[str, Any]:
     """Per row, and per measure, a value for each seed."""
     planned = stages.load(target)
@@ -95,7 +88,7 @@ def measured(target: Path) -> dict[str, Any]:
                 "apart": 100 * _right(features, found, (train, test), spec) / len(test),
                 "encoder": left_out(features, found, train, "speaker", spec),
                 "both": left_out(features, found, train, "repetition", spec),
-                "rank": rank(features[train]),
+                "rank": spread.rankme(features[train]),
             }
             for name, value in values.items():
                 rows.setdefault(row, {}).setdefault(name, []).append(value)

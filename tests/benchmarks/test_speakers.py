@@ -41,8 +41,3 @@ def test_words_that_each_speaker_says_in_a_way_of_their_own(found):
     features = np.eye(WHO * WORDS, dtype=np.float32)[own]
     assert speakers.left_out(features, found, numbers, "repetition", SPEC) == 100
     assert speakers.left_out(features, found, numbers, "speaker", SPEC) < 50
-
-
-def test_the_rank_of_features():
-    assert speakers.rank(np.eye(16, dtype=np.float32)) == pytest.approx(16, rel=1e-3)
-    assert speakers.rank(np.ones((50, 16), np.float32)) == pytest.approx(1, rel=1e-3)
