@@ -95,6 +95,7 @@ fi
 
 storage=accounting_storage/none
 ((accounting)) && storage=accounting_storage/slurmdbd
+# a job that is queued again waits until its credential has ended: 10 seconds, not two minutes
 cat >/etc/slurm/slurm.conf <<CONF
 ClusterName=videossl
 SlurmctldHost=$host
