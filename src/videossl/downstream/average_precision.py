@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 Predictions = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.floating[Any]]
@@ -25,6 +24,8 @@ def of_videos(labels: Bools, scores: Floats) -> float:
         labels: (N, classes), whether a video has a class.
         scores: (N, classes), larger is surer; equal scores share a place.
     """
+    from videossl.downstream.scikit import average_precision_score  # boxes need none of it
+
     last = behind(labels, scores)
     present = labels.any(axis=0)
     found = [average_precision_score(labels[:, c], last[:, c]) for c in np.flatnonzero(present)]
