@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.study import ROOT
-from videossl.study import code_digest, graph, remembered
+from videossl.study import code_digest, graph, params, remembered
 
 
 def test_what_was_kept_comes_back(tmp_path):
@@ -59,3 +59,45 @@ def test_remembered_code_gives_the_fingerprints_that_parsed_code_gives(forgotten
     assert sources > 50
     assert {node: kept.fingerprint(node) for node in kept.instances} == first
     assert len(code_digest.known) == sources  # nothing was parsed again
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is parsed from now on."""
+    seen: list[str] = []
+    parse = params.parse
+
+    def counting(text: str, name: str) -> params.Raw:
+        seen.append(text)
+        return parse(text, name)
+
+    monkeypatch.setattr(params, "parse", counting)
+    return seen
+
+
+def test_params_are_parsed_once_for_each_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = counted(monkeypatch)
+    for text in ("a: [1, 1.0, true, 1e-4, x]\n", "a: 2\n"):
+        params.DEFAULT.write_text(text)
+        first = params.read(params.DEFAULT)
+        again = params.read(params.DEFAULT)
+        assert repr(again) == repr(first)
+        assert seen == [text]
+        seen.clear()
+
+
+@pytest.mark.parametrize("text", ["1: a\n", "a: 2020-01-01\n"])
+def test_params_that_json_would_change_are_parsed_each_time(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    seen = counted(monkeypatch)
+    params.DEFAULT.write_text(text)
+    assert repr(params.read(params.DEFAULT)) == repr(params.read(params.DEFAULT))
+    assert seen == [text, text]
+
+
+def test_damaged_params_that_were_parsed_are_parsed_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params.DEFAULT.write_text("a: 1\n")
+    params.read(params.DEFAULT)
+    params.PARSED.write_text(params.PARSED.read_text().replace('"a": 1', '"a": 7'))
+    assert params.read(params.DEFAULT) == {"a": 1}

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 from videossl.downstream.metrics import Predictions, check_scores
 
@@ -28,6 +27,8 @@ def of_videos(labels: Bools, scores: Floats) -> float:
     Raises:
         UserError: a score is not a number.
     """
+    from videossl.downstream.scikit import average_precision_score  # boxes need none of it
+
     check_scores(scores)
     last = behind(labels, scores)
     present = labels.any(axis=0)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from videossl.job import UserError
-from videossl.study import consistency, schema
+from videossl.study import consistency, remembered, schema
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
 
 DEFAULT = Path("params.yaml")
+PARSED = Path("scratch", "params.json")  # what the text of DEFAULT says
 Raw = dict[str, Any]
 
 
@@ -32,6 +37,8 @@ def pick(params: schema.Params, key: str) -> Any:
 
 def yaml() -> YAML:
     """YAML 1.2 with comments and block style kept (1e-4 is a number there, unlike in 1.1)."""
+    from ruamel.yaml import YAML
+
     y = YAML()
     y.preserve_quotes = True
     y.width = 100
@@ -54,11 +61,31 @@ def read(path: Path) -> Raw:
         raise UserError(
             f"{path}: byte {error.start + 1} is not UTF-8; save the file in that encoding"
         ) from None
-    return parse(text, str(path))
+    return _remembered(text, str(path)) if path == DEFAULT else parse(text, str(path))
+
+
+def _remembered(text: str, name: str) -> Raw:
+    """As ``parse``, which takes as long as a whole small stage and is asked by every process."""
+    mark = hashlib.sha256(f"{version('ruamel.yaml')}\n{text}".encode()).hexdigest()
+    kept = remembered.read(PARSED)
+    if kept.get("text") == mark:
+        raw: Raw = kept["raw"]
+        return raw
+    raw = parse(text, name)
+    try:
+        same = repr(json.loads(json.dumps(raw))) == repr(raw)
+    except TypeError:  # a date, say
+        same = False
+    if same:
+        remembered.write(PARSED, {"text": mark, "raw": raw})
+    return raw
 
 
 def parse(text: str, name: str) -> Raw:
     """The raw mapping of YAML text; ``name`` is the file it came from, for messages."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         raw = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except YAMLError as error:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.svm import SVC
 
 from videossl.downstream import examples, features, metrics
 from videossl.downstream.metrics import Predictions, Totals, Values
+from videossl.downstream.scikit import SVC
 from videossl.job import Job, UserError
 from videossl.progress import Progress
 from videossl.study.schema import LeaveOneOut

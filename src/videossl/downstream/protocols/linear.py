@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from videossl.downstream import average_precision, examples, features, metrics
 from videossl.downstream.metrics import Predictions, Totals, Values
@@ -97,6 +95,8 @@ def _solve(
 def _scikit_learns(
     train: NDArray[np.float32], target: NDArray[Any], test: NDArray[np.float32], spec: Linear
 ) -> tuple[int, Floats]:
+    from videossl.downstream.scikit import ConvergenceWarning, LogisticRegression
+
     model = LogisticRegression(C=spec.regularization, max_iter=spec.iterations)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # said in one line
