@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from videossl.report import results
+from videossl.report import kept, results
 from videossl.report.results import Evaluation
 
 
@@ -55,3 +55,17 @@ def test_where_a_seed_has_no_predictions_examples_are_not_known(tmp_path):
     assert sample.examples is None
     assert sample.by_example is None
     assert count == 6  # of both splits; nobody knows which are in both
+
+
+def test_what_is_kept_for_comparisons_is_over_all_seeds_and_splits(tmp_path):
+    found = [
+        evaluation(tmp_path, 1, 1, [0, 0], 4),
+        evaluation(tmp_path, 0, 2, [1, 1, 0, 0], 5),
+        evaluation(tmp_path, 0, 1, [1, 0], 4),
+    ]
+    kept.write([], found, tmp_path)
+    with np.load(tmp_path / kept.EXAMPLES) as stored:
+        (name,) = stored.files
+        assert name == "r/probe/t/linear/top1"
+        third = pytest.approx(1 / 3)
+        assert stored[name].tolist() == [[4, 5, 6, 7, 8], [0.5, third, 1, 0, 0]]
