@@ -73,7 +73,9 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
         log = info.aux.get("slurm_logfile")
         who = f"{name_of(info.job)}: SLURM job {info.external_jobid}"
         # outputs are whole or absent, and the inner Snakemake may be killed after one was made
-        if end.outcome is Outcome.FAILED and all(Path(out).exists() for out in info.job.output):
+        outputs = [*map(Path, info.job.output)]
+        whole = bool(outputs) and all(out.exists() for out in outputs)
+        if end.outcome is Outcome.FAILED and whole:
             self.logger.warning(f"{who}: {end.why}, but its output is there: it counts as done")
         elif end.outcome is Outcome.FAILED:
             why = (slurm_run.why_failed(log) if log else "") or end.why
