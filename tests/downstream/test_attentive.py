@@ -191,6 +191,14 @@ def test_a_pair_is_judged_by_top1_and_then_by_how_likely_the_truth_was(monkeypat
     assert attentive._validate(torch.nn.Identity(), scores, labels, numbers, SPEC)[0] == -math.inf
 
 
+def test_the_likelier_truth_decides_among_equal_top1_only(tmp_path, monkeypatch):
+    scored = iter([(0.5, -1.0), (0.75, -3.0), (0.75, -2.0), (0.6, -0.1)])
+    monkeypatch.setattr(attentive, "fit", lambda *_: list(range(4)))
+    monkeypatch.setattr(attentive, "_validate", lambda *_: next(scored))
+    monkeypatch.setattr(attentive, "predict", lambda *_: np.eye(30, 3))
+    assert run(job_of(tmp_path, *data()))["chosen"] == 2
+
+
 def test_an_epoch_takes_each_example_once_and_any_of_its_clips():
     numbers = np.array([3, 5, 8, 9, 20], np.int64)
     spec = SPEC.model_copy(update={"batch_size": 2, "epochs": 40})

@@ -117,6 +117,15 @@ def test_training_begins_with_the_pretrained_weights(tmp_path, monkeypatch):
     assert same(inside, seen.encoder.state_dict())
 
 
+def test_of_epochs_that_are_equally_good_the_first_is_kept():
+    scores = iter([[0.5, -1.0], [0.5, -1.0], [0.25, -1.0]])
+    module = torch.nn.Linear(1, 1)
+    task = finetune.Supervised(module, SimpleNamespace(), 1.0, lambda _: (next(scores), {}))
+    for epoch in (1, 2, 3):
+        task.after_epoch(epoch)
+    assert task.best["epoch"] == 1
+
+
 def test_without_validation_the_last_epoch_is_written(tmp_path, monkeypatch):
     seen = tune(tmp_path, monkeypatch, 0.0)
     assert (seen.epoch, seen.validated) == (4, [])

@@ -74,7 +74,8 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
         log = info.aux.get("slurm_logfile")
         who = f"{name_of(info.job)}: SLURM job {info.external_jobid}"
         # outputs are whole or absent, and the inner Snakemake may be killed after one was made
-        made = all(Path(out).exists() for out in info.job.output)
+        outputs = [*map(Path, info.job.output)]
+        made = bool(outputs) and all(out.exists() for out in outputs)
         if made and end.outcome in (Outcome.FAILED, Outcome.PREEMPTED):
             self.logger.warning(f"{who}: {end.why}, but its output is there: it counts as done")
         elif end.outcome is Outcome.PREEMPTED:
