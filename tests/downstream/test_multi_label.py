@@ -110,3 +110,15 @@ def test_seconds_become_frames_and_the_table_is_read_back(tmp_path):
     assert "x; y" in (tmp_path / "examples.csv").read_text()
     known = found.knowing([1])
     assert (known.targets[0], known.targets[1]) == (None, found.targets[1])
+
+
+def test_a_video_without_a_rate_has_no_frames_for_its_actions(capsys):
+    videos = [Video(n, -1, {"1": "train"}, 40, 8, 8, fps) for n, fps in (("a", 0.0), ("b", 10.0))]
+    videos.append(Video("c", -1, {"1": "train"}, 40, 8, 8, 0.0))
+    action = {"class": 0, "start": 1.0, "end": 2.0}
+    annotations = {name: {"actions": [action]} for name in ("a", "b")}
+    annotations |= {"c": {"actions": []}, "": {"classes": {"tags": ["x"]}}}
+    store = SimpleNamespace(videos=videos, classes=["other"])
+    found = several_classes.examples(Source(store, annotations, "tags"))
+    assert found.videos == ["b", "c"]
+    assert "1 of 3 annotated videos are left out" in capsys.readouterr().out

@@ -12,10 +12,17 @@ from videossl.downstream.examples import Examples, Source
 
 
 def examples(source: Source) -> Examples:
-    """Every stored video that the annotations name, in the order of the store."""
+    """Every stored video that the annotations name, in the order of the store.
+
+    But for those with actions whose container says no rate: nobody knows in which frames they are.
+    """
     store = source.store
     named = {name for name, entry in source.annotations.items() if name and "actions" in entry}
-    chosen = [video for video in store.videos if video.name in named]
+    there = [video for video in store.videos if video.name in named]
+    chosen = [v for v in there if v.fps or not source.annotations[v.name]["actions"]]
+    if len(chosen) < len(there):
+        absent = len(there) - len(chosen)
+        print(f"{absent} of {len(there)} annotated videos are left out: they say no frame rate")
     targets = []
     for video in chosen:
         actions = source.annotations[video.name]["actions"]
