@@ -5,6 +5,8 @@ python benchmarks/kills.py --json benchmarks/results/kills.json
 python benchmarks/frozen.py --json benchmarks/results/frozen.json
 make && python benchmarks/default.py --json benchmarks/results/default.json
 python benchmarks/real.py lips --root TABLE --json benchmarks/results/lips.json
+python benchmarks/real.py lips --root TABLE --frozen
+python benchmarks/speakers.py --json benchmarks/results/speakers.json
 python benchmarks/datapath.py --json benchmarks/results/datapath.json
 python benchmarks/scale.py --json benchmarks/results/scale.json
 python benchmarks/transfer.py --json benchmarks/results/transfer.json
@@ -27,6 +29,7 @@ import frozen
 import kills
 import real
 import scale
+import speakers
 import transfer
 
 HERE = Path(__file__).resolve().parent
@@ -38,7 +41,7 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its ta
         "kills": kills.table,
         "frozen": frozen.table,
     },
-    "docs/methods.md": {"lips": real.table},
+    "docs/methods.md": {"lips": real.table, "speakers": speakers.table},
     "docs/performance.md": {
         **{f"datapath {show.__name__}": show for show in datapath_tables.ALL},
         "scale": scale.table,

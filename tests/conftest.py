@@ -27,9 +27,18 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1
 
 
+@pytest.hookimpl(trylast=True)  # of the tests that are chosen
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Some tests need a GPU. The longest come first: no process waits for the last of another."""
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    """Some tests need a GPU. The longest come first: no process waits for the last of another.
+
+    Of those that need the shared study one comes first of all, and makes it; the others come when
+    it may be there.
+    """
+    needs = [item for item in items if "shared_study" in getattr(item, "fixturenames", ())]
+    places = dict.fromkeys(needs, 2) | dict.fromkeys(needs[:1], 0)
+    for item in items:
+        places.setdefault(item, 1 if "workflow" in item.path.parts else 3)
+    items.sort(key=places.__getitem__)
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
@@ -58,7 +67,7 @@ def preloaded() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def shared_study(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A tiny study of few methods, made by Snakemake and adopted by DVC.
 
     It takes a minute, so it is made once for all processes of pytest: the others wait for it; and
@@ -82,16 +91,16 @@ def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 
 @pytest.fixture
-def tiny(made: Path, tmp_path: Path) -> Study:
+def tiny(shared_study: Path, tmp_path: Path) -> Study:
     """A copy of the tiny study, with all that both engines made of it."""
     target = tmp_path / "tiny"
-    kept = {made / name for name in KEPT}
+    kept = {shared_study / name for name in KEPT}
     shutil.copytree(
-        made,
+        shared_study,
         target,
         symlinks=True,
         ignore=lambda folder, names: [n for n in names if Path(folder, n) in kept],
     )
     for name in KEPT:
-        shutil.copytree(made / name, target / name, symlinks=True, copy_function=os.link)
+        shutil.copytree(shared_study / name, target / name, symlinks=True, copy_function=os.link)
     return Study(target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from dvc.repo import Repo
 
-from support.fake_study import FakeStudy, method, run
+from support.fake_study import FakeStudy, method, run, sealed
 from videossl import cli, revisions
 from videossl.job import UserError
 from videossl.report import compare, kept
@@ -41,8 +40,7 @@ def make_report(place: Path, margin: float, share: float) -> Path:
     fake.evaluation("rspnet", "linear", {"top1": share}, n=100, hits={"top1": hits})
     shutil.rmtree(place, ignore_errors=True)
     run(fake, place)
-    own = {"params": {"probe.synthetic.data": "synthetic"}}
-    (place / "stage.json").write_text(json.dumps(own))
+    sealed(place, {"probe.synthetic.data": "synthetic"})
     shutil.rmtree(scratch)
     return place
 

@@ -12,7 +12,7 @@ from support.study import ROOT
 from support.trees import plant
 from videossl import cli, uses
 from videossl.data.datasets import check, folder, prepare
-from videossl.study import overlay, params
+from videossl.study import overlay, params, records
 from videossl.study.schema import Params
 
 FILES = {"train": ["a/1.mp4", "a/2.mp4", "b/3.mp4"], "test": ["a/4.mp4", "b/5.mp4"]}
@@ -158,6 +158,8 @@ def test_the_verb_shows_the_dataset_and_ends_with_the_problems(
     earlier = Path("results/prepare/mine")
     earlier.mkdir(parents=True)
     prepare.write(folder.read(tree), tree, earlier)
+    made = {"stage": "prepare", "key": {"dataset": "mine"}, "fingerprint": "0", "params": {}}
+    records.write({**made, "files": records.digests(earlier)}, earlier)
     (tree / "train/a/new.mp4").touch()
     assert cli.main(["check", "mine"]) == cli.EXIT_USER
     shown = capsys.readouterr()
