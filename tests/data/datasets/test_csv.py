@@ -190,6 +190,18 @@ def test_folds_are_splits_that_test_on_one_and_train_on_the_others(root: Path) -
     assert {len(entry.splits) for entry in index.entries} == {3}
 
 
+@pytest.mark.parametrize("folds", [("2", "10", "9"), ("2.0", "10.0", "9.0"), ("b", "d", "c")])
+def test_the_nth_split_tests_the_nth_fold(root: Path, folds: tuple[str, ...]) -> None:
+    names = ("a.avi", "clips/b.mp4", "e.mp4")
+    rows = "".join(f"{name},run,{fold}\n" for name, fold in zip(names, folds, strict=True))
+    plant(root, {"videos.csv": f"path,label,fold\n{rows}"})
+    tested = {
+        e.name: [s for s, part in e.splits.items() if part == "test"]
+        for e in csv.read(root).entries
+    }
+    assert tested == {"a.avi": ["1"], "clips/b.mp4": ["3"], "e.mp4": ["2"]}
+
+
 def test_a_digit_that_is_no_number_names_a_fold(root: Path) -> None:
     plant(root, {"videos.csv": "path,label,fold\na.avi,run,²\ne.mp4,run,2\nclips/b.mp4,run,b\n"})
     tested = [sorted(e.splits, key=e.splits.__getitem__)[0] for e in csv.read(root).entries]

@@ -16,6 +16,7 @@ rejects.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from videossl.job import UserError
 LABELS = {"class": "the column label"}
 NAME = "videos.csv"
 COLUMNS = ("path", "label")
+NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)  # of a fold
 SPLIT, FOLD = "split", "fold"
 PARTS = ("train", "val", "test")
 EXPECTED = "the header path,label,split (or fold) and a row per video"
@@ -94,7 +96,7 @@ def _parts(path: Path, parts: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def _folds(path: Path, folds: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Video -> its part in each split: the n-th tests the n-th fold."""
-    names = sorted({*folds.values()}, key=lambda text: (int(text) if text.isdecimal() else 0, text))
+    names = sorted({*folds.values()}, key=_order)
     if len(names) < 2:
         raise UserError(f"{path}: found the fold {names[0]} only; expected at least two")
     return {
@@ -104,6 +106,11 @@ def _folds(path: Path, folds: Mapping[str, str]) -> dict[str, dict[str, str]]:
         }
         for video, fold in folds.items()
     }
+
+
+def _order(fold: str) -> tuple[float, str]:
+    """Numbers by their size, also as tables write them of which some are absent: 10.0 after 2.0."""
+    return (float(fold) if NUMBER.fullmatch(fold) else 0, fold)
 
 
 def _read_table(
