@@ -317,7 +317,9 @@ def afterwards(ended: Ended, folder: Path, out: Path, wanted: dict[str, Any]) ->
     elif digests(out) != wanted:
         yield "again: other bytes"
     left = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))]
-    kept = re.compile(r"(params\.yaml|scratch/(locks/.*|digests\.json)|(out|runs|results)/.*)$")
+    kept = re.compile(
+        r"(params\.yaml|scratch/(locks/.*|digests\.json|params\.json)|(out|runs|results)/.*)$"
+    )
     for name in left:
         hidden = any(part.startswith(".") for part in name.split("/"))
         folder_of_ours = (folder / name).is_dir() and not hidden

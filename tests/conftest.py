@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,6 @@ settings.register_profile("untimed", deadline=None)  # no test holds how long an
 settings.load_profile("untimed")
 
 MADE = "VIDEOSSL_TEST_STUDY"  # a folder for the study that tests share
-KEPT = ("runs", "results", ".dvc/cache")  # whole outputs, which nothing changes in place
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -92,15 +92,10 @@ def shared_study(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pa
 
 @pytest.fixture
 def tiny(shared_study: Path, tmp_path: Path) -> Study:
-    """A copy of the tiny study, with all that both engines made of it."""
+    """A copy of the tiny study, with all that both engines made of it, to do anything with.
+
+    Its files are its own; links among them, of runs, results and DVC's cache, are as they were.
+    """
     target = tmp_path / "tiny"
-    kept = {shared_study / name for name in KEPT}
-    shutil.copytree(
-        shared_study,
-        target,
-        symlinks=True,
-        ignore=lambda folder, names: [n for n in names if Path(folder, n) in kept],
-    )
-    for name in KEPT:
-        shutil.copytree(shared_study / name, target / name, symlinks=True, copy_function=os.link)
+    subprocess.run(["cp", "-a", str(shared_study), str(target)], check=True)
     return Study(target)

@@ -139,7 +139,7 @@ def test_what_is_damaged_is_named_and_made_again(ran):
     (damaged,) = ran.root.glob("runs/embed/rspnet/synthetic/seed-0/*/features.npy")
     content = bytearray(damaged.read_bytes())
     content[-2] ^= 1
-    damaged.unlink()  # another study has the same file
+    damaged.unlink()  # DVC's cache has the same file
     damaged.write_bytes(content)
     shutil.rmtree(ran.root / "runs/evaluate/rspnet")
     assert ran.run("snakemake", "--cores", "2", check=False).returncode

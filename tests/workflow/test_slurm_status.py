@@ -48,7 +48,7 @@ def test_status_tells_of_jobs_that_wait_run_fail_and_are_done(longer, urgent):
     shutil.rmtree(study.root / "scratch")  # what was begun is stopped
     (examples,) = study.root.glob("runs/select/probe/synthetic/*/examples.json")
     data = examples.read_bytes()
-    examples.unlink()  # the study's files are links to those of other tests
+    examples.unlink()  # DVC's cache has the same file
     examples.write_bytes(data[:-2])
 
     other = urgent()
