@@ -136,12 +136,16 @@ def read(planned: Graph, tree: Path, folder: Path, reader: Instance | None, out:
     execution.execute(planned, reader, inputs, out)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["snakemake", "dvc"])
-def test_damage_is_one_line_or_has_no_effect(tiny: Study, monkeypatch, engine):
+@pytest.fixture(params=["snakemake", "dvc"])
+def inside(tiny: Study, monkeypatch, request) -> tuple[str, Graph, Path]:
+    """An engine, the study in whose folder the test is, and where that engine keeps outputs."""
     monkeypatch.chdir(tiny.root)
-    planned = graph.load()
-    tree = Path("runs" if engine == "snakemake" else "results")
+    return request.param, graph.load(), Path("runs" if request.param == "snakemake" else "results")
+
+
+@pytest.mark.slow
+def test_damage_is_one_line_or_has_no_effect(inside):
+    _, planned, tree = inside
     assert {node.stage for node, _ in READERS} == {node.stage for node in planned.instances}
     wrong, seen = [], set()
     for node, reader in READERS:
@@ -205,11 +209,8 @@ def test_metrics_are_not_measured_again_of_what_is_damaged(tiny: Study, monkeypa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["snakemake", "dvc"])
-def test_what_no_number_depends_on_may_be_damaged(tiny: Study, monkeypatch, engine):
-    monkeypatch.chdir(tiny.root)
-    planned = graph.load()
-    tree = Path("runs" if engine == "snakemake" else "results")
+def test_what_no_number_depends_on_may_be_damaged(inside):
+    engine, planned, tree = inside
     found = [path for path in tree.rglob("*") if path.name in UNREAD and path.is_file()]
     assert {path.name for path in found} >= UNREAD - {UNREAD_BY[engine]}
     with contextlib.ExitStack() as stack:
