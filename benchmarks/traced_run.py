@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from multiprocessing import util
 from pathlib import Path
 
-ABSENT = "strace is not installed: apt-get install strace (or .ci/install-strace)"
+ABSENT = "strace is not installed: apt-get install strace (or .ci/install strace strace)"
 OPENING = ("openat", "open", "creat")
 CALLS = (
     *OPENING,

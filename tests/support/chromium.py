@@ -22,7 +22,8 @@ FLAGS = [
 
 needed = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()),
-    reason=f"{CHROMIUM} or {DRIVER} is not installed: run .ci/install-chromium",
+    reason=f"{CHROMIUM} or {DRIVER} is not installed: run "
+    ".ci/install chromedriver chromium chromium-driver",
 )
 
 
