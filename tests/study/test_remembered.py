@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from support.study import ROOT
@@ -26,6 +28,19 @@ def test_a_damaged_file_counts_for_nothing(tmp_path):
     for end in range(len(data)):
         path.write_bytes(data[:end])
         assert remembered.read(path) == {}
+
+
+def test_what_a_killed_process_left_is_gone_after_the_next(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "kept.json"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", killed)
+        remembered.write(path, {"a": 1})
+    assert remembered.read(path) == {}
+    remembered.write(path, {"a": 2})
+    assert [file.name for file in tmp_path.iterdir()] == ["kept.json"]
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,13 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, values: dict[str, Any]) -> None:
-    """Keep ``values``; where that is not possible they are computed again next time."""
+    """Keep ``values``; where that is not possible they are computed again next time.
+
+    All processes write under one name, so that the next one clears what a killed one left. Two at
+    once may spoil the file for each other: its digest tells.
+    """
     text = json.dumps(values)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(f"{_digest(text)}\n{text}", encoding="ascii")
