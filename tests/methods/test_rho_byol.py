@@ -1,19 +1,20 @@
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from support import pretext
-from support.rho_modes import assert_modes_agree
-from support.specs import COLOURS, references
+from support import pretext, rho_modes
+from support.rho_modes import assert_modes_agree, built
+from support.specs import references
 from videossl.methods import rho_byol
-from videossl.models import resnet3d
 from videossl.models.batchnorm import GroupedBatchNorm, apply_groups
 from videossl.study import schema
 
 MODES = ["sequential", "parallel"]
+clips = partial(rho_modes.clips, dtype=torch.float64)
 
 
 def build(rho=2, frames=8, stride=1, name="r3d", **changes):
@@ -31,13 +32,8 @@ def build(rho=2, frames=8, stride=1, name="r3d", **changes):
         "mode": "sequential",
         **references("rho_byol"),
     }
-    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4, **COLOURS))
-    clip = schema.Clip(frames=frames, stride=stride, size=16)
-    return rho_byol.build(schema.RhoBYOL(**{**params, **changes}), rho, clip, encoder)
-
-
-def clips(count, batch=5, dtype=torch.float64):
-    return [torch.randn(batch, 3, 8, 16, 16).to(dtype) for _ in range(count)]
+    found = schema.RhoBYOL(**{**params, **changes})
+    return built(rho_byol, found, rho, frames, stride, name)
 
 
 def apart(method):

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from support import pretext, ranks
-from support.rho_modes import assert_modes_agree
-from support.specs import COLOURS, references
+from support.rho_modes import assert_modes_agree, built, clips
+from support.specs import references
 from videossl.distributed import gather
 from videossl.job import UserError
 from videossl.methods import losses, rho_moco
 from videossl.methods.base import MomentumEncoder, Queue
-from videossl.models import resnet3d
 from videossl.study import schema
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
@@ -39,13 +38,8 @@ def build(rho=2, frames=8, stride=1, name="r3d", **changes):
         "mode": "sequential",
         **references("rho_moco"),
     }
-    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4, **COLOURS))
-    clip = schema.Clip(frames=frames, stride=stride, size=16)
-    return rho_moco.build(schema.RhoMoCo(**{**params, **changes}), rho, clip, encoder)
-
-
-def clips(count, batch=5, dtype=torch.float32):
-    return [torch.randn(batch, 3, 8, 16, 16).to(dtype) for _ in range(count)]
+    found = schema.RhoMoCo(**{**params, **changes})
+    return built(rho_moco, found, rho, frames, stride, name)
 
 
 def filled(method):

@@ -1,6 +1,7 @@
 import copy
 import datetime
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from support import pretext, ranks
-from support.rho_modes import assert_modes_agree
-from support.specs import COLOURS, references
+from support import pretext, ranks, rho_modes
+from support.rho_modes import assert_modes_agree, built
+from support.specs import references
 from videossl import distributed
 from videossl.methods import losses, rho_simclr
-from videossl.models import resnet3d
 from videossl.models.batchnorm import GroupedBatchNorm, apply_groups
 from videossl.study import schema
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 MODES = ["sequential", "parallel"]
+clips = partial(rho_modes.clips, dtype=torch.float64)
 
 
 def build(rho=2, frames=8, stride=1, name="r3d", **changes):
@@ -35,9 +36,8 @@ def build(rho=2, frames=8, stride=1, name="r3d", **changes):
         "mode": "parallel",
         **references("rho_simclr"),
     }
-    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4, **COLOURS))
-    clip = schema.Clip(frames=frames, stride=stride, size=16)
-    return rho_simclr.build(schema.RhoSimCLR(**{**params, **changes}), rho, clip, encoder)
+    found = schema.RhoSimCLR(**{**params, **changes})
+    return built(rho_simclr, found, rho, frames, stride, name)
 
 
 def in_mode(method, mode):
@@ -45,10 +45,6 @@ def in_mode(method, mode):
     twin = copy.deepcopy(method)
     twin.mode = mode
     return twin
-
-
-def clips(count, batch=5, dtype=torch.float64):
-    return [torch.randn(batch, 3, 8, 16, 16).to(dtype) for _ in range(count)]
 
 
 def embeddings(batch, count, dim=6):

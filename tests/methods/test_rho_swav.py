@@ -7,8 +7,8 @@ from hypothesis import settings
 from torch import nn
 
 from support import pretext
-from support.rho_modes import assert_modes_agree
-from support.swav_cases import MODES, backward, balanced, build, clips, filled, gradients, params
+from support.rho_modes import assert_modes_agree, clips
+from support.swav_cases import MODES, backward, balanced, build, filled, gradients, params
 from videossl.methods import losses, rho_swav
 from videossl.study import schema
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from support.rho_modes import clips
 from support.specs import PLAIN
-from support.swav_cases import MODES, backward, balanced, build, clips, filled, gradients, params
+from support.swav_cases import MODES, backward, balanced, build, filled, gradients, params
 from videossl import distributed
 from videossl.methods import losses, rho_swav
 from videossl.study import schema

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import pretext
-from support.sts_cases import FLOW, MIRRORS, SIZE, T, build, labelled, noise
+from support.specs import FLOW
+from support.sts_cases import MIRRORS, SIZE, T, build, labelled, noise
 from support.study import ROOT
 from videossl.data.loading.device_clips import to_device_clips
 from videossl.data.loading.fields import FACTORS, FIELDS, GEOMETRY

@@ -35,9 +35,10 @@ def test_what_a_killed_process_left_is_gone_after_the_next(tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     path = tmp_path / "kept.json"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", killed)
-        remembered.write(path, {"a": 1})
+        with pytest.raises(KeyboardInterrupt):
+            remembered.write(path, {"a": 1})
     assert remembered.read(path) == {}
     remembered.write(path, {"a": 2})
     assert [file.name for file in tmp_path.iterdir()] == ["kept.json"]

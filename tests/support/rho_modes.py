@@ -1,14 +1,31 @@
-"""Both modes of a ρ method, held against one another in float64."""
+"""What the tests of the ρ methods share: small ones, and both modes held against one another."""
 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from support import specs
 from videossl.methods.rho import RhoMethod
+from videossl.models import resnet3d
+from videossl.study import schema
+
+
+def built(
+    module: Any, params: Any, rho: int = 2, frames: int = 8, stride: int = 1, name: str = "r3d"
+) -> Any:
+    """The method of ``module`` around a small network, for clips of 16 x 16 pixels."""
+    encoder = resnet3d.build(specs.model(name=name))
+    return module.build(params, rho, schema.Clip(frames=frames, stride=stride, size=16), encoder)
+
+
+def clips(count: int, batch: int = 5, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Noise in the shape of ``count`` clips of each video."""
+    return [torch.randn(batch, 3, 8, 16, 16).to(dtype) for _ in range(count)]
 
 
 def assert_modes_agree(sequential: RhoMethod, batch: list[Tensor], steps: int = 1) -> None:

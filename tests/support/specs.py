@@ -14,6 +14,17 @@ AUGMENT = Augment(
     blur=Blur(probability=0.5, sigma=[0.1, 2.0]),
 )
 
+FLOW = schema.Motion(
+    data="videos",
+    algorithm="dis",
+    content="flow",
+    step=1,
+    bound=20.0,
+    codec="raw",
+    quality=95,
+    shard_megabytes=1,
+)
+
 # what an optimiser does not do
 PLAIN: dict[str, Any] = {
     "nesterov": False,

@@ -20,16 +20,6 @@ TASK = {
 }
 MIRROR = [4 * row + 3 - column for row in range(4) for column in range(4)]
 MIRRORS = {1: MIRROR, 2: [0, 1, 2, 3], 3: [3, 2, 1, 0, 7, 6, 5, 4]}
-FLOW = schema.Motion(
-    data="videos",
-    algorithm="dis",
-    content="flow",
-    step=1,
-    bound=20.0,
-    codec="raw",
-    quality=95,
-    shard_megabytes=1,
-)
 
 
 def build(frames=T, stride=1, size=SIZE, **changes):

@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from support.specs import COLOURS, references
+from support.rho_modes import built
+from support.specs import references
 from videossl.methods import losses, rho_swav
-from videossl.models import resnet3d
 from videossl.study import schema
 
 MODES = ["sequential", "parallel"]
@@ -33,13 +33,7 @@ def params(**changes):
 
 
 def build(rho=2, frames=8, stride=1, name="r3d", **changes):
-    encoder = resnet3d.build(schema.Model(name=name, blocks=[1, 1, 1, 1], width=4, **COLOURS))
-    clip = schema.Clip(frames=frames, stride=stride, size=16)
-    return rho_swav.build(params(**changes), rho, clip, encoder)
-
-
-def clips(count, batch=5, dtype=torch.float32):
-    return [torch.randn(batch, 3, 8, 16, 16).to(dtype) for _ in range(count)]
+    return built(rho_swav, params(**changes), rho, frames, stride, name)
 
 
 def filled(method):

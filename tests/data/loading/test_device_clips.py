@@ -5,23 +5,12 @@ import pytest
 import torch
 
 from support import pretext
-from support.specs import AUGMENT
+from support.specs import AUGMENT, FLOW
 from videossl.data.loading import loader
 from videossl.data.loading.device_clips import motion, to_device_clips
 from videossl.data.loading.fields import FIELDS, GEOMETRY
 from videossl.data.loading.sampling import ClipRequest, window
-from videossl.study import schema
 
-FLOW = schema.Motion(
-    data="videos",
-    algorithm="dis",
-    content="flow",
-    step=1,
-    bound=20.0,
-    codec="raw",
-    quality=95,
-    shard_megabytes=1,
-)
 EDGES = FLOW.model_copy(update={"content": "edges"})
 
 
