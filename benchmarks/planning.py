@@ -22,7 +22,17 @@ from videossl.study import grouped, publication, records
 from videossl.study.graph import Graph
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("Snakefile", "dvc.yaml", "params.yaml", ".dvc", ".dvcignore", "workflow", "src", "slurm")
+FILES = (
+    ".gitignore",
+    "Snakefile",
+    "dvc.yaml",
+    "params.yaml",
+    ".dvc",
+    ".dvcignore",
+    "workflow",
+    "src",
+    "slurm",
+)
 SIZES = ["default", "large"]
 LARGE = """
 seeds: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]

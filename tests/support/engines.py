@@ -187,7 +187,7 @@ def ran_dvc(output: str, graph: Graph) -> set[str]:
     """The groups that DVC ran; ``plan`` always runs."""
     names = dvc_names(graph)
     lines = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-    return {names[line] for line in lines if line != "plan"}
+    return {names[line] for line in lines if not line.endswith(":plan")}
 
 
 def load(root: Path) -> Graph:
