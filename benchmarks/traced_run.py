@@ -32,7 +32,8 @@ CALLS = (
     *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
     *("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat"),
 )
-DRAWN = re.compile(r"/\.tmp\w{6}$")  # what the writer of safetensors calls a file at first
+# names drawn at random: of the writer of safetensors at first, and of Python's tempfile
+DRAWN = re.compile(r"(/\.tmp\w{6}|\btmp/[a-z0-9_]{8})$")
 LIMIT = 300.0  # seconds; a run that takes longer hangs
 LINGER = 20.0  # seconds after its end until its children must be gone
 PR_SET_CHILD_SUBREAPER = 36  # of prctl.h
@@ -195,7 +196,7 @@ def fault(call: Call, how: str, folder: Path) -> list[str]:
     where = [] if DRAWN.search(call.file) else ["-P", call.file]
     return [
         *where,
-        *("-e", f"trace={call.name}", "-e", "signal=none"),
+        *("-e", f"trace={call.name}", "-e", "signal=kill"),  # so that it says who was killed
         *("-e", f"inject={call.name}:{what}:when={call.number}"),
     ]
 

@@ -47,6 +47,7 @@ def test_calls_are_read_from_what_strace_writes(tmp_path: Path) -> None:
         f"8 fsync(3<{tmp_path}/out/a>) = 0",
         '7 write(1<pipe:[5]>, ""..., 5) = 5',
         f'7 unlinkat(5<{tmp_path}/out>, "a", 0) = 0',
+        f'7 openat(AT_FDCWD</w>, "{tmp_path}/tmp/k_3x9abz", O_RDWR|O_CREAT|O_EXCL, 0600) = 3<x>',
     ]
     ended = traced_run.Ended(0, "", lines, 7, False)
     a = f"{tmp_path}/out/a"
@@ -57,6 +58,8 @@ def test_calls_are_read_from_what_strace_writes(tmp_path: Path) -> None:
         traced_run.Call("write", a, 2),
         traced_run.Call("fsync", a, 1),
         traced_run.Call("unlinkat", "a", 1),
+        # the name is another in the next run: the number is of all that this thread opened
+        traced_run.Call("openat", f"{tmp_path}/tmp/k_3x9abz", 3),
     ]
 
 
