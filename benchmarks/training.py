@@ -4,17 +4,20 @@
     python benchmarks/training.py --blocks 2 2 2 2 --width 64 --frames 16 --size 112 --batch 64 \
         --precision bfloat16                           # RSPNet's published size, for a GPU
     python benchmarks/training.py --costs              # rho_moco by clips, size and queue
+    python benchmarks/training.py --steps 20 --rounds 3 --json benchmarks/results/training.json
 
 For every method of ``params.yaml``, on videos of the built-in dataset made and decoded here: a step
 of the loop's parts (augmentation, pretext task, optimiser, targets) against the backbone's passes
 that the step made, replayed on the same clips; both in turns within one run, medians. ``wait`` is
 the share of a step that was spent on waiting for the loader; ``peak`` the memory of the whole
-process on the CPU, what torch allocated on a GPU. Each row is measured by a process of its own.
+process on the CPU, what torch allocated on a GPU. Each row is measured by a process of its own; of
+several rounds over all rows the table has the median, and the range of the ratio.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import statistics
 import subprocess
@@ -104,8 +107,8 @@ def prepare(folder: Path, study: schema.Params, args: argparse.Namespace) -> Non
         compute.run(job, MotionParams.model_construct(motion=block))
 
 
-def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
-    """A row of the table, without its name."""
+def measure(name: str, study: schema.Params, args: argparse.Namespace) -> dict[str, float]:
+    """Milliseconds of a step and of its bare passes, share of waiting, clips/s, MiB at most."""
     store = ClipStore(args.folder / "stored")
     device = pick_device()
     spec = study.methods[name]
@@ -167,11 +170,14 @@ def measure(name: str, study: schema.Params, args: argparse.Namespace) -> str:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     if device.type == "cuda":
         memory = torch.cuda.max_memory_allocated() / 2**20
-    return (
-        f"{1000 * medians['bare']:.0f} | {1000 * medians['step']:.0f} "
-        f"| {medians['step'] / medians['bare']:.3f} | {medians['wait'] / whole:.1%} "
-        f"| {count / whole:.0f} | {memory:.0f} |"
-    )
+    return {
+        "bare": 1000 * medians["bare"],
+        "step": 1000 * medians["step"],
+        "ratio": medians["step"] / medians["bare"],
+        "wait": medians["wait"] / whole,
+        "clips": count / whole,
+        "peak": memory,
+    }
 
 
 def clock(device: torch.device) -> float:
@@ -197,19 +203,54 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--costs", action="store_true", help="what one method's cost depends on")
     parser.add_argument("--methods", nargs="+", help="all where not given")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--method", help=argparse.SUPPRESS)
     parser.add_argument("--change", default="", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def row(name: str, method: str, folder: Path, *more: str) -> None:
-    """Measure in a new process, so that its peak of memory is its own; print."""
+def row(method: str, folder: Path, *more: str) -> dict[str, float]:
+    """Measure in a new process, so that its peak of memory is its own."""
     command = [sys.executable, __file__, *sys.argv[1:], "--folder", str(folder)]
     done = subprocess.run(
         [*command, "--method", method, *more], stdout=subprocess.PIPE, text=True, check=True
     )
-    print(f"| {name} | {done.stdout.strip()}", flush=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def table(found: dict[str, list[dict[str, float]]]) -> str:
+    """A line per row: medians over rounds, and between which values the ratio was."""
+    lines = [
+        "| row | bare, ms | step, ms | step / bare | wait | clips/s | peak, MiB |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, rounds in found.items():
+        middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+        ratios = sorted(one["ratio"] for one in rounds)
+        between = f" ({ratios[0]:.3f} to {ratios[-1]:.3f})" if len(ratios) > 1 else ""
+        lines.append(
+            f"| {name} | {middle['bare']:.0f} | {middle['step']:.0f} "
+            f"| {middle['ratio']:.3f}{between} | {middle['wait']:.1%} "
+            f"| {middle['clips']:.0f} | {middle['peak']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def cases(args: argparse.Namespace, study: schema.Params) -> dict[str, tuple[str, ...]]:
+    """What is measured: name -> row of ``params.yaml`` and arguments."""
+    if not args.costs:
+        return {name: (name,) for name in args.methods or study.methods}
+    found: dict[str, tuple[str, ...]] = {}
+    for rho in (1, 2, 4, 8):
+        found[f"ρ = {rho}"] = ("rho_moco", "--change", f"task.rho={rho}")
+    for size in (args.size, 2 * args.size):
+        found[f"{size} pixels"] = ("rho_moco", "--size", str(size))
+    for keys in (1024, 16384, 65536):
+        found[f"{keys} keys"] = ("rho_moco", "--change", f"methods.rho_moco.queue={keys}")
+    return found
 
 
 def main() -> None:
@@ -223,23 +264,18 @@ def main() -> None:
         reduce(dict.__getitem__, parents, raw)[last] = int(value)
     study = params.validate(raw, "params.yaml")
     if args.method:
-        print(measure(args.method, study, args))
+        print(json.dumps(measure(args.method, study, args)))
         return
+    found: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), study, args)
-        print("| method | bare, ms | step, ms | step / bare | wait | clips/s | peak, MiB |")
-        print("|---|---:|---:|---:|---:|---:|---:|")
-        if not args.costs:
-            for name in args.methods or study.methods:
-                row(name, name, Path(folder))
-            return
-        for rho in (1, 2, 4, 8):
-            row(f"ρ = {rho}", "rho_moco", Path(folder), "--change", f"task.rho={rho}")
-        for size in (args.size, 2 * args.size):
-            row(f"{size} pixels", "rho_moco", Path(folder), "--size", str(size))
-        for keys in (1024, 16384, 65536):
-            change = f"methods.rho_moco.queue={keys}"
-            row(f"{keys} keys", "rho_moco", Path(folder), "--change", change)
+        for _ in range(args.rounds):
+            for name, (method, *more) in cases(args, study).items():
+                found.setdefault(name, []).append(row(method, Path(folder), *more))
+                print(f"{name}: {found[name][-1]}", file=sys.stderr, flush=True)
+    print(table(found))
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
