@@ -331,3 +331,25 @@ def test_autocast_does_not_reach_labels():
     expected = labelled(clips, shown)
     with torch.autocast("cpu", torch.bfloat16):
         assert labelled(clips, shown) == expected
+
+
+# ------------------------------------------------------------------------------------ portions
+
+
+def test_labels_of_a_video_do_not_depend_on_the_others(monkeypatch):
+    """A batch of more than two portions, worked on as such, whole, and video by video."""
+    count = 2 * labels.AT_ONCE + 3
+    (_, clip, flow), shown = noise(count)
+    shown[::3, 1] = 0
+
+    def found(videos):
+        args = (flow[videos], shown[videos], clip[videos], Patterns(SIZE), 100, 1e-4)
+        return labels.label(*args)
+
+    portions = found(slice(None))
+    alone = [found(slice(video, video + 1)) for video in range(count)]
+    monkeypatch.setattr(labels, "AT_ONCE", count)
+    whole = found(slice(None))
+    assert torch.equal(portions.values, whole.values)
+    assert torch.equal(portions.concentration, whole.concentration)
+    assert torch.equal(portions.values, torch.cat([one.values for one in alone]))

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 IGNORED = -100
 BINS = 8  # of orientations, 45 degrees each, and of colours, each channel cut at 128
 BLOCKS = (16, 4, 8)  # of the patterns
+AT_ONCE = 8  # videos that a CPU works on at once: what is computed of them stays in its cache
 MOTION = 14  # how many of the labels are about motion; they come first
 NAMES = (
     *(f"{what}_{p}" for p in (1, 2, 3) for what in ("p_u", "o_u", "p_v", "o_v")),
@@ -121,8 +122,13 @@ def label(
     """
     with torch.autocast(flow.device.type, enabled=False):
         motion, concentration = motion_labels(flow, shown, patterns, still)
-        appearance = appearance_labels(clip, patterns, levels)
-    return Labels(torch.cat([motion, appearance], dim=1), concentration)
+        appearance = [appearance_labels(part, patterns, levels) for part in _portions(clip)]
+    return Labels(torch.cat([motion, torch.cat(appearance)], dim=1), concentration)
+
+
+def _portions(batch: Tensor) -> tuple[Tensor, ...]:
+    """The batch in parts, of which each video's numbers are the same; a GPU takes all at once."""
+    return torch.split(batch, AT_ONCE) if batch.device.type == "cpu" else (batch,)
 
 
 # ------------------------------------------------------------------------------------ motion
@@ -166,12 +172,10 @@ def motion_labels(
     grid's is our interpretation).
     """
     masks = patterns.masks.to(flow.dtype)
-    shown = shown.to(flow.dtype)
-    change = boundary(flow) * shown[:, None, None, :, None, None]
-    count = shown.sum(1).clamp(min=1)
-    frames = change.square().sum(2).sqrt().mean(dim=(-2, -1))  # (B, 2, N)
-    mean = (change.sum(3) / count[:, None, None, None, None]).flatten(3)  # (B, 2, 2, S * S)
-    across, down = mean.unbind(2)
+    pairs = zip(_portions(flow), _portions(shown.to(flow.dtype)), strict=True)
+    per_frame, means = zip(*(_changes(*pair) for pair in pairs), strict=True)
+    frames = torch.cat(per_frame)
+    across, down = torch.cat(means).unbind(2)
     size, bins = torch.hypot(across, down), orientation(across, down)  # (B, 2, S * S)
     each = torch.arange(BINS, dtype=torch.uint8, device=bins.device)[:, None]
     parts = torch.where(bins[:, :, None] == each, size[:, :, None], 0)  # (B, 2, BINS, S * S)
@@ -189,6 +193,14 @@ def motion_labels(
     share = largest / sums[..., -1].clamp(min=torch.finfo(sums.dtype).tiny)
     share = torch.where(largest / masks[: BLOCKS[0]].sum(1).amax() > still, share, 0)
     return torch.cat([per_pattern, winner(frames, still)], dim=1), share.amax(1)
+
+
+def _changes(flow: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean boundary of each frame, (B, 2, N), and of each pixel, (B, 2, 2, S * S): u, v by x, y."""
+    change = boundary(flow) * shown[:, None, None, :, None, None]
+    count = shown.sum(1).clamp(min=1)
+    frames = change.square().sum(2).sqrt().mean(dim=(-2, -1))
+    return frames, (change.sum(3) / count[:, None, None, None, None]).flatten(3)
 
 
 # -------------------------------------------------------------------------------- appearance
@@ -218,8 +230,8 @@ def stability(pixels: Tensor, patterns: Patterns, levels: int) -> Tensor:
     (B, 3, T, S * S) uint8 -> (B, 29), the mean over channels.
     """
     shares = []
-    for channel in (pixels.int() * levels >> 8).unbind(1):  # one by one: they are large
-        counts = histograms(channel, levels, patterns)  # (B, T, 29, levels)
+    for channel in (pixels * (levels / 256)).unbind(1):  # one by one: they are large
+        counts = histograms(channel.long(), levels, patterns)  # (B, T, 29, levels)
         shares.append(counts.amin(1).sum(-1) / counts.amax(1).sum(-1))
     return torch.stack(shares).mean(0)
 
