@@ -1,4 +1,7 @@
-"""Snakemake's executor for SLURM, with another watch over its jobs: see ``slurm_run``."""
+"""Snakemake's executor for SLURM, with another watch over its jobs, which start the stages at once.
+
+See ``slurm_run`` and ``slurm_script``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from snakemake_executor_plugin_slurm import Executor
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-from videossl.study import slurm_run
+from videossl.study import slurm_run, slurm_script
 from videossl.study.slurm_run import Outcome
 
 LONGEST = 6  # times the first pause between two looks: the profile's 10 s become 60 s
@@ -32,6 +35,35 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
         self.watch = slurm_run.Watch()  # before the plugin starts its thread
         self.refusals: Counter[int] = Counter()
         super().__init__(workflow, logger)
+
+    def format_job_exec(self, job: Any) -> str:
+        """The line that a job runs: its rule's command, if that is all there is to it."""
+        line = None
+        if self._only_runs_its_command(job):
+            line = slurm_script.script(
+                job.shellcmd,
+                job.get_wait_for_files(),
+                job.log,
+                self.workflow.execution_settings.latency_wait,
+            )
+        if line is None:  # a Snakemake in the job does the rest
+            return str(super().format_job_exec(job))
+        if self.workflow.executor_settings.pass_command_as_script:
+            return line
+        return slurm_script.within_double_quotes(line)
+
+    def _only_runs_its_command(self, job: Any) -> bool:
+        """Not in a container, on several nodes, for an array or group of jobs, or forced."""
+        return not (
+            job.is_group()
+            or not job.is_shell
+            or job.benchmark
+            or job.is_shadow
+            or self.array_jobs
+            or job.resources.get("mpi")
+            or self.workflow.deployment_settings.deployment_method
+            or any(Path(out).exists() for out in job.output)  # a failed job made nothing then
+        )
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
