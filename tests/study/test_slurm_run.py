@@ -128,6 +128,7 @@ def executor(monkeypatch, answers):
     """The executor without Snakemake: what it reports is noted."""
     one = slurm_executor.WatchingExecutor.__new__(slurm_executor.WatchingExecutor)
     one.watch = Watch()
+    one.preemptions = Counter()
     one.logger = Logger()
     one.run_uuid = "run"
     one._next_seconds_between_status_checks = 4
@@ -190,7 +191,9 @@ def test_a_job_that_was_preempted_and_not_queued_again_is_submitted_again(
     monkeypatch, tmp_path, made
 ):
     out = tmp_path / "out"
-    job = SimpleNamespace(name="embed", wildcards={}, log=[], output=[str(out)])
+    job = SimpleNamespace(
+        name="embed", wildcards={}, log=[], output=[str(out)], jobid=3, resources={}
+    )
     info = SimpleNamespace(external_jobid="7", job=job, aux={})
     one = executor(monkeypatch, [{"7": State("PREEMPTED")}] * 3)
     submitted = []
@@ -206,6 +209,28 @@ def test_a_job_that_was_preempted_and_not_queued_again_is_submitted_again(
     assert one.ends == ([("7", "success")] if made else [])  # no attempt is used
     assert submitted == ([] if made else [job])
     assert ("it counts as done" if made else "submitted again") in one.logger.said[0]
+
+
+@pytest.mark.parametrize(("resources", "times"), [({"preemptions": 2}, 2), ({}, 100)])
+def test_a_job_that_is_preempted_more_often_uses_attempts(monkeypatch, resources, times):
+    job = SimpleNamespace(
+        name="embed", wildcards={}, log=["embed.log"], output=["no"], jobid=3, resources=resources
+    )
+    info = SimpleNamespace(external_jobid="7", job=job, aux={})
+    one = executor(monkeypatch, [])
+    submitted = []
+    one.run_job = submitted.append
+    one._job_submission_executor = SimpleNamespace(submit=lambda call, job: call(job))
+    end = End(Outcome.PREEMPTED, "it was preempted, and it was not queued again")
+    for _ in range(times):
+        one._report(info, end)
+    assert (len(submitted), one.ends) == (times, [])
+    one._report(info, end)
+    one._report(info, end)  # of the next attempt
+    assert len(submitted) == times
+    assert len(one.ends) == 2
+    assert "embed: SLURM job 7: it was preempted, and it was not queued again" in one.ends[0][1]
+    assert "embed.log" in one.ends[0][1]
 
 
 def test_the_pause_between_two_looks_grows_to_six_times_the_first(monkeypatch):

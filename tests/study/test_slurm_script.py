@@ -1,4 +1,4 @@
-"""A job of a SLURM runs its stage's command, once the inputs are there; or Snakemake where it must."""
+"""A job of a SLURM runs its stage's command, once the inputs are there; else a Snakemake."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from snakemake_executor_plugin_slurm import Executor
 
 from videossl.study import slurm_executor, slurm_script
 
-ODD = "a folder's $(touch no) `touch no` \"name\" \\ ;é"
+ODD = 'a folder\'s $(touch no) `touch no` "name" \\ ;é'
 
 
 def ran(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -66,7 +66,9 @@ def test_the_plugins_call_hands_on_every_character(tmp_path):
 
 
 def test_more_than_a_command_line_holds_is_none():
-    inputs = [f"runs/evaluate/row/test/knn/seed-{seed}/split-1/0123456789ab" for seed in range(2000)]
+    inputs = [
+        f"runs/evaluate/row/test/knn/seed-{seed}/split-1/0123456789ab" for seed in range(2000)
+    ]
     assert slurm_script.script("true", inputs, [], 60) is None
     assert slurm_script.script("true", inputs[:200], [], 60) is not None
 

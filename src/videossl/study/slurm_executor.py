@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
     def __init__(self, workflow: Any, logger: Any) -> None:
         self.watch = slurm_run.Watch()  # before the plugin starts its thread
         self.refusals: Counter[int] = Counter()
+        self.preemptions: Counter[int] = Counter()
+        self.accounts: dict[str, list[str]] = {}
         super().__init__(workflow, logger)
 
     def format_job_exec(self, job: Any) -> str:
@@ -64,6 +66,13 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
             or self.workflow.deployment_settings.deployment_method
             or any(Path(out).exists() for out in job.output)  # a failed job made nothing then
         )
+
+    def get_account_arg(self, job: Any) -> Iterator[str]:
+        """What sbatch is told of the account; accounting is asked once per account, not per job."""
+        account = str(job.resources.get("slurm_account") or "")
+        if account not in self.accounts:
+            self.accounts[account] = list(super().get_account_arg(job))
+        yield from self.accounts[account]
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -110,12 +119,12 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
         made = bool(outputs) and all(out.exists() for out in outputs)
         if made and end.outcome in (Outcome.FAILED, Outcome.PREEMPTED):
             self.logger.warning(f"{who}: {end.why}, but its output is there: it counts as done")
-        elif end.outcome is Outcome.PREEMPTED:
+        elif end.outcome is Outcome.PREEMPTED and self._may_be_preempted(info.job):
             self.logger.warning(f"{who}: {end.why}; submitted again")
             # beside the other submissions: this thread asks for all jobs
             self._job_submission_executor.submit(self.run_job, info.job)
             return
-        elif end.outcome is Outcome.FAILED:
+        elif end.outcome in (Outcome.FAILED, Outcome.PREEMPTED):
             why = (slurm_run.why_failed(log) if log else "") or end.why
             logs = ", ".join(map(str, info.job.log)) or log
             line = f"{who}: {why}; its log: {logs}. "
@@ -128,6 +137,12 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
         elif log is not None and not self.workflow.executor_settings.keep_successful_logs:
             log.unlink(missing_ok=True)
         self.report_job_success(info)
+
+    def _may_be_preempted(self, job: Any) -> bool:
+        """Whether a job that was preempted is submitted again without using an attempt."""
+        self.preemptions[job.jobid] += 1
+        most = job.resources.get("preemptions", slurm_run.PREEMPTIONS)
+        return self.preemptions[job.jobid] <= int(most)
 
     def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
         """Submit a job again that was refused for something that passes.
