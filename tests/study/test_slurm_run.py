@@ -7,6 +7,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from snakemake_executor_plugin_slurm import Executor
 
 from videossl.study import slurm_executor, slurm_run
 from videossl.study.slurm_run import End, Outcome, State, Watch
@@ -245,6 +246,23 @@ def test_the_pause_between_two_looks_grows_to_six_times_the_first(monkeypatch):
         asyncio.run(look())
         pauses.append(one.next_seconds_between_status_checks)
     assert pauses == [8, 12, 16, 20, 24, 24, 24]
+
+
+def test_accounting_is_asked_once_per_account(monkeypatch):
+    """It may hang, and each answer then takes 45 seconds."""
+    questions = []
+
+    def answer(self, job):
+        questions.append(job.resources.get("slurm_account"))
+        yield f" -A {questions[-1]}"
+
+    monkeypatch.setattr(Executor, "get_account_arg", answer)
+    one = executor(monkeypatch, [])
+    one.accounts = {}
+    jobs = [SimpleNamespace(resources=what) for what in ({"slurm_account": "lab"}, {}) * 3]
+    said = [next(one.get_account_arg(job)) for job in jobs]
+    assert said == [" -A lab", " -A None"] * 3
+    assert questions == ["lab", None]
 
 
 def test_a_refused_job_is_submitted_again_and_at_last_given_up(monkeypatch):
