@@ -114,7 +114,7 @@ class WatchingExecutor(Executor):  # type: ignore[misc]  # the plugin has no typ
     def _report(self, info: SubmittedJobInfo, end: slurm_run.End) -> None:
         log = info.aux.get("slurm_logfile")
         who = f"{name_of(info.job)}: SLURM job {info.external_jobid}"
-        # outputs are whole or absent, and the inner Snakemake may be killed after one was made
+        # outputs are whole or absent, and a job may be ended after it made one
         outputs = [*map(Path, info.job.output)]
         made = bool(outputs) and all(out.exists() for out in outputs)
         if made and end.outcome in (Outcome.FAILED, Outcome.PREEMPTED):
