@@ -11,6 +11,8 @@ python benchmarks/datapath.py --json benchmarks/results/datapath.json
 python benchmarks/scale.py --json benchmarks/results/scale.json
 python benchmarks/transfer.py --json benchmarks/results/transfer.json
 python benchmarks/bootstrap.py --json benchmarks/results/bootstrap.json
+python benchmarks/slurm_share.py --json benchmarks/results/slurm_share.json
+python benchmarks/slurm_faults.py --json benchmarks/results/slurm_faults.json
 python benchmarks/pages.py
 """
 
@@ -29,6 +31,8 @@ import frozen
 import kills
 import real
 import scale
+import slurm_faults
+import slurm_share
 import speakers
 import transfer
 
@@ -36,6 +40,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its table
     "README.md": {"default": default.table},
+    "docs/cluster.md": {"slurm_faults": slurm_faults.table, "slurm_share": slurm_share.table},
     "docs/guarantees.md": {
         "crash_points": crash_points.table,
         "kills": kills.table,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from videossl import __version__
 from videossl.job import Stopped, UserError
+from videossl.study import failures
 
 if TYPE_CHECKING:
     from videossl.study.graph import Graph
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 ABOUT = "One declarative, cached pipeline for self-supervised video representation learning."
 EXIT_FAILED = 1
 EXIT_USER = 2
-EXIT_AGAIN = 75  # EX_TEMPFAIL: stopped from outside, run it again to resume
+EXIT_AGAIN = failures.AGAIN
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped as error:
         print(f"stopped: {error}", file=sys.stderr)
         return EXIT_AGAIN
+    except failures.Failed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
     except (MemoryError, ImportError) as error:
         if not _no_memory(error):
             raise

@@ -7,11 +7,15 @@ import json
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from support.fake_published import NETWORK, RECIPE, evaluated, study
 from support.fake_study import FakeStudy, run
+from videossl.downstream import examples
+from videossl.downstream.examples import Examples
 from videossl.report import published, text_tables
+from videossl.report.inputs import Folder
 from videossl.report.layout import Group, Row
 from videossl.report.tables import Column
 from videossl.study import schema
@@ -148,6 +152,54 @@ def test_some_sources_play_every_file_at_one_rate(fps, same):
     assert published._theirs(cover, "test_input") == "8xcoverx224"
     kinetics = next(one for one in played if one.test == "kinetics400")
     assert published._theirs(kinetics, "test_input") == "8x8x224 at 30 frames a second"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "rejected", "absent", "said"),
+    [
+        ("k400", 3, 0, "videos: all, ours without 3 of 723 of k400"),
+        ("ssv2", 0, 12, "videos: all, ours without 12 of 732 of ssv2"),
+        ("ssv2", 2, 1, "videos: all, ours without 3 of 723 of ssv2"),
+        ("ucf", 3, 3, "the same setting"),
+    ],
+)
+def test_videos_that_are_not_there_are_a_difference(tmp_path, dataset, rejected, absent, said):
+    fake = study(tmp_path)
+    (file,) = (tmp_path / "study/decode" / dataset).glob("*/manifest.json")
+    manifest = json.loads(file.read_text())
+    manifest["rejects"] = [{"name": f"{n}.avi", "reason": "broken"} for n in range(rejected)]
+    manifest["absent"] = absent
+    file.write_text(json.dumps(manifest))
+    lines, _ = beside(evaluated(fake), tmp_path / "out")
+    (ssv2,) = [line for line in lines if line[2] == "44.02"]
+    assert ssv2[4] == said
+
+
+@pytest.mark.parametrize("detector", [True, False])
+def test_a_tests_examples_say_whose_boxes_they_have(tmp_path, detector):
+    fake = study(tmp_path)
+    folder = fake.stage("select", "examples", 0.1, {"form": "finetune", "test": "ssv2"})
+    facts = {"detector": detector}
+    some = Examples(["v"], np.array([0]), ["a"] * 4, {"1": ["test"]}, facts=facts)
+    examples.write(some, {}, folder)
+    lines, _ = beside(evaluated(fake), tmp_path / "out")
+    said = {line[2]: line[4] for line in lines}
+    assert ("tested boxes" in said["44.02"]) == (not detector)
+    assert "tested boxes" not in said["74.3"]  # of another test
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [({"detector": False}, "the true ones"), ({"detector": True}, ""), ({}, "")],
+)
+def test_true_boxes_in_place_of_a_detectors_are_a_difference(tmp_path, facts, said):
+    (tmp_path / "examples.json").write_text(json.dumps({"classes": [], "facts": facts}))
+    boxes = published._boxes(Folder(tmp_path, {}))
+    assert boxes == said
+    theirs = next(one for one in published.figures() if one.test == "ava")
+    ours = {name: published._theirs(theirs, name) for name in published.SETTING} | {"boxes": boxes}
+    found = [line for line in published._differences(theirs, ours) if line.startswith("tested")]
+    assert found == (["tested boxes: a detector's, ours the true ones"] if said else [])
 
 
 def test_another_training_part_of_the_pretraining_set_differs(tmp_path):

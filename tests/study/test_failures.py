@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from videossl.job import Stopped, UserError
@@ -77,3 +79,49 @@ def test_a_note_that_is_damaged_says_nothing():
         (failures.FOLDER / "pretrain-rspnet").write_text(text)
         assert failures.of("pretrain-rspnet") is None
         assert attempt(2)
+
+
+# ------------------------------------------------------------------ one stage in several processes
+
+
+def started(*errors: Exception, status: int = 1) -> None:
+    """A stage whose processes end with these errors, as the process sees it that started them."""
+    with failures.noted("pretrain-rspnet", 1):
+        for error in errors:
+            with suppress(type(error)), failures.one_of_several("pretrain-rspnet"):
+                raise error
+        raise failures.Failed("2 ranks", status)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_users_error_in_one_process_counts_also_if_others_fail_of_it(order):
+    errors = [UserError("ρ is bad"), RuntimeError("the peer is gone")][::order]
+    with pytest.raises(UserError, match="one of 2 ranks failed; its error is above"):
+        started(*errors, status=failures.AGAIN)
+    with pytest.raises(UserError, match="ρ is bad"):  # nothing is above then
+        attempt(2)
+
+
+def test_another_failure_of_one_process_is_tried_again():
+    with pytest.raises(failures.Failed, match="one of 2 ranks failed"):
+        started(MemoryError("no memory"), RuntimeError("the peer is gone"))
+    assert failures.of("pretrain-rspnet").text == "MemoryError: no memory"
+    assert attempt(2)
+    with pytest.raises(failures.Failed):  # killed: it could not say why
+        started()
+    assert failures.of("pretrain-rspnet").text == "one of 2 ranks failed; its error is above"
+    assert attempt(2)
+
+
+def test_processes_that_are_asked_to_stop_have_not_failed():
+    """By a signal that reaches them, and not who started them."""
+    with pytest.raises(Stopped, match="2 ranks were asked to stop"):
+        started(Stopped("saved"), Stopped("saved"), status=failures.AGAIN)
+    assert failures.of("pretrain-rspnet") is None
+
+
+def test_a_note_of_an_earlier_attempt_is_not_taken_for_what_this_one_ended_with():
+    with pytest.raises(OSError, match="lost"):
+        attempt(1, OSError("lost"))
+    with pytest.raises(Stopped), failures.noted("pretrain-rspnet", 2):
+        raise failures.Failed("2 ranks", failures.AGAIN)

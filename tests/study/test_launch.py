@@ -16,6 +16,7 @@ import pytest
 from videossl import machine
 from videossl.job import Stopped, UserError
 from videossl.study import launch
+from videossl.study.failures import Failed
 from videossl.study.stages import Instance
 
 NODE = Instance("pretrain", (("row", "rspnet"), ("seed", "3")))
@@ -116,8 +117,9 @@ def test_ranks_of_a_node_meet_those_of_others(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_is_started_is_asked_to_stop_and_its_failure_is_one_line() -> None:
-    with pytest.raises(UserError, match="one of 2 ranks failed"):
+    with pytest.raises(Failed, match="one of 2 ranks failed") as failed:
         launch._run([sys.executable, "-c", "raise SystemExit(2)"], {**os.environ}, "2 ranks")
+    assert failed.value.status == 2
     launch._run([sys.executable, "-c", ""], {**os.environ}, "2 ranks")
     # the child asks its parent, which is here, to stop, and ends when that is passed on
     child = (

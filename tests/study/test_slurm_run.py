@@ -7,6 +7,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from snakemake_executor_plugin_slurm import Executor
 
 from videossl.study import slurm_executor, slurm_run
 from videossl.study.slurm_run import End, Outcome, State, Watch
@@ -128,6 +129,7 @@ def executor(monkeypatch, answers):
     """The executor without Snakemake: what it reports is noted."""
     one = slurm_executor.WatchingExecutor.__new__(slurm_executor.WatchingExecutor)
     one.watch = Watch()
+    one.preemptions = Counter()
     one.logger = Logger()
     one.run_uuid = "run"
     one._next_seconds_between_status_checks = 4
@@ -190,7 +192,9 @@ def test_a_job_that_was_preempted_and_not_queued_again_is_submitted_again(
     monkeypatch, tmp_path, made
 ):
     out = tmp_path / "out"
-    job = SimpleNamespace(name="embed", wildcards={}, log=[], output=[str(out)])
+    job = SimpleNamespace(
+        name="embed", wildcards={}, log=[], output=[str(out)], jobid=3, resources={}
+    )
     info = SimpleNamespace(external_jobid="7", job=job, aux={})
     one = executor(monkeypatch, [{"7": State("PREEMPTED")}] * 3)
     submitted = []
@@ -208,6 +212,28 @@ def test_a_job_that_was_preempted_and_not_queued_again_is_submitted_again(
     assert ("it counts as done" if made else "submitted again") in one.logger.said[0]
 
 
+@pytest.mark.parametrize(("resources", "times"), [({"preemptions": 2}, 2), ({}, 100)])
+def test_a_job_that_is_preempted_more_often_uses_attempts(monkeypatch, resources, times):
+    job = SimpleNamespace(
+        name="embed", wildcards={}, log=["embed.log"], output=["no"], jobid=3, resources=resources
+    )
+    info = SimpleNamespace(external_jobid="7", job=job, aux={})
+    one = executor(monkeypatch, [])
+    submitted = []
+    one.run_job = submitted.append
+    one._job_submission_executor = SimpleNamespace(submit=lambda call, job: call(job))
+    end = End(Outcome.PREEMPTED, "it was preempted, and it was not queued again")
+    for _ in range(times):
+        one._report(info, end)
+    assert (len(submitted), one.ends) == (times, [])
+    one._report(info, end)
+    one._report(info, end)  # of the next attempt
+    assert len(submitted) == times
+    assert len(one.ends) == 2
+    assert "embed: SLURM job 7: it was preempted, and it was not queued again" in one.ends[0][1]
+    assert "embed.log" in one.ends[0][1]
+
+
 def test_the_pause_between_two_looks_grows_to_six_times_the_first(monkeypatch):
     info = SimpleNamespace(external_jobid="7", job=None, aux={})
     one = executor(monkeypatch, [{"7": State("RUNNING")}] * 7)
@@ -220,6 +246,23 @@ def test_the_pause_between_two_looks_grows_to_six_times_the_first(monkeypatch):
         asyncio.run(look())
         pauses.append(one.next_seconds_between_status_checks)
     assert pauses == [8, 12, 16, 20, 24, 24, 24]
+
+
+def test_accounting_is_asked_once_per_account(monkeypatch):
+    """It may hang, and each answer then takes 45 seconds."""
+    questions = []
+
+    def answer(self, job):
+        questions.append(job.resources.get("slurm_account"))
+        yield f" -A {questions[-1]}"
+
+    monkeypatch.setattr(Executor, "get_account_arg", answer)
+    one = executor(monkeypatch, [])
+    one.accounts = {}
+    jobs = [SimpleNamespace(resources=what) for what in ({"slurm_account": "lab"}, {}) * 3]
+    said = [next(one.get_account_arg(job)) for job in jobs]
+    assert said == [" -A lab", " -A None"] * 3
+    assert questions == ["lab", None]
 
 
 def test_a_refused_job_is_submitted_again_and_at_last_given_up(monkeypatch):

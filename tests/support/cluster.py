@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ SNAKEMAKE = ("snakemake", "--cores", "all", "--profile", "slurm")
 SOON = ("--slurm-init-seconds-before-status-checks", "1")
 STARTED: list[subprocess.Popen[bytes]] = []
 MARK = Path("/etc/slurm/made-by-videossl")  # of up.sh, with its options
+TIMES = "VIDEOSSL_FAULT_TIMES"  # a file that takes what `timed` measures
 DEADLINE = 240.0  # seconds: what goes wrong with a cluster is that something waits for ever
 
 
@@ -112,6 +114,28 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.3)
+
+
+@contextmanager
+def timed(fault: str) -> Iterator[None]:
+    """Note how many seconds the block takes, from a fault until something shows.
+
+    benchmarks/slurm_faults.py makes a table of them.
+    """
+    begin = time.monotonic()
+    yield
+    note(fault, time.monotonic() - begin)
+
+
+def note(fault: str, seconds: float) -> None:
+    """Write down how long something took, if somebody asked for it, and in which test."""
+    if TIMES not in os.environ:
+        return
+    file = Path(os.environ[TIMES])
+    found = json.loads(file.read_text()) if file.exists() else {}
+    test = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
+    found[fault] = {"seconds": round(seconds, 1), "test": test}
+    file.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 def place_of(study: Study, name: str) -> Path:

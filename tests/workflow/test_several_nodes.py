@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from support.study import Study
+from videossl.cli import EXIT_AGAIN
 
 SRUN = f"""#!{sys.executable}
 import signal, subprocess, sys
@@ -61,6 +65,35 @@ def test_two_nodes_give_the_weights_of_two_ranks(study: Study, pretended: dict[s
 
 
 @pytest.mark.slow
+def test_nodes_that_alone_are_asked_to_stop_save_and_go_on(
+    study: Study, pretended: dict[str, str]
+) -> None:
+    """As of a signal that SLURM sends to the steps of a job."""
+    overlay = OVERLAY["pretrain"]["short"] | {"epochs": 15}
+    study.overlay(json.dumps({"pretrain": {"short": overlay}}))
+    study.env = {**pretended, "VIDEOSSL_CHECKPOINT_SECONDS": "0.2"}
+    study.run(*PRETRAIN, "whole")
+    with subprocess.Popen([*PRETRAIN, "cut"], cwd=study.root, env=study.env) as run:
+        while not list((study.root / "scratch").rglob("checkpoint.pt")):
+            assert run.poll() is None
+            time.sleep(0.05)
+        (srun,) = children(run.pid)
+        for node in children(srun):
+            os.kill(node, signal.SIGTERM)
+    assert run.returncode == EXIT_AGAIN
+    assert not list((study.root / "scratch").glob("failed/*"))
+    assert "resumes at step" in study.run(*PRETRAIN, "cut").stdout
+    for name in ("encoder.safetensors", "batch.npz"):
+        whole, cut = ((study.root / out / name).read_bytes() for out in ("whole", "cut"))
+        assert whole == cut, name
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
 def test_an_error_on_a_node_ends_the_stage(study: Study, pretended: dict[str, str]) -> None:
     queue = {"methods": {"rspnet": {"queue": 64}}, "pretrain": {"short": {"batch_size": 64}}}
     study.overlay(json.dumps(OVERLAY))
@@ -70,6 +103,9 @@ def test_an_error_on_a_node_ends_the_stage(study: Study, pretended: dict[str, st
     assert done.returncode == 2
     assert "has only 48 training videos in split 1" in done.stderr
     assert "one of 2 nodes failed" in done.stderr
+    again = study.run(*PRETRAIN, "out", "--attempt", "2", check=False)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "has only 48 training videos in split 1" in again.stderr
     assert not (study.root / "out").exists()
 
 

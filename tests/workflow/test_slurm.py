@@ -10,17 +10,20 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 from support.cluster import (
     DEADLINE,
     NEEDS_SLURM,
     jobs,
+    note,
     pretraining,
     run,
     said,
     sha256,
     start,
+    timed,
     until,
 )
 
@@ -47,7 +50,8 @@ def test_a_killed_snakemake_starts_again_beside_its_job(longer):
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     assert jobs(study)  # it lives on, and nobody watches it
-    done = run(study, str(Path("runs") / place))
+    with timed("Snakemake is killed: from its next start until its training's job ended"):
+        done = run(study, str(Path("runs") / place))
     assert done.returncode == 0, done.stdout + done.stderr
     assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
     assert not list((study.root / "runs" / place.parent).glob(".*"))  # no part of either
@@ -62,6 +66,7 @@ def test_a_drained_node_is_named_and_the_job_runs_once_it_is_back(cluster):
     subprocess.run([*node, "state=drain", "reason=test"], check=True)
     try:
         running = start(cluster, Path("runs") / place)
+        begin = time.monotonic()
 
         def named() -> bool:
             shown = cluster.run("videossl", "status").stdout
@@ -69,6 +74,7 @@ def test_a_drained_node_is_named_and_the_job_runs_once_it_is_back(cluster):
 
         until(named, "status does not name the job")
         until(lambda: "may wait for ever" in said(cluster), "Snakemake does not name it")
+        note("the node is drained: from the start until both say so", time.monotonic() - begin)
         assert running.poll() is None
     finally:
         subprocess.run([*node, "state=resume"], check=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from support.cluster import (
     begun,
     jobs,
     limits,
+    note,
     noting,
     program,
     removed,
@@ -27,6 +29,7 @@ from support.cluster import (
     scontrol,
     sha256,
     start,
+    timed,
     until,
 )
 
@@ -75,6 +78,9 @@ kill -STOP $training; wait""",
     until(lambda: limits(study, "embed"), "it was not started")
     for job in jobs(study):
         scontrol("update", f"jobid={job}", "EndTime=now")
+    with timed("two jobs are out of time: until both are said"):
+        late = "it took more time than it asked for"
+        until(lambda: said(study).count(late) == 2, "they are not ended")
     assert running.wait(DEADLINE) == 0
     assert said(study).count("it took more time than it asked for") == 2
     assert sha256(study.root / "runs" / place / "encoder.safetensors") == expected
@@ -90,7 +96,8 @@ def test_a_job_that_is_cancelled_once_its_output_is_there_is_done(cluster):
     until((cluster.root / place).exists, "it was not made")
     (job,) = jobs(cluster)
     subprocess.run(["scancel", job], check=True)
-    assert running.wait(DEADLINE) == 0
+    with timed("cancelled once its output is there: until the study ends"):
+        assert running.wait(DEADLINE) == 0
     assert "it counts as done" in said(cluster)
     assert len(limits(cluster)) == 1
     assert sha256(cluster.root / place / "features.npy") == expected
@@ -102,16 +109,21 @@ def test_a_job_out_of_memory_gets_more(cluster):
     cluster.edit("MEMORY_MB = 8000", "MEMORY_MB = 2000", "workflow/rules/common.smk")
     noting(cluster, "exec python -c 'x = bytes(range(256)) * (12 << 20); input()' < <(sleep 60)")
     running = start(cluster, place)
+    until(lambda: limits(cluster), "it was not started")
+    with timed("a job takes more memory: from its start until it is said"):
+        until(lambda: "it took more memory than it asked for" in said(cluster), "it goes on")
     assert running.wait(DEADLINE) == 0
     assert [line.split()[1] for line in limits(cluster)] == ["2000M", "4000M"]
-    assert "it took more memory than it asked for" in said(cluster)
     assert sha256(cluster.root / place / "features.npy") == expected
 
 
 def test_a_cancelled_training_is_started_again_and_resumes(longer):
     study, place, expected = longer
     running = start(study, Path("runs") / place)
-    subprocess.run(["scancel", begun(study, place)], check=True)
+    first = begun(study, place)
+    subprocess.run(["scancel", first], check=True)
+    with timed("`scancel` of a training: until its next job runs"):
+        until(lambda: set(jobs(study)) - {first}, "it is not started again")
     assert running.wait(DEADLINE) == 0
     out = study.root / "runs" / place
     assert sha256(out / "encoder.safetensors") == expected
@@ -126,7 +138,8 @@ def test_a_cancelled_stage_that_is_not_tried_again_is_one_line_with_its_log(clus
     until((cluster.root / "limits").exists, "it was not started")
     (job,) = jobs(cluster)
     subprocess.run(["scancel", job], check=True)
-    assert running.wait(DEADLINE) == 1
+    with timed("`scancel` of the last attempt: until the study ends"):
+        assert running.wait(DEADLINE) == 1
     (line,) = [line for line in said(cluster).splitlines() if "it was cancelled" in line]
     assert "embed rspnet" in line
     assert str(Path("logs", *place.parts[1:]).with_suffix(".log")) in line
@@ -146,7 +159,8 @@ def test_a_job_that_sbatch_refuses_for_a_moment_is_submitted_again(cluster):
 
 def test_a_job_that_sbatch_refuses_is_one_line(cluster):
     place, _ = removed(cluster, "embed/rspnet/synthetic/seed-0")
-    done = run(cluster, str(place), "--default-resources", "slurm_partition=none")
+    with timed("`sbatch` refuses a partition: from the start of the study to its end"):
+        done = run(cluster, str(place), "--default-resources", "slurm_partition=none")
     assert done.returncode == 1
     said = [line for line in (done.stdout + done.stderr).splitlines() if "invalid part" in line]
     assert said
@@ -160,12 +174,14 @@ def test_the_controller_is_away_while_a_job_runs(cluster, controller, how):
     running = start(cluster, place)
     until((cluster.root / "limits").exists, "it was not started")
     os.kill(controller, how)
-    until(lambda: "SLURM does not answer" in said(cluster), "nothing is said")
+    with timed(f"`slurmctld` {'hangs' if how == signal.SIGSTOP else 'is gone'}: until it is said"):
+        until(lambda: "SLURM does not answer" in said(cluster), "nothing is said")
     if how == signal.SIGTERM:
         daemon()
     else:
         os.kill(controller, signal.SIGCONT)
-    until(lambda: "SLURM answers again" in said(cluster), "it is not asked again")
+    with timed("`slurmctld` is back: until it is said"):
+        until(lambda: "SLURM answers again" in said(cluster), "it is not asked again")
     (cluster.root / "go").touch()
     assert running.wait(DEADLINE) == 0
     assert "Error in rule" not in said(cluster)
@@ -180,5 +196,7 @@ def test_jobs_that_slurm_forgets_count_by_what_they_made(cluster):
     program(cluster, "sacct", "echo 'sacct: error: accounting is disabled' >&2; exit 1")
     done = run(cluster, str(place))
     assert done.returncode == 0, done.stdout + done.stderr
+    made = (cluster.root / place).stat().st_mtime
+    note("SLURM forgets a job: from its output until the study ends", time.time() - made)
     assert "knows it no more: it counts as done" in done.stdout + done.stderr
     assert sha256(cluster.root / place / "features.npy") == expected

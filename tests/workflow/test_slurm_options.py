@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,13 @@ from support.cluster import (
     sha256,
     start,
     started_with,
+    timed,
     until,
 )
 from support.study import ROOT, Study
 
 pytestmark = NEEDS_SLURM
-DATABASE = Path("/run/slurm/mariadbd.pid")
+DATABASE, DAEMON = Path("/run/slurm/mariadbd.pid"), Path("/run/slurm/slurmdbd.pid")
 
 
 @pytest.fixture
@@ -84,21 +85,46 @@ def test_an_account_that_is_not_there_is_one_line(accounting, cluster):
     assert words.split(".")[0] in ("lab, root", "root, lab")  # on the same line, in any order
 
 
-@pytest.fixture
-def database(accounting: None) -> Iterator[Callable[[], None]]:
-    """Starts accounting's database again, at the latest when the test ends."""
+class Database:
+    """Accounting's database is stopped, and started again."""
 
-    def again() -> None:
+    name = "the database of accounting is gone"
+
+    def strike(self) -> None:
+        os.kill(int(DATABASE.read_text()), signal.SIGTERM)
+        until(lambda: not DATABASE.exists(), "the database does not end")
+
+    def mend(self) -> None:
         if not DATABASE.exists():
             script = ROOT / "workflow/cluster/accounting.sh"
             subprocess.run([script, "database"], check=True, capture_output=True)
 
-    yield again
-    again()
+
+class Daemon:
+    """Accounting takes calls, and does not answer them."""
+
+    name = "`slurmdbd` hangs"
+
+    def strike(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def mend(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        os.kill(int(DAEMON.read_text()), number)
 
 
-def test_jobs_count_for_the_sites_account_also_if_accounting_is_away_meanwhile(database, cluster):
-    """The database goes while a job runs, and the next is submitted without it."""
+@pytest.fixture(params=[Database, Daemon], ids=["gone", "hangs"])
+def outage(accounting: None, request: pytest.FixtureRequest) -> Iterator[Database | Daemon]:
+    """What happens to accounting; it is mended at the latest when the test ends."""
+    one = request.param()
+    yield one
+    one.mend()
+
+
+def test_jobs_count_for_the_sites_account_also_if_accounting_is_away_meanwhile(outage, cluster):
+    """It goes while a job runs, and the next is submitted without it."""
     embedded, _ = removed(cluster, "embed/rspnet/synthetic/seed-0")
     place = Path("runs", place_of(cluster, "evaluate/rspnet/synthetic/knn/seed-0/split-1"))
     expected = (cluster.root / place / "metrics.json").read_bytes()
@@ -107,13 +133,14 @@ def test_jobs_count_for_the_sites_account_also_if_accounting_is_away_meanwhile(d
     noting(cluster, 'while [ ! -e go ]; do sleep 0.2; done; exec "$real" "$@"')
     running = start(cluster, place)
     until((cluster.root / "limits").exists, "nothing was started")
-    os.kill(int(DATABASE.read_text()), signal.SIGTERM)
-    until(lambda: not DATABASE.exists(), "the database does not end")
+    outage.strike()
     (cluster.root / "go").touch()
-    until(lambda: len(limits(cluster)) == 2, "the next was not started")
-    assert (cluster.root / embedded).exists()
-    assert accounted(cluster) == []  # sacct does not answer
-    database()
+    until((cluster.root / embedded).exists, "the job does not go on")
+    with timed(f"{outage.name}: from the end of a job until the next runs"):
+        until(lambda: len(limits(cluster)) == 2, "the next was not started")
+    if isinstance(outage, Database):
+        assert accounted(cluster) == []  # sacct does not answer
+    outage.mend()
     assert running.wait(DEADLINE) == 0
     assert "Error in rule" not in said(cluster)
     assert (cluster.root / place / "metrics.json").read_bytes() == expected

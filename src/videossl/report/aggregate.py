@@ -63,7 +63,13 @@ def run(job: Job, params: AggregateParams) -> None:
     for line in overlap.lines(seen):
         print(f"seen before it is tested: {line[0]}: {line[1]} videos, in {line[2]}", flush=True)
     beside = published.compare(
-        built, folders["encoders"], folders["data"], manifests, params, decimals
+        built,
+        folders["encoders"],
+        folders["data"],
+        folders[inputs.EXAMPLES],
+        manifests,
+        params,
+        decimals,
     )
 
     _write_csv(results.long_form(evaluations, rows, groups), job.out / "results.csv")

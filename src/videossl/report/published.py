@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from videossl.downstream import declarations
+from videossl.downstream.examples import FACTS
 from videossl.report.inputs import Folder
 from videossl.report.layout import METHOD_TITLES, NO_METHOD, Group, Row
 from videossl.report.tables import Table
@@ -42,6 +43,11 @@ SETTING = {
     "pretraining_input": "pretraining input",
     "test_input": "test input",
     "splits": "splits",
+}
+UNLIKE = {  # what no source has, as far as it says; ours is empty where it has it not either
+    "share": "labels: all, ours",
+    "videos": "videos: all, ours without",
+    "boxes": "tested boxes: a detector's, ours",
 }
 CLIP = ("frames", "stride", "size")
 COLUMNS = (
@@ -142,6 +148,7 @@ def compare(
     tables: Sequence[Table],
     encoders: Iterable[Folder],
     decoded: Iterable[Folder],
+    selected: Iterable[Folder],
     manifests: Mapping[str, Mapping[str, Any]],
     params: AggregateParams,
     decimals: int,
@@ -149,8 +156,10 @@ def compare(
     """Published figures of the methods and tests of the tables, in the tables' order.
 
     ``encoders`` are the outputs that rows were trained or initialized to: they say how; ``decoded``
-    are those of ``decode``.
+    are those of ``decode``, ``selected`` those of ``select``.
     """
+    boxes = {(one.key["form"], one.key["test"]): _boxes(one) for one in selected}
+    gone = {name: _gone(name, manifest) for name, manifest in manifests.items()}
     stored = {folder.key["dataset"]: folder.record["params"] for folder in decoded}
     trained: dict[str, Mapping[str, Any]] = {}
     for folder in encoders:
@@ -173,6 +182,10 @@ def compare(
                     continue  # somebody's weights
                 ours = _setting(row, trained[row.name], data, stored)
                 ours |= _tested(column.group, params, stored.get(table.dataset, {}))
+                named = params.methods[row.name].data if row.pretrained else table.dataset
+                without = dict.fromkeys(gone.get(name, "") for name in (named, table.dataset))
+                ours["videos"] = " and ".join(filter(None, without))
+                ours["boxes"] = boxes.get((column.group.form, column.group.test), "")
                 for figure in same:
                     found.append(
                         Beside(
@@ -196,9 +209,7 @@ def _differences(figure: Figure, ours: Mapping[str, str]) -> list[str]:
         if theirs != ours[name]:
             what = "ρ" if name == "task" and _has_rho(figure.method) else title
             different.append(f"{what}: {theirs or 'not stated'}, ours {ours[name] or 'none'}")
-    if ours["share"]:
-        different.append(f"labels: all, ours {ours['share']}")
-    return different
+    return different + [f"{what} {ours[name]}" for name, what in UNLIKE.items() if ours.get(name)]
 
 
 def _theirs(figure: Figure, name: str) -> str:
@@ -288,6 +299,18 @@ def _dataset(entry: Any, manifest: Mapping[str, Any] | None) -> str:
     """A dataset as ``published.csv`` names it: its format; of Kinetics, with how many classes."""
     classes = len(manifest.get("classes") or ()) if manifest else 0
     return f"kinetics{classes}" if entry.format == "kinetics" else str(entry.format)
+
+
+def _gone(name: str, manifest: Mapping[str, Any]) -> str:
+    """Which videos of a dataset are not there, in words: absent files and those that are broken."""
+    absent = int(manifest.get("absent", 0)) + len(manifest["rejects"])
+    return f"{absent:,} of {absent + len(manifest['videos']):,} of {name}" if absent else ""
+
+
+def _boxes(selected: Folder) -> str:
+    """Whether a test's boxes are the true ones; empty where they are not, or there are none."""
+    facts = selected.json(FACTS).get("facts", {})
+    return "" if facts.get("detector", True) else "the true ones"
 
 
 def _value(params: Mapping[str, Any], key: str) -> str:

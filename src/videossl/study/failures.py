@@ -11,6 +11,15 @@ from pathlib import Path
 from videossl.job import Stopped, UserError
 
 FOLDER = Path("scratch", "failed")
+AGAIN = 75  # EX_TEMPFAIL, an exit status: stopped from outside, run it again to resume
+
+
+class Failed(Exception):
+    """A process of several that make one stage failed, with an exit ``status``."""
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(f"one of {what} failed; its error is above")
+        self.what, self.status = what, status
 
 
 @dataclass(frozen=True)
@@ -31,21 +40,46 @@ def noted(name: str, attempt: int = 1) -> Iterator[None]:
     Raises:
         UserError: the block's, or that of the earlier attempt.
     """
-    if attempt == 1:  # it may be killed: an older note would be taken for what it ended with
-        _write(name, None)
-    elif (before := of(name)) is not None and before.refused:
+    if attempt > 1 and (before := of(name)) is not None and before.refused:
         raise UserError(before.text)
-    try:
+    _write(name, None)  # it may be killed: an older note would be taken for what it ended with
+    with one_of_several(name):
         yield
-    except UserError as error:
-        _write(name, Failure(str(error), True))
-        raise
+
+
+@contextmanager
+def one_of_several(name: str) -> Iterator[None]:
+    """Note the error that the block ends with, for who started this process and waits for it.
+
+    What makes one process fail often makes the others fail too: the user's error stays noted, and
+    else the first. Of a process that the block started, the exit status alone tells little: where
+    one fails, those that work with it are asked to stop, and their status is the higher one.
+
+    Raises:
+        UserError: the block's; or the user's input was at fault in a process that it started.
+        Stopped: the block's; or such a process was asked to stop, and this one was not.
+    """
+    try:
+        try:
+            yield
+        except Failed as error:
+            known = of(name)
+            if known is not None and known.refused:
+                raise UserError(str(error)) from error
+            if known is None and error.status == AGAIN:
+                raise Stopped(f"{error.what} were asked to stop") from error
+            raise
     except Stopped:
         raise
-    except Exception as error:
-        _write(name, Failure(f"{type(error).__name__}: {error}", False))
+    except UserError as error:
+        if not isinstance(error.__cause__, Failed):  # whose own words are noted
+            _write(name, Failure(str(error), True))
         raise
-    _write(name, None)  # what an earlier attempt ended with
+    except Exception as error:
+        if of(name) is None:
+            said = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+            _write(name, Failure(said, False))
+        raise
 
 
 def of(name: str, study: Path = Path()) -> Failure | None:

@@ -34,16 +34,18 @@ def run(
     attempt: int = 1,
 ) -> None:
     """Run one instance on GPUs of its own, in as many processes and nodes as its budget says."""
-    if machine.launched():  # one rank of several; the process that started them notes failures
-        execution.execute(graph, node, inputs, out, expect, threads)
+    name = "-".join(graph.path(node).parts)
+    if machine.launched():  # one rank of several
+        with failures.one_of_several(name):
+            execution.execute(graph, node, inputs, out, expect, threads)
         return
     count, nodes = graph.gpus(node), graph.nodes(node)
     arguments = command(node, inputs, out, expect, threads)
-    if on_node():  # the process that started all nodes notes failures
-        with claimed(count):
+    if on_node():
+        with failures.one_of_several(name), claimed(count):
             launch_ranks(count, arguments)
         return
-    with failures.noted("-".join(graph.path(node).parts), attempt):
+    with failures.noted(name, attempt):
         if nodes > 1:
             budget = graph.names(node)["pretrain"]
             launch_nodes(nodes, arguments, f"pretrain.{budget}.nodes")
@@ -93,7 +95,8 @@ def launch_nodes(count: int, arguments: Sequence[str], key: str) -> None:
 
     Raises:
         Stopped: they were asked to stop and did.
-        UserError: this is no job of so many nodes, or one of them failed; it has said why.
+        UserError: this is no job of so many nodes.
+        Failed: one of them failed; it has said why.
     """
     allotted = os.environ.get(ALLOTTED, "")
     if shutil.which("srun") is None or allotted != str(count):
@@ -114,7 +117,7 @@ def launch_ranks(count: int, arguments: Sequence[str]) -> None:
 
     Raises:
         Stopped: they were asked to stop and did.
-        UserError: a rank failed; it has said why.
+        Failed: a rank failed; it has said why.
     """
     where = ["--standalone"]
     if on_node():
@@ -147,7 +150,7 @@ def _run(command: Sequence[str], environment: dict[str, str], what: str) -> None
     if asked:
         raise Stopped(f"{what} were asked to stop")
     if code:
-        raise UserError(f"one of {what} failed; its error is above")
+        raise failures.Failed(what, code)
 
 
 def _free_port() -> int:

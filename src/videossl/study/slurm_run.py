@@ -20,6 +20,9 @@ from videossl.study import waiting_jobs
 ANSWER_SECONDS = 60  # that squeue may take
 LOOKS = 3  # in a row, until a job is believed to be forgotten, or not to be queued again
 PAUSES = (5, 10, 20, 40, 60, 60, 120, 120, 120)  # seconds between tries to submit: nine minutes
+PREEMPTIONS = (
+    100  # of a job, after which each uses an attempt; the resource `preemptions` says else
+)
 FIELDS = "%i|%T|%r|%k"  # job, state, reason, comment (man squeue, "--format")
 
 FAILED = {  # man squeue, "JOB STATE CODES"

@@ -1,6 +1,7 @@
 """The stage ``decode`` on files made here and on real clips."""
 
 import types
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from support.movies import OPTIONS, REAL, decode_dataset, manifest_of, reference, scene, write_video
+from videossl.data.datasets import ucf101
 from videossl.data.datasets.index import Entry, Index
 from videossl.data.decoding import decode, video
 from videossl.data.shards import records
@@ -57,6 +59,12 @@ def stored(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # ------------------------------------------------------------------ the stage
+
+
+def test_manifest_tells_how_many_videos_are_not_there(tree: Path, tmp_path: Path) -> None:
+    index = replace(ucf101.read(tree), absent=["Grow/lost.avi", "Turn/lost.avi"])
+    adapter = types.SimpleNamespace(read=lambda root: index)
+    assert decode_dataset(tree, tmp_path / "out", adapter=adapter)["absent"] == 2
 
 
 def test_manifest_tells_every_video(stored: Path, tree: Path) -> None:

@@ -95,11 +95,16 @@ class Listed:
 
 @dataclass(frozen=True)
 class Listing:
-    """What ``prepare`` found, read back; ``root`` is the folder that the names are relative to."""
+    """What ``prepare`` found, read back.
+
+    ``root`` is the folder that the names are relative to; ``absent`` is how many videos that the
+    dataset's lists name are not there.
+    """
 
     root: Path
     classes: list[str]
     videos: dict[str, Listed]
+    absent: int = 0
 
     def __iter__(self) -> Iterator[Listed]:
         return iter(self.videos.values())
@@ -119,4 +124,4 @@ def read(folder: Path, root: Path) -> Listing:
     raw = json.loads(path.read_text(encoding="ascii"))
     videos = {video["name"]: Listed(**video) for video in raw["videos"]}
     base = folder_of(expand(str(root)))
-    return Listing(base / raw["root"], raw["classes"], videos)
+    return Listing(base / raw["root"], raw["classes"], videos, len(raw["absent"]))

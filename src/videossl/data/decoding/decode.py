@@ -88,7 +88,8 @@ def run(job: Job, params: DecodeParams) -> None:
             f"{listed.root}: none of {len(rejects)} videos can be stored; "
             f"first: {rejects[0]['name']}: {rejects[0]['reason']}"
         )
-    builder.publish(job.out, shards, late, {**head, "classes": listed.classes})
+    rest_of_head = {"classes": listed.classes, "absent": listed.absent}
+    builder.publish(job.out, shards, late, head | rest_of_head)
     if rejects:
         print(f"{len(rejects)} of {len(listed.videos)} videos rejected", file=sys.stderr)
 
