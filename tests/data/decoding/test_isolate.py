@@ -15,6 +15,8 @@ import pytest
 from videossl.data.decoding import isolate
 from videossl.job import UserError
 
+handled: list[str] = []  # by this child
+
 
 def work(seconds: float) -> None:
     """Use that much CPU time."""
@@ -26,6 +28,7 @@ def work(seconds: float) -> None:
 def behave(folder: Path, item: str, attempt: int) -> str:
     """What the item's name says; runs in a child."""
     what, _, argument = item.partition(" ")
+    handled.append(item)
     if what == "spin":
         work(60)
     if what == "steps":  # long in all, but never long without progress
@@ -53,6 +56,11 @@ def behave(folder: Path, item: str, attempt: int) -> str:
         names = {path.name for path in folder.iterdir()}
         open_ones = [n for n in names if n.endswith("begins") and n[:-6] + "ends" not in names]
         return f"beside {len(open_ones)}"
+    if what == "new":
+        if not (folder / "once").exists():
+            (folder / "once").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return f"after {len(handled) - 1} others"
     if what == "damaged":
         raise UserError("shard-00000.lmdb: damaged")
     if what == "first":
@@ -117,6 +125,11 @@ def test_killed_twice_is_a_failure_that_says_so(tmp_path):
 def test_after_a_kill_an_item_runs_alone(tmp_path):
     items = ["alone", "note 3", "note 0"]
     assert run(tmp_path, items, children=2, seconds=60)[0] == "beside 0"
+
+
+def test_after_a_kill_an_item_has_a_child_of_its_own(tmp_path):
+    """The other child, which waits, has worked before: that may be why memory was short."""
+    assert run(tmp_path, ["note 3", "new"], children=2, seconds=60)[1] == "after 0 others"
 
 
 def test_killed_while_it_answers(tmp_path):

@@ -116,8 +116,9 @@ def ordered(
     An exception is a ``Failure`` at once. A crash, a missed ``deadline`` or exhausted ``memory``
     (bytes of address space per child) is tried again in a new child, ``attempts`` times in all,
     with ``attempt`` counting from 0. One that is killed from outside is tried again with the same
-    ``attempt`` and no other child at work; the second kill is a ``Failure``. A child is replaced
-    after ``recycle`` items. ``deadline``: seconds of CPU time, or asleep, without ``progress``.
+    ``attempt`` in a new child, no other at work; the second kill is a ``Failure``. A child is
+    replaced after ``recycle`` items. ``deadline``: seconds of CPU time, or asleep, without
+    ``progress``.
 
     Raises:
         UserError: a child cannot even start, so that no item is to blame; or the function's own.
@@ -191,10 +192,15 @@ class _Pool(Generic[Item, Result]):
         return code
 
     def _hand_out(self, limit: int) -> None:
-        for pipe, child in self.children.items():
+        for pipe, child in list(self.children.items()):
             if not child.ready or child.item is not None:
                 continue
             if not self.waiting or self.waiting[0] >= limit or not self._may_start():
+                return
+            if self.kills[self.waiting[0]] and child.finished:
+                # what it has come to hold of memory may be what the other was killed for
+                if all(other.ready for other in self.children.values()):
+                    self._replace(pipe, "")
                 return
             child.item = self.waiting.popleft()
             child.renew()
