@@ -3,9 +3,10 @@
     python benchmarks/spread.py --json benchmarks/results/spread.json
 
 HDC with a scene for each group of a class and with one for each group of all classes
-(``data.synthetic.scenes``), V3S with 8 and with 16 epochs, at the size of configs/larger.yaml under
-the linear probe. Both values of each pair have the same seeds, and random weights stand beside
-them. A study runs for each dataset, in a folder of its own; nothing that is done runs again.
+(``data.synthetic.scenes``), V3S with 8 and with 16 epochs and without its tasks in space, at the
+size of configs/larger.yaml under the linear probe. All have the same seeds, and random weights
+stand beside them. A study runs for each dataset, in a folder of its own; nothing that is done runs
+again.
 """
 
 from __future__ import annotations
@@ -24,11 +25,17 @@ from videossl.study import params
 
 OVERLAY = study.ROOT / "configs/larger.yaml"
 LONGER = 16  # epochs
-CHANGES = {  # row: what its two values are of, and what they are
-    "hdc": ("background shared by", "a group of one class", "a group of all classes"),
-    "v3s": ("epochs", "8", str(LONGER)),
-}
-SCENES = {"class": ("hdc", "v3s", "v3s_longer"), "group": ("hdc",)}  # which rows each study runs
+TIME = {"scale_weight": 0.0, "projection_weight": 0.0}  # V3S learns how time was sampled alone
+SCENES = {"class": ("hdc", "v3s", "v3s_longer", "v3s_time"), "group": ("hdc",)}  # rows of a study
+LINES = (  # method, what is said of it, and where its numbers are: a study and a row of it
+    ("hdc", "backgrounds shared by a group of one class", "class", "hdc"),
+    ("hdc", "backgrounds shared by a group of all classes", "group", "hdc"),
+    ("v3s", "8 epochs", "class", "v3s"),
+    ("v3s", f"{LONGER} epochs", "class", "v3s_longer"),
+    ("v3s", "8 epochs, weights 0 of the tasks in space", "class", "v3s_time"),
+    ("scratch", "backgrounds shared by a group of one class", "class", "scratch"),
+    ("scratch", "backgrounds shared by a group of all classes", "group", "scratch"),
+)
 
 
 def changed(raw: dict[str, Any], scenes: str, seeds: list[int]) -> dict[str, Any]:
@@ -46,9 +53,11 @@ def changed(raw: dict[str, Any], scenes: str, seeds: list[int]) -> dict[str, Any
         "probe": probe,
         "seeds": seeds,
     }
-    if "v3s_longer" in rows:
+    if scenes == "class":
+        own = raw["methods"]["v3s"]
         found["pretrain"] = {"longer": {**deepcopy(raw["pretrain"]["short"]), "epochs": LONGER}}
-        rows["v3s_longer"] = {**deepcopy(raw["methods"]["v3s"]), "pretrain": "longer"}
+        rows["v3s_longer"] = {**deepcopy(own), "pretrain": "longer"}
+        rows["v3s_time"] = {**deepcopy(own), **TIME}
     return {**found, "methods": rows}
 
 
@@ -66,25 +75,17 @@ def measured(directory: Path, seeds: list[int]) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """A line per value of each pair: what every seed gives, mean and deviation."""
-    studies = found["studies"]
-    sides = [("hdc", studies["class"]["hdc"], studies["group"]["hdc"])]
-    sides.append(("v3s", studies["class"]["v3s"], studies["class"]["v3s_longer"]))
+    """A line per method and value: what every seed gives, mean and deviation."""
     seeds = " / ".join(map(str, found["seeds"]))
     lines = [f"| | | seeds {seeds} | mean |", "|---|---|---|---:|"]
-    for row, *values in sides:
-        what, *names = CHANGES[row]
-        for name, own in zip(names, values, strict=True):
-            lines.append(f"| {study.title(row)} | {what}: {name} | {_cells(own)} |")
-    for scenes, name in zip(SCENES, CHANGES["hdc"][1:], strict=True):
-        own = studies[scenes]["scratch"]
-        lines.append(f"| random weights | {CHANGES['hdc'][0]}: {name} | {_cells(own)} |")
+    for method, what, scenes, row in LINES:
+        own = found["studies"][scenes][row]
+        each = " / ".join(f"{value:.1f}" for value in own)
+        name = "random weights" if method == "scratch" else study.title(method)
+        lines.append(
+            f"| {name} | {what} | {each} | {np.mean(own):.1f} ± {np.std(own, ddof=1):.1f} |"
+        )
     return "\n".join(lines)
-
-
-def _cells(values: list[float]) -> str:
-    each = " / ".join(f"{value:.1f}" for value in values)
-    return f"{each} | {np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
 
 
 def main() -> None:
