@@ -7,6 +7,7 @@ make && python benchmarks/default.py --json benchmarks/results/default.json
 python benchmarks/real.py lips --root TABLE --json benchmarks/results/lips.json
 python benchmarks/real.py lips --root TABLE --frozen
 python benchmarks/speakers.py --json benchmarks/results/speakers.json
+python benchmarks/spread.py --json benchmarks/results/spread.json
 python benchmarks/datapath.py --json benchmarks/results/datapath.json
 python benchmarks/scale.py --json benchmarks/results/scale.json
 python benchmarks/transfer.py --json benchmarks/results/transfer.json
@@ -34,6 +35,7 @@ import scale
 import slurm_faults
 import slurm_share
 import speakers
+import spread
 import transfer
 
 HERE = Path(__file__).resolve().parent
@@ -46,7 +48,11 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its ta
         "kills": kills.table,
         "frozen": frozen.table,
     },
-    "docs/methods.md": {"lips": real.table, "speakers": speakers.table},
+    "docs/methods.md": {
+        "spread": spread.table,
+        "lips": real.table,
+        "speakers": speakers.table,
+    },
     "docs/performance.md": {
         **{f"datapath {show.__name__}": show for show in datapath_tables.ALL},
         "scale": scale.table,

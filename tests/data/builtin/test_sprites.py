@@ -12,7 +12,10 @@ from videossl.study.schema import SyntheticData
 
 
 def settings(**changes):
-    values = {"seed": 3, "videos_per_class": 6, "frames": 12, "size": 32, "fps": 25, "flicker": 0.0}
+    values = {
+        "seed": 3, "videos_per_class": 6, "frames": 12, "size": 32, "fps": 25, "flicker": 0.0,
+        "scenes": "class",
+    }  # fmt: skip
     return SyntheticData(format="synthetic", **(values | changes))
 
 
@@ -186,6 +189,22 @@ def _thumbnail(video, data):
 
 
 # ------------------------------------------------------------------ light
+
+
+@pytest.mark.parametrize(
+    ("scenes", "same", "other"),
+    [
+        ("class", [(0, 1, 1), (0, 1, 2)], [(1, 1, 1), (0, 2, 1)]),
+        ("group", [(0, 1, 1), (0, 1, 2), (1, 1, 1), (7, 1, 3)], [(0, 2, 1), (7, 3, 1)]),
+    ],
+)
+def test_a_scene_is_shared_as_the_parameter_says(scenes, same, other):
+    def backdrop(place):
+        look, _, _ = synthetic.draw_video(synthetic.Video(*place), settings(scenes=scenes))
+        return look.backdrop
+
+    assert len({backdrop(place) for place in same}) == 1
+    assert len({backdrop(place) for place in [same[0], *other]}) == 1 + len(other)
 
 
 def test_flicker_is_as_strong_as_it_says_and_slow():

@@ -107,6 +107,7 @@ def test_the_built_in_dataset_has_nothing_to_check() -> None:
         "size": 32,
         "fps": 8,
         "flicker": 0.0,
+        "scenes": "class",
     }
     text = check("toy", SyntheticData.model_validate(block))
     assert text == "toy: the built-in dataset is written by `prepare`; there is nothing to check"

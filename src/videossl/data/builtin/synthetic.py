@@ -2,7 +2,7 @@
 
 Under the stage's output::
 
-    UCF-101/<Class>/v_<Class>_gXX_cYY.mp4     gXX: group, clips that share a scene; cYY: clip
+    UCF-101/<Class>/v_<Class>_gXX_cYY.mp4     gXX: group; cYY: clip
     ucfTrainTestlist/classInd.txt             "1 Grow", classes from 1 in alphabetical order
     ucfTrainTestlist/trainlist0N.txt          "Grow/v_Grow_g01_c01.mp4 1", N = 1, 2, 3
     ucfTrainTestlist/testlist0N.txt           "Grow/v_Grow_g01_c01.mp4"
@@ -15,6 +15,7 @@ Under the stage's output::
 A frame's gaze map is a Gaussian around its point (x, y in pixels: the sprite's centre), ``sigma``
 pixels wide. Videos are named in every file as in the split lists, relative to ``UCF-101/``. As in
 UCF101 a group is never on both sides of a split; each split tests another third of the groups.
+Videos of one group share a scene, of one class or of all classes (``data.scenes``).
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def run(job: Job, params: Params) -> None:
         bar = tqdm(mapped(_write_video, tasks), "prepare", len(tasks), unit="video", disable=None)
         written = list(bar)
     _write_splits(job.out / "ucfTrainTestlist", videos)
-    drawn = draw_pairs(videos, params.data.seed)
+    drawn = draw_pairs(videos, params.data)
     pairs: list[labels.Pair] = [[a.name, b.name, int(same), fold + 1] for fold, a, b, same in drawn]
     _write_annotations(job.out / "annotations", videos, written, pairs, params)
     known = {video.name: one for video, one in zip(videos, written, strict=True)}
@@ -166,17 +167,24 @@ def split_videos(videos: Sequence[Video], split: int) -> tuple[list[Video], list
     return train, test
 
 
-def draw_pairs(videos: Sequence[Video], seed: int) -> list[tuple[int, Video, Video, bool]]:
+def draw_pairs(
+    videos: Sequence[Video], data: SyntheticData
+) -> list[tuple[int, Video, Video, bool]]:
     """Same/not-same pairs ``(fold, a, b, same)``, as many of each kind in each fold.
 
-    Folds share no video. Videos of one group are never paired: they share a scene, which would
-    give "same" away without looking at the motion.
+    Folds share no video. Videos of one scene are never paired: it would tell "same" (one class) or
+    "not same" (another class of the group) without a look at the motion.
     """
-    rng = np.random.default_rng([seed, PAIRS])
+    rng = np.random.default_rng([data.seed, PAIRS])
     pairs = []
     for fold, members in enumerate(_folds(videos)):
-        every = [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
-        same = [(a, b) for a, b in every if a.label == b.label and a.group != b.group]
+        every = [
+            (a, b)
+            for i, a in enumerate(members)
+            for b in members[i + 1 :]
+            if scene_of(a, data) != scene_of(b, data)
+        ]
+        same = [(a, b) for a, b in every if a.label == b.label]
         other = [(a, b) for a, b in every if a.label != b.label]
         count = min(len(same), len(other), PAIRS_PER_FOLD)
         for kind, truth in ((same, True), (other, False)):
@@ -204,11 +212,16 @@ def _folds(videos: Sequence[Video]) -> list[list[Video]]:
 # ------------------------------------------------------------------------------- one video
 
 
+def scene_of(video: Video, data: SyntheticData) -> list[int]:
+    """The numbers that a video's scene is drawn from: videos with equal ones share it."""
+    return [video.group] if data.scenes == "group" else [video.label, video.group]
+
+
 def draw_video(
     video: Video, data: SyntheticData
 ) -> tuple[Appearance, Floats, Iterable[tuple[Bytes, Floats, Floats]]]:
     """A video's appearance, the sprite's centre in pixels (T, 2), and its chunks of frames."""
-    scene = np.random.default_rng([data.seed, SCENE, video.label, video.group])
+    scene = np.random.default_rng([data.seed, SCENE, *scene_of(video, data)])
     rng = np.random.default_rng([data.seed, VIDEO, video.label, video.group, video.clip])
     look = draw_appearance(rng, draw_backdrop(scene))
     path = trajectory(MOTIONS[CLASSES[video.label]], look, data.frames, rng)

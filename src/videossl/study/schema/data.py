@@ -19,6 +19,7 @@ class SyntheticData(Block):
     size: Annotated[int, Field(ge=32, le=512, multiple_of=2)]
     fps: Annotated[int, Field(ge=1, le=120)]
     flicker: Annotated[float, Field(ge=0, le=1)]
+    scenes: Literal["class", "group"]
 
 
 class FolderData(Block):
