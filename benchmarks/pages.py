@@ -9,6 +9,7 @@ python benchmarks/real.py lips --root TABLE --frozen
 python benchmarks/speakers.py --json benchmarks/results/speakers.json
 python benchmarks/spread.py --json benchmarks/results/spread.json
 python benchmarks/datapath.py --json benchmarks/results/datapath.json
+python benchmarks/ranks.py --json benchmarks/results/ranks.json
 python benchmarks/scale.py --json benchmarks/results/scale.json
 python benchmarks/transfer.py --json benchmarks/results/transfer.json
 python benchmarks/bootstrap.py --json benchmarks/results/bootstrap.json
@@ -30,6 +31,7 @@ import datapath_tables
 import default
 import frozen
 import kills
+import ranks
 import real
 import scale
 import slurm_faults
@@ -56,6 +58,7 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its ta
     "docs/performance.md": {
         **{f"datapath {show.__name__}": show for show in datapath_tables.ALL},
         "scale": scale.table,
+        "ranks": ranks.table,
     },
     "docs/tests.md": {"bootstrap": bootstrap.table, "transfer": transfer.table},
 }
