@@ -8,6 +8,7 @@ python benchmarks/real.py lips --root TABLE --json benchmarks/results/lips.json
 python benchmarks/real.py lips --root TABLE --frozen
 python benchmarks/speakers.py --json benchmarks/results/speakers.json
 python benchmarks/spread.py --json benchmarks/results/spread.json
+python benchmarks/trials.py --root TABLE --json benchmarks/results/trials.json
 python benchmarks/datapath.py --json benchmarks/results/datapath.json
 python benchmarks/ranks.py --json benchmarks/results/ranks.json
 python benchmarks/scale.py --json benchmarks/results/scale.json
@@ -39,6 +40,7 @@ import slurm_share
 import speakers
 import spread
 import transfer
+import trials
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -54,6 +56,7 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its ta
         "spread": spread.table,
         "lips": real.table,
         "speakers": speakers.table,
+        "trials": trials.table,
     },
     "docs/performance.md": {
         **{f"datapath {show.__name__}": show for show in datapath_tables.ALL},

@@ -56,16 +56,17 @@ def left_out(
     """Top-1 in per cent over ``numbers``, each tested by a classifier that never saw its group."""
     names = [found.videos[number] for number in numbers.tolist()]
     own = np.array([_said(name)[by] for name in names])
-    right = 0
+    hits = 0
     for group in groups_of(names, by, 2):
         out = np.isin(own, sorted(group))
-        right += _right(features, found, (numbers[~out], numbers[out]), spec)
-    return 100 * right / len(numbers)
+        hits += right(features, found, (numbers[~out], numbers[out]), spec)
+    return 100 * hits / len(numbers)
 
 
-def _right(
+def right(
     features: Floats, found: examples.Examples, parts: tuple[Numbers, Numbers], spec: Linear
 ) -> int:
+    """How many of the second part a classifier trained on the first names rightly."""
     train, test = parts
     x, queries = features[train], features[test]  # copies, which the fit overwrites
     scores = linear.fit(x, found.targets[train], queries, found.classes, spec)
@@ -85,7 +86,7 @@ def measured(target: Path) -> dict[str, Any]:
             node = planned.find("embed", {"row": row, "test": TEST, "seed": str(seed)})
             features = np.load(runs / planned.path(node) / "features.npy")
             values = {
-                "apart": 100 * _right(features, found, (train, test), spec) / len(test),
+                "apart": 100 * right(features, found, (train, test), spec) / len(test),
                 "encoder": left_out(features, found, train, "speaker", spec),
                 "both": left_out(features, found, train, "repetition", spec),
                 "rank": spread.rankme(features[train]),
