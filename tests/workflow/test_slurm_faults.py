@@ -135,7 +135,7 @@ def test_a_cancelled_stage_that_is_not_tried_again_is_one_line_with_its_log(clus
     place, _ = removed(cluster, "embed/rspnet/synthetic/seed-0")
     noting(cluster, "sleep 600")
     running = start(cluster, place)
-    until((cluster.root / "limits").exists, "it was not started")
+    until(lambda: limits(cluster), "it was not started")
     (job,) = jobs(cluster)
     subprocess.run(["scancel", job], check=True)
     with timed("`scancel` of the last attempt: until the study ends"):
@@ -172,7 +172,7 @@ def test_the_controller_is_away_while_a_job_runs(cluster, controller, how):
     place, expected = removed(cluster, "embed/rspnet/synthetic/seed-0")
     noting(cluster, 'while [ ! -e go ]; do sleep 0.2; done; exec "$real" "$@"')
     running = start(cluster, place)
-    until((cluster.root / "limits").exists, "it was not started")
+    until(lambda: limits(cluster), "it was not started")
     os.kill(controller, how)
     with timed(f"`slurmctld` {'hangs' if how == signal.SIGSTOP else 'is gone'}: until it is said"):
         until(lambda: "SLURM does not answer" in said(cluster), "nothing is said")

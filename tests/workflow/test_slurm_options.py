@@ -132,7 +132,7 @@ def test_jobs_count_for_the_sites_account_also_if_accounting_is_away_meanwhile(o
     account(cluster, "lab")
     noting(cluster, 'while [ ! -e go ]; do sleep 0.2; done; exec "$real" "$@"')
     running = start(cluster, place)
-    until((cluster.root / "limits").exists, "nothing was started")
+    until(lambda: limits(cluster), "nothing was started")
     outage.strike()
     (cluster.root / "go").touch()
     until((cluster.root / embedded).exists, "the job does not go on")
