@@ -33,6 +33,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import figures_file
 import traced_run
 from traced_run import Call, Ended
 
@@ -107,8 +108,7 @@ def write(results: Sequence[dict[str, Any]], path: Path) -> None:
     """Put results into a file; those of other cases stay in it."""
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     by_name = {result["stage"]: result for result in [*known, *results]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(list(by_name.values()), indent=1) + "\n", encoding="utf-8")
+    figures_file.write(path, list(by_name.values()))
 
 
 def prepare_process() -> None:

@@ -13,7 +13,6 @@ only where it is installed.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -31,6 +30,7 @@ import datapath_cold as cold_reads
 import datapath_loaders as loaders
 import datapath_rivals as rivals
 import datapath_tables as tables
+import figures_file
 import torch
 from datapath_rivals import Reader
 from datapath_tables import DECORD, FRAMES, LIMIT, OURS, RESIZING, STRIDES
@@ -355,8 +355,7 @@ def main() -> None:
     print(found["machine"])
     for show in tables.ALL:
         print(f"\n{show(found)}")
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

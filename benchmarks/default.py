@@ -7,10 +7,10 @@ python benchmarks/default.py --json benchmarks/results/default.json
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+import figures_file
 import pandas as pd
 
 import study
@@ -65,8 +65,7 @@ def main() -> None:
     args = parser.parse_args()
     found = measured(args.results)
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import figures_file
 import numpy as np
 from numpy.typing import NDArray
 
@@ -193,9 +194,7 @@ def main() -> None:
             print(steps[-1], file=sys.stderr, flush=True)
     result = {"sizes": args.sizes, "threads": THREADS, "iterations": ITERATIONS, "steps": steps}
     print(table(result))
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, result)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import figures_file
 import traced_run
 from crash_points import OVERLAY, STAGES, afterwards, digests, make_study, prepare_process
 
@@ -45,9 +46,7 @@ def main() -> None:
         make_study(base, OVERLAY + budget)
         result = soak(base, args.kills, random.Random(args.seed))
     print(json.dumps(result, indent=1))
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, result)
     sys.exit(1 if result["failures"] else 0)
 
 

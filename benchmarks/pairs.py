@@ -6,7 +6,6 @@ python benchmarks/pairs.py --json benchmarks/results/pairs.json
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import figures_file
 import traced_run
 from crash_points import BASELINE, ROW, STAGES, TEST, digests, make_study, prepare_process
 
@@ -44,9 +44,7 @@ def main() -> None:
                     {"stage": stage, "engines": engines, "pairs": args.times, "failures": wrong}
                 )
                 print(f"{stage}, {engines} engines, {args.times} pairs: {wrong or 'right'}")
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, results)
     sys.exit(1 if any(result["failures"] for result in results) else 0)
 
 

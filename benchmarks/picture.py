@@ -11,42 +11,25 @@ from __future__ import annotations
 
 import argparse
 import io
-import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
-from selenium import webdriver
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+from support import chromium  # noqa: E402
+
 COLOURS = 128  # of the picture: a page is mostly flat, and a small file loads at once
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-)
 
 
 def taken(page: Path, width: int, height: int, at: str, scheme: str) -> Image.Image:
     """What a screen of ``width`` x ``height`` pixels shows of a page, from section ``at`` on."""
     with tempfile.TemporaryDirectory() as profile:
-        options = webdriver.ChromeOptions()
-        options.binary_location = str(shutil.which("chromium"))
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        service = webdriver.ChromeService(shutil.which("chromedriver"))
-        browser = webdriver.Chrome(options=options, service=service)
+        browser = chromium.start(Path(profile))
         try:
-            preferred = [
-                {"name": "prefers-color-scheme", "value": scheme},
-                {"name": "prefers-reduced-motion", "value": "reduce"},
-            ]
-            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": preferred})
-            size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-            browser.get(page.resolve().as_uri() + (f"#{at}" if at else ""))
+            chromium.look(browser, page.resolve(), width, scheme, "reduce", height, at)
             return Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
         finally:
             browser.quit()
@@ -64,7 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.page.is_file():
         parser.error(f"{args.page} is not there: run the study first (make)")
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+    if not (chromium.CHROMIUM.exists() and chromium.DRIVER.exists()):
         parser.error("chromium is not there: .ci/install chromedriver chromium chromium-driver")
     picture = taken(args.page, args.width, args.height, args.at, args.scheme)
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(args.out, optimize=True)

@@ -12,7 +12,6 @@ the one after, so two ranks want more than two cores.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -23,6 +22,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import figures_file
 import pandas as pd
 
 from videossl.study import execution, params
@@ -113,8 +113,7 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     found = {"method": args.method, "cores": cores, "one": rates[args.method], "two": rates[TWO]}
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

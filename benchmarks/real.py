@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import figures_file
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -151,8 +152,7 @@ def main() -> None:
     target = study.run(directory, changes, [overlay])
     found = measured(target, args.name)
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

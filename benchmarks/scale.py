@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import figures_file
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src")]
 
@@ -182,8 +184,7 @@ def main() -> None:
                 found.append({"step": step, "videos": videos, **measured})
                 print(found[-1], file=sys.stderr, flush=True)
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:

@@ -18,6 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import figures_file
+
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = "VIDEOSSL_FAULT_TIMES"  # tests/support/cluster.py
 
@@ -55,8 +57,7 @@ def main() -> None:
     args = parser.parse_args()
     found = measured(args.tests)
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ began and ended, and the queue is asked for every job's start and end, which it 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import shutil
@@ -30,6 +29,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import figures_file
 import planning
 
 COMMAND = ("snakemake", "--cores", "all", "--profile", "slurm")
@@ -170,8 +170,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="slurm-share-") as folder:
         found = measured(Path(folder).resolve(), args.more)
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ dimensions the training features use (RankMe, Garrido et al., ICML 2023).
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import figures_file
 import numpy as np
 from numpy.typing import NDArray
 
@@ -123,8 +123,7 @@ def main() -> None:
     args = parser.parse_args()
     found = measured(args.directory / "params.yaml")
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

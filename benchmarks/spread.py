@@ -12,11 +12,11 @@ again.
 from __future__ import annotations
 
 import argparse
-import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import figures_file
 import numpy as np
 
 import study
@@ -97,8 +97,7 @@ def main() -> None:
     args = parser.parse_args()
     found = measured(args.directory, args.seeds)
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

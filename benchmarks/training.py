@@ -31,6 +31,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import figures_file
 import torch
 from torch import Tensor, nn
 
@@ -274,8 +275,7 @@ def main() -> None:
                 found.setdefault(name, []).append(row(method, Path(folder), *more))
                 print(f"{name}: {found[name][-1]}", file=sys.stderr, flush=True)
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

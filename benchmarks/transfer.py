@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import figures_file
 import numpy as np
 
 import study
@@ -101,8 +102,7 @@ def main() -> None:
     target = study.run(args.directory, [{"methods": others}, {"seeds": args.seeds}], overlays)
     found = measured(target)
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import figures_file
 import numpy as np
 import speakers
 
@@ -150,8 +151,7 @@ def main() -> None:
         trials.append({"row": row, "change": change, **measured(target, row), "study": own})
     found = {"seeds": [0], "trials": trials}
     print(table(found))
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    "--hide-scrollbars",
 ]
 
 needed = pytest.mark.skipif(
@@ -43,11 +44,13 @@ def look(
     width: int,
     scheme: str = "light",
     motion: str = "no-preference",
+    height: int = 900,
+    at: str = "",
 ) -> None:
-    """Open a file on a screen of ``width`` pixels, for one who prefers this scheme and motion."""
+    """Open a file, at a section, on a screen for one who prefers this scheme and motion."""
     wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
     features = [{"name": name, "value": value} for name, value in wanted.items()]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    browser.get(page.as_uri())
+    browser.get(page.as_uri() + (f"#{at}" if at else ""))

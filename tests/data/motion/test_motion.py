@@ -16,25 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from support.specs import FLOW
 from videossl.data.motion import compute
 from videossl.data.motion.store import MotionStore
 from videossl.data.shards import records
 from videossl.data.shards.builder import ShardBuilder, publish
 from videossl.data.shards.store import ClipStore
 from videossl.job import Job, UserError
-from videossl.study.schema import Motion
 
 SIDE, FRAMES = 64, 12
-OPTIONS = Motion(
-    data="toy",
-    algorithm="dis",
-    content="flow",
-    step=2,
-    bound=8.0,
-    codec="raw",
-    quality=95,
-    shard_megabytes=1,
-)
+OPTIONS = FLOW.model_copy(update={"data": "toy", "step": 2, "bound": 8.0})
 SPEEDS = {"down.mp4": (0, 2), "right.mp4": (1, 0), "still.mp4": (0, 0)}
 
 
