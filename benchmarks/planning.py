@@ -4,6 +4,8 @@
 
 Outputs are stand-ins: a folder with a small file per instance, as no engine looks further when
 nothing changed. Nothing is trained. The large study is the default one with more seeds and splits.
+The last line is what DVC takes for itself: as many stages, each with one key of the same
+params.yaml, one file and nothing to depend on.
 """
 
 from __future__ import annotations
@@ -66,6 +68,24 @@ def stand_ins(graph: Graph, study: Path) -> None:
         write_json(folder / publication.CONTENTS, records.digests(folder))
 
 
+def bare(study: Path, count: int) -> None:
+    """A DVC project at ``study`` of ``count`` stages, all done, that need next to nothing."""
+    study.mkdir()
+    shutil.copy(ROOT / "params.yaml", study)
+    shutil.copytree(ROOT / ".dvc", study / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    entries = {
+        f"stage-{number}": {
+            "cmd": f"echo {number} > {number}",
+            "params": ["seeds"],
+            "outs": [str(number)],
+        }
+        for number in range(count)
+    }
+    write_json(study / "dvc.yaml", {"stages": entries})  # JSON is YAML
+    for command in (["git", "init", "-q"], ["dvc", "repro", "-q"]):
+        subprocess.run(command, cwd=study, check=True)
+
+
 def measured(command: list[str], study: Path) -> tuple[float, float]:
     """CPU seconds of a command and what it started; peak MiB of the largest process."""
     script = (
@@ -114,7 +134,11 @@ def main() -> None:
             show("snakemake, nothing to do", noop, graph, study, args.repeats)
             grouped.write_plan(graph, Path("results"))
             subprocess.run(["dvc", "commit", "-f", "-q"], cwd=study, check=True)
-            show("dvc repro, nothing to do", ["dvc", "repro", "-q"], graph, study, args.repeats)
+            nothing = ["dvc", "repro", "-q"]
+            show("dvc repro, nothing to do", nothing, graph, study, args.repeats)
+            alone = Path(folder, "bare")
+            bare(alone, len(graph.groups))
+            show("dvc repro, stages of one key", nothing, graph, alone, args.repeats)
             os.chdir(ROOT)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from support.specs import COLOURS
 from videossl.methods import order_geometry
-from videossl.models import c3d, inflate, resnet3d, s3dg, slow
+from videossl.models import c3d, inception, inflate, resnet3d, slow
 from videossl.study import schema
 
 BACKBONES = {
@@ -16,7 +16,7 @@ BACKBONES = {
         schema.Model(name="r2plus1d", blocks=[1, 2, 1, 1], width=4, **COLOURS)
     ),
     "c3d": lambda: c3d.build(schema.C3D(name="c3d", width=4, **COLOURS)),
-    "s3dg": lambda: s3dg.build(schema.S3DG(name="s3dg", width=8, **COLOURS)),
+    "s3dg": lambda: inception.build(schema.Inception(name="s3dg", width=8, **COLOURS)),
     "slow": lambda: slow.build(schema.Slow(name="slow", depth=18, width=4, **COLOURS)),
     "inflated": lambda: inflate.build(
         schema.Inflated(

@@ -15,7 +15,10 @@ SMALL = {
         for name in ("r3d", "mc3", "r2plus1d", "r3d_rspnet", "r2plus1d_rspnet")
     },
     "c3d": schema.C3D(name="c3d", width=4, **COLOURS),
-    **{name: schema.S3DG(name=name, width=8, **COLOURS) for name in ("s3dg", "s3d", "s3dg_rspnet")},
+    **{
+        name: schema.Inception(name=name, width=8, **COLOURS)
+        for name in ("i3d", "s3d", "s3dg", "s3dg_rspnet")
+    },
     "slow": schema.Slow(name="slow", depth=18, width=4, **COLOURS),
 }
 

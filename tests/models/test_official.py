@@ -14,7 +14,7 @@ from support.backbones import assert_contract, assert_every_parameter_learns, pa
 from support.specs import COLOURS, IMAGENET
 from videossl.job import UserError
 from videossl.models import official, rspnet_nets
-from videossl.models.s3dg import INCEPTION
+from videossl.models.inception import INCEPTION
 from videossl.study import registry, schema
 
 GENERATOR = torch.Generator()
@@ -164,7 +164,7 @@ def model(name, width, blocks=(2, 2, 2, 2)):
     if name == "c3d":
         return schema.C3D(name="c3d", width=width, **IMAGENET)
     if name == "s3dg_rspnet":
-        return schema.S3DG(name=name, width=width, **IMAGENET)
+        return schema.Inception(name=name, width=width, **IMAGENET)
     return schema.Model(name=name, width=width, blocks=list(blocks), **IMAGENET)
 
 
@@ -262,7 +262,10 @@ def test_other_layouts_and_backbones_are_refused(tmp_path):
     )
     message = r"holds RSPNet's s3dg, which is the backbone s3dg_rspnet; model\.name is s3dg$"
     refused(
-        {"arch": "s3dg", "model": {}}, path, schema.S3DG(name="s3dg", width=64, **COLOURS), message
+        {"arch": "s3dg", "model": {}},
+        path,
+        schema.Inception(name="s3dg", width=64, **COLOURS),
+        message,
     )
 
 

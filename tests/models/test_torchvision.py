@@ -19,7 +19,7 @@ SHORT = [1, 1, 1, 1]  # blocks of the two large ones; the names of their weights
 def spec(name, width=64, blocks=(2, 2, 2, 2), **colours):
     colours = colours or KINETICS
     if name.startswith("s3d"):
-        return schema.S3DG(name=name, width=width, **colours)
+        return schema.Inception(name=name, width=width, **colours)
     return schema.Model(name=name, width=width, blocks=list(blocks), **colours)
 
 

@@ -17,7 +17,7 @@ MODELS = [
     schema.Model(name="r3d", blocks=[1, 1, 1, 1], width=4, **COLOURS),
     schema.Model(name="r2plus1d", blocks=[1, 1, 2, 1], width=8, **COLOURS),
     schema.C3D(name="c3d", width=4, **COLOURS),
-    schema.S3DG(name="s3dg", width=8, **COLOURS),
+    schema.Inception(name="s3dg", width=8, **COLOURS),
     schema.Slow(name="slow", depth=50, width=4, **COLOURS),
     schema.Inflated(name="inflated", timm="resnet10t", weights="none", output_stride=16, **COLOURS),
 ]

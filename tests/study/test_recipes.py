@@ -24,7 +24,7 @@ RECIPES: dict[str, tuple[int, int, dict[str, int]]] = {
     "rspnet_r2plus1d": (1, 1, {"decode": 3, "finetune": 12}),
     "rspnet_s3dg": (2, 1, {"decode": 4, "finetune": 21}),
     "rho_k400": (12, 1, {"decode": 6, "finetune": 65, "evaluate": 13}),
-    "vtdl": (2, 1, {"decode": 2, "finetune": 6, "evaluate": 6}),
+    "vtdl": (4, 2, {"decode": 2, "finetune": 12, "evaluate": 12}),
     "sts": (4, 4, {"decode": 3, "motion": 2, "finetune": 32, "evaluate": 16}),
     "hdc": (3, 3, {"decode": 3, "finetune": 36, "evaluate": 6}),
     "v3s": (3, 3, {"decode": 2, "finetune": 36, "evaluate": 12}),

@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import nn
 
+from videossl.models.inception import GatedSeparable, InceptionNet
 from videossl.models.resnet3d import (
     BasicBlock,
     ResNet3d,
@@ -25,7 +26,6 @@ from videossl.models.resnet3d import (
     middle_planes,
     whole,
 )
-from videossl.models.s3dg import S3DG
 from videossl.study import schema
 
 
@@ -76,9 +76,9 @@ def r2plus1d(model: schema.Model) -> ResNet3d:
     return net
 
 
-def s3dg(model: schema.S3DG) -> S3DG:
+def s3dg(model: schema.Inception) -> InceptionNet:
     """S3D-G that sees every second frame."""
-    return S3DG(model.width, skip_frames=True)
+    return InceptionNet(model.width, GatedSeparable, skip_frames=True)
 
 
 NETS: dict[str, Callable[[Any], nn.Module]] = {
@@ -88,6 +88,6 @@ NETS: dict[str, Callable[[Any], nn.Module]] = {
 }
 
 
-def build(model: schema.Model | schema.S3DG) -> nn.Module:
+def build(model: schema.Model | schema.Inception) -> nn.Module:
     """The network that ``model.name`` names, see the top of this file."""
     return NETS[model.name](model)

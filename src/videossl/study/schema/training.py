@@ -38,10 +38,10 @@ class C3D(Network):
     width: Annotated[int, Field(ge=4, le=256)]
 
 
-class S3DG(Network):
-    """Separable 3D Inception, with self-gating but for s3d."""
+class Inception(Network):
+    """Inception-v1 in 3D: I3D, or separable in space and time, as S3D and S3D-G are."""
 
-    name: Literal["s3dg", "s3d", "s3dg_rspnet"]
+    name: Literal["i3d", "s3d", "s3dg", "s3dg_rspnet"]
     width: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
 
 
@@ -63,7 +63,7 @@ class Inflated(Network):
     output_stride: Literal[8, 16, 32]
 
 
-Backbone = Annotated[Model | C3D | S3DG | Slow | Inflated, Field(discriminator="name")]
+Backbone = Annotated[Model | C3D | Inception | Slow | Inflated, Field(discriminator="name")]
 
 
 Milestone = Annotated[float, Field(gt=0, lt=1)]

@@ -4,12 +4,12 @@ from torchvision.models import video
 
 from support.backbones import assert_contract, assert_every_parameter_learns, parameters, shapes
 from support.specs import COLOURS
-from videossl.models import s3dg
+from videossl.models import inception
 from videossl.study import schema
 
 
-def build(width):
-    return s3dg.build(schema.S3DG(name="s3dg", width=width, **COLOURS))
+def build(width, name="s3dg"):
+    return inception.build(schema.Inception(name=name, width=width, **COLOURS))
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def separable(before, planes, size):
     return size**2 * before * planes + size * planes**2 + 4 * planes + planes**2 + planes
 
 
-def inception(before, p):
+def block(before, p):
     ones = before * (p[0] + p[1] + p[3] + p[5]) + 2 * (p[0] + p[1] + p[3] + p[5])
     return ones + separable(p[1], p[2], 3) + separable(p[3], p[4], 3)
 
@@ -30,8 +30,8 @@ def inception(before, p):
 def test_published_size_and_shapes():
     """Planes of Inception-v1; 64 frames of 224 pixels give 8x7x7 as in the paper."""
     before, blocks = 192, 0
-    for planes in s3dg.INCEPTION.values():
-        blocks += inception(before, planes)
+    for planes in inception.INCEPTION.values():
+        blocks += block(before, planes)
         before = planes[0] + planes[2] + planes[4] + planes[5]
     expected = separable(3, 64, 7) + 64 * 64 + 128 + separable(64, 192, 3) + blocks
     with torch.device("meta"):
@@ -44,6 +44,37 @@ def test_published_size_and_shapes():
         (832, 16, 14, 14),
         (1024, 8, 7, 7),
     ]
+
+
+def test_i3d_has_the_published_size_and_shapes():
+    """Figure 3: kxkxk convolutions of Inception-v1's planes, each with a batch norm."""
+
+    def joint(before, planes, size):
+        return size**3 * before * planes + 2 * planes
+
+    before, expected = 192, joint(3, 64, 7) + joint(64, 64, 1) + joint(64, 192, 3)
+    for p in inception.INCEPTION.values():
+        expected += joint(before, p[0], 1) + joint(before, p[1], 1) + joint(p[1], p[2], 3)
+        expected += joint(before, p[3], 1) + joint(p[3], p[4], 3) + joint(before, p[5], 1)
+        before = p[0] + p[2] + p[4] + p[5]
+    with torch.device("meta"):
+        net = build(64, "i3d")
+    assert parameters(net) == expected == 12_287_264
+    assert shapes(net, (64, 224, 224)) == [
+        (192, 32, 56, 56),
+        (480, 32, 28, 28),
+        (832, 16, 14, 14),
+        (1024, 8, 7, 7),
+    ]
+
+
+def test_i3d_convolves_space_and_time_at_once():
+    """Each kernel has three sides, and nothing but the stem and the pools strides."""
+    net = build(8, "i3d")
+    kernels = [m for m in net.modules() if isinstance(m, torch.nn.Conv3d)]
+    assert {m.kernel_size for m in kernels} == {(7, 7, 7), (3, 3, 3), (1, 1, 1)}
+    strided = [(m.kernel_size, m.stride) for m in kernels if m.stride != (1, 1, 1)]
+    assert strided == [((7, 7, 7), (2, 2, 2))]
 
 
 def test_is_torchvisions_s3d_but_for_the_gates():
@@ -63,12 +94,14 @@ def test_width_scales_every_layer(width):
 
 
 @pytest.mark.parametrize("size", [(16, 64, 48), (8, 32, 32), (8, 44, 44), (1, 16, 16)])
-def test_no_clip_is_too_small(size):
-    assert_contract(build(8), size)
+@pytest.mark.parametrize("name", ["s3dg", "i3d"])
+def test_no_clip_is_too_small(name, size):
+    assert_contract(build(8, name), size)
 
 
-def test_every_parameter_learns():
-    assert_every_parameter_learns(build(16), (8, 32, 32))
+@pytest.mark.parametrize("name", ["s3dg", "i3d"])
+def test_every_parameter_learns(name):
+    assert_every_parameter_learns(build(16, name), (8, 32, 32))
 
 
 def test_batch_norm_is_tensorflows():
@@ -79,7 +112,7 @@ def test_batch_norm_is_tensorflows():
 
 def test_the_papers_stem_sees_every_frame():
     for skips in (False, True):
-        net = s3dg.S3DG(8, skip_frames=skips).eval()
+        net = inception.InceptionNet(8, inception.GatedSeparable, skip_frames=skips).eval()
         x = torch.randn(1, 3, 8, 32, 32)
         y = x.clone()
         y[:, :, 1::2] += 1
@@ -87,7 +120,7 @@ def test_the_papers_stem_sees_every_frame():
 
 
 def test_a_gate_scales_channels_by_the_pooled_map():
-    block = s3dg.GatedSeparable(2, 3, 3, ((1, 1, 1), (1, 1, 1))).eval()
+    block = inception.GatedSeparable(2, 3, 3, ((1, 1, 1), (1, 1, 1))).eval()
     x = torch.randn(2, 2, 4, 5, 6)
     plain = block.time(block.space(x))
     linear = plain.flatten(2).mean(2) @ block.gate.weight.flatten(1).T + block.gate.bias

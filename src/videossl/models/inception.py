@@ -1,11 +1,13 @@
-"""S3D and S3D-G: Inception with separable 3D convolutions, in S3D-G with feature gating.
+"""Inception-v1 in 3D: I3D, and S3D and S3D-G with separable convolutions, S3D-G with gates.
 
-Source: Xie et al., "Rethinking Spatiotemporal Feature Learning: Speed-Accuracy Trade-offs in Video
-Classification", ECCV 2018: separable convolutions in section 4.3 and figure 6, gating after each
-temporal convolution in section 4.4; the planes of the Inception blocks are those of Inception-v1.
-(Other code gates all four branches of a block, which adds 0.46M parameters.) Batch
-norm has epsilon 1e-3 and momentum 1e-3 as in the TensorFlow original and in RSPNet's code:
-running statistics follow only after some thousand steps.
+Sources: Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, figure 3 (I3D: every
+convolution and pool of Inception-v1 has a third dimension). Xie et al., "Rethinking Spatiotemporal
+Feature Learning: Speed-Accuracy Trade-offs in Video Classification", ECCV 2018: separable
+convolutions in section 4.3 and figure 6, gating after each temporal convolution in section 4.4.
+The planes of the blocks are those of Inception-v1. (Other code gates all four branches of a block,
+which adds 0.46M parameters.) Batch norm has epsilon 1e-3 and momentum 1e-3 as in the TensorFlow
+original of S3D-G and in RSPNet's code: running statistics follow only after some thousand steps.
+Padding is the same on both sides, where TensorFlow's is one longer at the end of an even side.
 
 The paper's stem strides space in its 1x7x7 and time in its 7x1x1 convolution. RSPNet's code strides
 both in the 1x7x7, so every second frame is never seen; ``skip_frames`` builds that one, for its
@@ -64,6 +66,17 @@ class Separable(nn.Module):
         return out
 
 
+class Joint(nn.Sequential):
+    """kxkxk at once, as in I3D; it strides what a separable one strides in its two parts."""
+
+    def __init__(
+        self, planes_in: int, planes: int, size: int, strides: tuple[Triple, Triple]
+    ) -> None:
+        time, height, width = (space * after for space, after in zip(*strides, strict=True))
+        kernel, stride = (size, size, size), (time, height, width)
+        super().__init__(*convolution(planes_in, planes, kernel, stride))
+
+
 class GatedSeparable(Separable):
     """A separable convolution, each of whose channels is scaled by a gate of the pooled map."""
 
@@ -80,19 +93,22 @@ class GatedSeparable(Separable):
         return x * gate
 
 
-class Inception(nn.Module):
-    """Four branches side by side: 1x1x1, two separable 3x3x3, and a max pool."""
+Kind = type[Joint | Separable]
 
-    def __init__(self, planes_in: int, planes: list[int], separable: type[Separable]) -> None:
+
+class Inception(nn.Module):
+    """Four branches side by side: 1x1x1, two 3x3x3 behind one, and a max pool."""
+
+    def __init__(self, planes_in: int, planes: list[int], spatiotemporal: Kind) -> None:
         super().__init__()
         one, once = (1, 1, 1), ((1, 1, 1), (1, 1, 1))
         straight, reduce1, planes1, reduce2, planes2, pooled = planes
         self.branch0 = convolution(planes_in, straight, one, one)
         self.branch1 = nn.Sequential(
-            convolution(planes_in, reduce1, one, one), separable(reduce1, planes1, 3, once)
+            convolution(planes_in, reduce1, one, one), spatiotemporal(reduce1, planes1, 3, once)
         )
         self.branch2 = nn.Sequential(
-            convolution(planes_in, reduce2, one, one), separable(reduce2, planes2, 3, once)
+            convolution(planes_in, reduce2, one, one), spatiotemporal(reduce2, planes2, 3, once)
         )
         self.branch3 = nn.Sequential(
             nn.MaxPool3d(3, 1, padding=1), convolution(planes_in, pooled, one, one)
@@ -105,8 +121,8 @@ class Inception(nn.Module):
         return torch.cat([branch(x) for branch in branches], dim=1)
 
 
-class S3DG(Backbone):
-    """S3D-G, or S3D where it is not ``gated``.
+class InceptionNet(Backbone):
+    """I3D, S3D or S3D-G, by what ``spatiotemporal`` convolutions are.
 
     Five stages with max pools between; time is halved in the stem and before stages 4 and 5.
 
@@ -115,16 +131,15 @@ class S3DG(Backbone):
         stage_features: channels of the maps that ``stages`` gives.
     """
 
-    def __init__(self, width: int, skip_frames: bool = False, gated: bool = True) -> None:
+    def __init__(self, width: int, spatiotemporal: Kind, skip_frames: bool = False) -> None:
         super().__init__()
-        separable = GatedSeparable if gated else Separable
         self.num_features = 16 * width
         strides = ((2, 2, 2), (1, 1, 1)) if skip_frames else ((1, 2, 2), (2, 1, 1))
-        self.stage1 = separable(3, width, 7, strides)
+        self.stage1 = spatiotemporal(3, width, 7, strides)
         self.stage2 = nn.Sequential(
             nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1)),
             convolution(width, width, (1, 1, 1), (1, 1, 1)),
-            separable(width, 3 * width, 3, ((1, 1, 1), (1, 1, 1))),
+            spatiotemporal(width, 3 * width, 3, ((1, 1, 1), (1, 1, 1))),
         )
         pools = [
             nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1)),
@@ -133,7 +148,7 @@ class S3DG(Backbone):
         ]
         planes = [3 * width, 480 * width // 64, 832 * width // 64]
         self.stage3, self.stage4, self.stage5 = (
-            _stage(number, pool, before, width, separable)
+            _stage(number, pool, before, width, spatiotemporal)
             for number, pool, before in zip("345", pools, planes, strict=True)
         )
         self.stage_features = [*planes, self.num_features]
@@ -148,19 +163,22 @@ class S3DG(Backbone):
 
 
 def _stage(
-    number: str, pool: nn.Module, planes_in: int, width: int, separable: type[Separable]
+    number: str, pool: nn.Module, planes_in: int, width: int, spatiotemporal: Kind
 ) -> nn.Sequential:
     """A pool and the Inception blocks whose names start with ``number``."""
     table = [planes for name, planes in INCEPTION.items() if name[0] == number]
     scaled = [[count * width // 64 for count in planes] for planes in table]
     totals = [planes_in, *(p[0] + p[2] + p[4] + p[5] for p in scaled)]
     blocks = (
-        Inception(before, p, separable)
+        Inception(before, p, spatiotemporal)
         for (before, _), p in zip(pairwise(totals), scaled, strict=True)
     )
     return nn.Sequential(pool, *blocks)
 
 
-def build(model: schema.S3DG) -> S3DG:
-    """S3D-G, or S3D, whose planes are ``model.width`` / 64 of the published ones."""
-    return S3DG(model.width, gated=model.name != "s3d")
+KINDS: dict[str, Kind] = {"i3d": Joint, "s3d": Separable, "s3dg": GatedSeparable}
+
+
+def build(model: schema.Inception) -> InceptionNet:
+    """The network, whose planes are ``model.width`` / 64 of the published ones."""
+    return InceptionNet(model.width, KINDS[model.name])
