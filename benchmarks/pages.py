@@ -11,6 +11,7 @@ python benchmarks/spread.py --json benchmarks/results/spread.json
 python benchmarks/trials.py --root TABLE --json benchmarks/results/trials.json
 python benchmarks/datapath.py --json benchmarks/results/datapath.json
 python benchmarks/ranks.py --json benchmarks/results/ranks.json
+python benchmarks/planning.py --json benchmarks/results/planning.json
 python benchmarks/scale.py --json benchmarks/results/scale.json
 python benchmarks/transfer.py --json benchmarks/results/transfer.json
 python benchmarks/bootstrap.py --json benchmarks/results/bootstrap.json
@@ -32,6 +33,7 @@ import datapath_tables
 import default
 import frozen
 import kills
+import planning
 import ranks
 import real
 import scale
@@ -60,6 +62,7 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its ta
     },
     "docs/performance.md": {
         **{f"datapath {show.__name__}": show for show in datapath_tables.ALL},
+        "planning": planning.table,
         "scale": scale.table,
         "ranks": ranks.table,
     },

@@ -1,10 +1,11 @@
 """CPU seconds and memory of a command that finds everything done, and of planning all of a study.
 
-    python benchmarks/planning.py            # a line per engine and size; takes three minutes
+    python benchmarks/planning.py            # a line per engine and size; takes ten minutes
+    python benchmarks/planning.py --sizes default --json benchmarks/results/planning.json
 
 Outputs are stand-ins: a folder with a small file per instance, as no engine looks further when
 nothing changed. Nothing is trained. The large study is the default one with more seeds and splits.
-The last line is what DVC takes for itself: as many stages, each with one key of the same
+``stages of one key`` is what DVC takes for itself: as many stages, each with one key of the same
 params.yaml, one file and nothing to depend on.
 """
 
@@ -17,6 +18,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import figures_file
 
 from videossl.job import write_json
 from videossl.study import graph as stages
@@ -106,51 +110,60 @@ def measured(command: list[str], study: Path) -> tuple[float, float]:
     return seconds, peak
 
 
+def of_size(size: str, repeats: int, folder: Path) -> list[dict[str, Any]]:
+    """What commands take in the default study, or the large one, at ``folder``."""
+    study = folder / "study"
+    copy(study)
+    if size == "large":
+        (study / "large.yaml").write_text(LARGE)
+        subprocess.run(["videossl", "configure", "large.yaml"], cwd=study, check=True)
+    os.chdir(study)
+    graph = stages.load()
+    instances, groups = len(graph.instances), len(graph.groups)
+    noop, nothing = ["snakemake", "--cores", "all", "--quiet"], ["dvc", "repro", "-q"]
+
+    def line(name: str, command: list[str], count: int, where: Path = study) -> dict[str, Any]:
+        taken = [measured(command, where) for _ in range(repeats)]
+        seconds = [used for used, _ in taken]
+        peak = max(peak for _, peak in taken)
+        return {"command": name, "instances": count, "seconds": seconds, "peak": peak}
+
+    found = [line("snakemake, planning all", [*noop, "--dry-run"], instances)]
+    stand_ins(graph, study)
+    found.append(line("snakemake, nothing to do", noop, instances))
+    grouped.write_plan(graph, Path("results"))
+    subprocess.run(["dvc", "commit", "-f", "-q"], cwd=study, check=True)
+    found.append(line("dvc repro, nothing to do", nothing, groups))
+    alone = folder / "bare"
+    bare(alone, groups)
+    found.append(line("dvc repro, stages of one key", nothing, groups, alone))
+    os.chdir(ROOT)
+    return found
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """A line per command and size."""
+    lines = ["| command | instances or stages | CPU s, least | CPU s, most | peak MiB |"]
+    lines.append("|---|---:|---:|---:|---:|")
+    for one in found:
+        seconds = f"{min(one['seconds']):.1f} | {max(one['seconds']):.1f}"
+        lines.append(f"| {one['command']} | {one['instances']:,} | {seconds} | {one['peak']:.0f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Print the table."""
+    """Measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--sizes", nargs="*", choices=["default", "large"], default=["default", "large"]
-    )
+    parser.add_argument("--sizes", nargs="*", choices=SIZES, default=SIZES)
+    parser.add_argument("--json", type=Path, help="file to write")
     args = parser.parse_args()
-    noop = ["snakemake", "--cores", "all", "--quiet"]
-    print(
-        "| command | instances | CPU s, least | CPU s, most | peak MiB |\n|---|---:|---:|---:|---:|"
-    )
+    found = []
     for size in args.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            study = Path(folder, "study")
-            copy(study)
-            if size == "large":
-                (study / "large.yaml").write_text(LARGE)
-                subprocess.run(["videossl", "configure", "large.yaml"], cwd=study, check=True)
-            os.chdir(study)
-            graph = stages.load()
-            commands = {"snakemake, planning all": [*noop, "--dry-run"]}
-            for name, command in commands.items():
-                show(name, command, graph, study, args.repeats)
-            stand_ins(graph, study)
-            show("snakemake, nothing to do", noop, graph, study, args.repeats)
-            grouped.write_plan(graph, Path("results"))
-            subprocess.run(["dvc", "commit", "-f", "-q"], cwd=study, check=True)
-            nothing = ["dvc", "repro", "-q"]
-            show("dvc repro, nothing to do", nothing, graph, study, args.repeats)
-            alone = Path(folder, "bare")
-            bare(alone, len(graph.groups))
-            show("dvc repro, stages of one key", nothing, graph, alone, args.repeats)
-            os.chdir(ROOT)
-
-
-def show(name: str, command: list[str], graph: Graph, study: Path, repeats: int) -> None:
-    """Print a line of the table."""
-    found = [measured(command, study) for _ in range(repeats)]
-    seconds = [used for used, _ in found]
-    count = len(graph.groups if name.startswith("dvc") else graph.instances)
-    peak = max(peak for _, peak in found)
-    print(
-        f"| {name} | {count} | {min(seconds):.1f} | {max(seconds):.1f} | {peak:.0f} |", flush=True
-    )
+            found += of_size(size, args.repeats, Path(folder))
+    print(table(found))
+    figures_file.write(args.json, found)
 
 
 if __name__ == "__main__":
