@@ -4,9 +4,8 @@ python benchmarks/crash_points.py --json benchmarks/results/crash_points.json
 python benchmarks/kills.py --json benchmarks/results/kills.json
 python benchmarks/frozen.py --json benchmarks/results/frozen.json
 make && python benchmarks/default.py --json benchmarks/results/default.json
-python benchmarks/real.py lips --root TABLE --json benchmarks/results/lips.json
-python benchmarks/real.py lips --root TABLE --frozen
-python benchmarks/speakers.py --json benchmarks/results/speakers.json
+python benchmarks/real.py lips --root TABLE --frozen --json benchmarks/results/lips.json
+python benchmarks/speakers.py --seeds 0 --json benchmarks/results/speakers.json
 python benchmarks/spread.py --json benchmarks/results/spread.json
 python benchmarks/trials.py --root TABLE --json benchmarks/results/trials.json
 python benchmarks/datapath.py --json benchmarks/results/datapath.json

@@ -31,7 +31,7 @@ from videossl.downstream import examples
 from videossl.downstream.protocols import knn, linear
 from videossl.study import graph as stages
 from videossl.study import params
-from videossl.study.schema import Probe
+from videossl.study.schema import Params, Probe
 from videossl.study.stages import instance
 
 SIDE = 8  # pixels of a picture
@@ -93,11 +93,17 @@ def measured(target: Path, test: str) -> dict[str, Any]:
     return {
         "test": test,
         "seeds": list(loaded.seeds),
-        "epochs": next(iter(loaded.pretrain.values())).epochs,
+        "budgets": {row: _budget(loaded, row) for row in loaded.methods},
         "examples": {name: int(counts[name]) for name in ("train", "test")},
         "classes": int(store["target"].nunique()),
         "rows": {**first, PIXELS: {k: [v] for k, v in pixels(target, test).items()}},
     }
+
+
+def _budget(loaded: Params, row: str) -> list[int]:
+    """Epochs, frames of a clip and videos of a batch that a row is pretrained with."""
+    budget = loaded.pretrain[loaded.methods[row].pretrain]
+    return [budget.epochs, budget.clip.frames, budget.batch_size]
 
 
 def table(found: dict[str, Any]) -> str:
@@ -106,11 +112,11 @@ def table(found: dict[str, Any]) -> str:
     baseline = rows["scratch"]
     shown = [name for name in PROTOCOLS if name in baseline]
     lines = [
-        f"| | {' | '.join(PROTOCOLS[name] for name in shown)} |",
-        f"|---|{'---:|' * len(shown)}",
+        f"| | epochs, frames, batch | {' | '.join(PROTOCOLS[name] for name in shown)} |",
+        f"|---|---|{'---:|' * len(shown)}",
     ]
     for row, values in sorted(rows.items(), key=lambda item: item[0] not in ("scratch", PIXELS)):
-        cells = []
+        cells = [", ".join(map(str, found["budgets"].get(row, []))) or "–"]
         for name in shown:
             own = np.array(values.get(name, []))
             if not len(own):
@@ -126,9 +132,8 @@ def table(found: dict[str, Any]) -> str:
     seeds = ", ".join(map(str, found["seeds"]))
     about = (
         f"Per cent of {counts['test']} test videos in {found['classes']} classes "
-        f"({100 / found['classes']:.1f} by chance); {counts['train']} training videos, "
-        f"{found['epochs']} epochs of pretraining; seeds {seeds}; in brackets points "
-        "over random weights."
+        f"({100 / found['classes']:.1f} by chance); {counts['train']} training videos; "
+        f"seeds {seeds}; in brackets points over random weights."
     )
     return "\n".join([*lines, "", about])
 

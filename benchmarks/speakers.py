@@ -1,7 +1,7 @@
 """How much of a linear probe is due to who speaks: the speakers known to nobody, or to somebody.
 
     python benchmarks/real.py lips --root TABLE --frozen
-    python benchmarks/speakers.py --json benchmarks/results/speakers.json
+    python benchmarks/speakers.py --seeds 0 --json benchmarks/results/speakers.json
 
 Reads the features of the study that ``real.py lips`` ran; nothing is trained but linear probes, as
 ``probe.lips.linear`` of the study says. ``apart`` is the study's own: test speakers, whom neither
@@ -73,16 +73,17 @@ def right(
     return int((scores.argmax(1) == found.targets[test]).sum())
 
 
-def measured(target: Path) -> dict[str, Any]:
-    """Per row, and per measure, a value for each seed."""
+def measured(target: Path, seeds: list[int] | None = None) -> dict[str, Any]:
+    """Per row, and per measure, a value for each seed; of all seeds where none is named."""
     planned = stages.load(target)
+    seeds = seeds or list(planned.params.seeds)
     runs, spec = target.parent / "runs", planned.params.probe[TEST].linear
     assert spec is not None
     found = examples.read(runs / planned.path(instance("select", "probe", TEST)))
     train, test = (found.part(1, part) for part in ("train", "test"))
     rows: dict[str, dict[str, list[float]]] = {}
     for row in planned.rows:
-        for seed in planned.params.seeds:
+        for seed in seeds:
             node = planned.find("embed", {"row": row, "test": TEST, "seed": str(seed)})
             features = np.load(runs / planned.path(node) / "features.npy")
             values = {
@@ -93,7 +94,7 @@ def measured(target: Path) -> dict[str, Any]:
             }
             for name, value in values.items():
                 rows.setdefault(row, {}).setdefault(name, []).append(value)
-    return {"seeds": list(planned.params.seeds), "rows": rows}
+    return {"seeds": seeds, "rows": rows}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -119,9 +120,10 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--directory", type=Path, default=study.ROOT / "benchmarks/study/lips")
+    parser.add_argument("--seeds", type=int, nargs="+", help="of the study; all by default")
     parser.add_argument("--json", type=Path, help="file to write")
     args = parser.parse_args()
-    found = measured(args.directory / "params.yaml")
+    found = measured(args.directory / "params.yaml", args.seeds)
     print(table(found))
     figures_file.write(args.json, found)
 

@@ -3,10 +3,10 @@
     python benchmarks/spread.py --json benchmarks/results/spread.json
 
 HDC with a scene for each group of a class and with one for each group of all classes
-(``data.synthetic.scenes``), V3S with 8 and with 16 epochs and without its tasks in space, at the
-size of configs/larger.yaml under the linear probe. All have the same seeds, and random weights
-stand beside them. A study runs for each dataset, in a folder of its own; nothing that is done runs
-again.
+(``data.synthetic.scenes``), V3S with 8 and with 16 epochs, with and without its tasks in space,
+at the size of configs/larger.yaml under the linear probe. All have the same seeds, and random
+weights stand beside them. A study runs for each dataset, in a folder of its own; nothing that is
+done runs again.
 """
 
 from __future__ import annotations
@@ -26,13 +26,17 @@ from videossl.study import params
 OVERLAY = study.ROOT / "configs/larger.yaml"
 LONGER = 16  # epochs
 TIME = {"scale_weight": 0.0, "projection_weight": 0.0}  # V3S learns how time was sampled alone
-SCENES = {"class": ("hdc", "v3s", "v3s_longer", "v3s_time"), "group": ("hdc",)}  # rows of a study
+SCENES = {  # rows of a study
+    "class": ("hdc", "v3s", "v3s_longer", "v3s_time", "v3s_both"),
+    "group": ("hdc",),
+}
 LINES = (  # method, what is said of it, and where its numbers are: a study and a row of it
     ("hdc", "backgrounds shared by a group of one class", "class", "hdc"),
     ("hdc", "backgrounds shared by a group of all classes", "group", "hdc"),
     ("v3s", "8 epochs", "class", "v3s"),
     ("v3s", f"{LONGER} epochs", "class", "v3s_longer"),
     ("v3s", "8 epochs, weights 0 of the tasks in space", "class", "v3s_time"),
+    ("v3s", f"{LONGER} epochs, weights 0 of the tasks in space", "class", "v3s_both"),
     ("scratch", "backgrounds shared by a group of one class", "class", "scratch"),
     ("scratch", "backgrounds shared by a group of all classes", "group", "scratch"),
 )
@@ -58,6 +62,7 @@ def changed(raw: dict[str, Any], scenes: str, seeds: list[int]) -> dict[str, Any
         found["pretrain"] = {"longer": {**deepcopy(raw["pretrain"]["short"]), "epochs": LONGER}}
         rows["v3s_longer"] = {**deepcopy(own), "pretrain": "longer"}
         rows["v3s_time"] = {**deepcopy(own), **TIME}
+        rows["v3s_both"] = {**rows["v3s_longer"], **TIME}
     return {**found, "methods": rows}
 
 

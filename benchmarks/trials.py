@@ -1,20 +1,20 @@
-"""What was tried on lips beside the study's settings, looked at without the test speakers.
+"""What was tried on lips to choose the settings of configs/lips.yaml, without its test speakers.
 
-    python benchmarks/trials.py --root TABLE                     # all; five CPU minutes each
+    python benchmarks/trials.py --root TABLE                     # all; three CPU minutes each
     python benchmarks/trials.py --root TABLE --only vtdl sts     # rows
     python benchmarks/trials.py --root TABLE --json benchmarks/results/trials.json
 
-A trial is a row of ``configs/lips.yaml`` with other settings, under the linear probe: of the
-validation speakers, whom nobody knows, and of the training speakers two at a time, whom the encoder
-knows and the classifier does not. Features are those of the backbone's last stage, and of its last
-two. Running the script again runs nothing that is done.
+A trial is a row on the videos of ``configs/lips.yaml``, seed 0, under that study's linear probe.
+``unseen`` are the two validation speakers, whom neither encoder nor classifier knows. ``left out``
+are these and the ten training speakers, two at a time unknown to the classifier; the encoder saw
+the ten, without labels. Running the script again runs nothing that is done.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,69 +31,118 @@ from videossl.study.stages import instance
 
 OVERLAY = study.ROOT / "configs" / "lips.yaml"
 SCRATCH, TEST = "scratch", speakers.TEST
-STUDYS = "as in the study"  # the column from the table of speakers
-STRONG = {  # less of a face is left to know it by
-    "crop_area": [0.3, 1.0],
-    "crop_aspect": [0.75, 1.33],
-    "jitter": {"probability": 1.0, "brightness": 0.8, "contrast": 0.8},
-    "blur": {"probability": 0.5},
-}
-SLOWER = "adamw_slower"  # an optimizer with half the rate of ``adamw``
-QUEUE = {"queue": 64, "optimizer": SLOWER}
-# row, what is said of it, what changes in the row, clips
-Trial = tuple[str, str, dict[str, Any], dict[str, Any]]
+BUDGET = "trial"
+AUGMENTED = {"weak": "short", "strong": "short_strong"}  # as entries of the overlay's pretrain are
+RATES = {"adamw_slower": "1e-3", "adamw": "2e-3", "adamw_higher": "5e-3"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A row, its budget, and what else is not as in ``params.yaml``."""
+
+    row: str
+    augment: str = "strong"
+    frames: int = 8
+    epochs: int = 8
+    batch: int = 32
+    rate: str = "adamw_slower"
+    own: dict[str, Any] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
+
+    def settings(self) -> str:
+        """What is not said by the columns, in words."""
+        tasks = {name: value for entry in self.task.values() for name, value in entry.items()}
+        return ", ".join(f"`{name}` {_said(value)}" for name, value in (self.own | tasks).items())
+
+
+def _said(value: Any) -> str:
+    return "/".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+QUEUE = {"queue": 64}
+CONSTANT = {"momentum_schedule": "constant"}
+LAGGING = {"momentum": 0.97, **CONSTANT}
+TIME = {"sampling": {"ratios": [1.0], "sides": ["none"]}}
+FAR = {"queue": 64, "speeds": [1, 3]}
+FAR_LESS = {**FAR, "appearance_weight": 0.3}
+
+
+def ordered(stride: int) -> dict[str, Any]:
+    """Frames in order told without the original, ``stride`` frames between them."""
+    return {"order": {"reference": "none", "stride": stride}}
+
+
 TRIALS: tuple[Trial, ...] = (
-    (SCRATCH, "", {}, {}),
-    ("vtdl", "strong", {}, {}),
-    ("rho_simclr", "strong, ρ 1", {}, {}),
-    ("rho_swav", "strong, ρ 1", {}, {}),
-    ("sts", "strong", {}, {}),
-    ("rho_moco", "strong, ρ 1", {}, {}),
-    (
-        "rho_moco",
-        "strong, ρ 1, queue 64, rate 1e-3, momentum 0.99 constant",
-        {**QUEUE, "momentum": 0.99, "momentum_schedule": "constant"},
-        {},
+    Trial("rspnet", frames=4, own=QUEUE),
+    Trial("rspnet", "weak", frames=4, epochs=16, own=QUEUE),
+    Trial("rspnet", frames=4, epochs=16, own=QUEUE),
+    Trial("rspnet", frames=4, epochs=32, own=QUEUE),
+    Trial("rspnet", frames=3, epochs=16, own=FAR),
+    Trial("rspnet", frames=3, epochs=24, own=FAR_LESS),
+    Trial("rspnet", frames=3, epochs=24, batch=16, own=FAR_LESS),
+    Trial("rho_byol", batch=16, rate="adamw", own=LAGGING),
+    Trial("rho_byol", epochs=16, batch=16, rate="adamw", own=LAGGING),
+    Trial("rho_byol", own=CONSTANT),
+    Trial("rho_simclr"),
+    Trial("rho_swav", rate="adamw_higher", epochs=16),
+    Trial("rho_swav", rate="adamw"),
+    Trial("hdc", rate="adamw"),
+    Trial("hdc", "weak", rate="adamw"),
+    Trial("sts", own={}, task={"statistics": {"appearance_weight": 0.0}}),
+    Trial("sts", "weak"),
+    Trial("sts", "weak", epochs=16, batch=16),
+    Trial("sts", epochs=24, batch=16),
+    Trial("order_geometry", rate="adamw_clipped"),
+    Trial("order_geometry", "weak", epochs=16, batch=16),
+    Trial("order_geometry", epochs=16, batch=16, own={"transform_weight": 0.2}, task=ordered(3)),
+    Trial("v3s", task=TIME),
+    Trial("v3s", frames=4, batch=16, task=TIME),
+    Trial("v3s", "weak", frames=4, epochs=16, batch=16, task=TIME),
+    Trial("v3s", frames=4, epochs=16, batch=16, task=TIME),
+    Trial("modist", own=QUEUE),
+    Trial("modist", "weak", own=QUEUE),
+    Trial("modist", frames=4, epochs=16, own=QUEUE),
+    Trial("modist", "weak", epochs=16, own=QUEUE, task={"distillation": {"visual_weight": 0.0}}),
+    Trial(
+        *("modist", "weak"),
+        epochs=16,
+        batch=16,
+        own=QUEUE,
+        task={"distillation": {"visual_weight": 0.3}},
     ),
-    ("rspnet", "strong, clips of 4 frames", {}, {"frames": 4}),
-    ("rspnet", "strong, momentum 0.95", {"momentum": 0.95}, {}),
-    ("rspnet", "strong, queue 64, rate 1e-3", QUEUE, {}),
-    (
-        "rho_byol",
-        "strong, ρ 1, momentum 0.95 constant",
-        {"momentum": 0.95, "momentum_schedule": "constant"},
-        {},
-    ),
-    ("modist", "strong", {}, {}),
-    ("modist", "strong, momentum 0.95", {"momentum": 0.95}, {}),
 )
 
 
-def changes(trial: Trial, raw: dict[str, Any], root: Path) -> list[dict[str, Any]]:
-    """What of the study ``raw`` changes: one row, its settings, the probe's layers."""
-    row, _, own, clip = trial
-    protocols = ("knn", "retrieval", "attentive")
-    probe = {"features": {"layers": [-2, -1]}} | {
-        name: None for name in protocols if name in raw["probe"][TEST]
+def changes(trial: Trial | None, raw: dict[str, Any], root: Path) -> list[dict[str, Any]]:
+    """What of the study ``raw``, with the overlay, changes; without a trial no row is left."""
+    protocols = ("knn", "retrieval")
+    found: dict[str, Any] = {
+        "seeds": [0],
+        "data": {TEST: {"root": str(root)}},
+        "finetune": dict.fromkeys(raw["finetune"]),
+        "probe": {TEST: dict.fromkeys(protocols)},
+        "methods": dict.fromkeys(raw["methods"]),
     }
-    slower = {**deepcopy(raw["optimizer"]["adamw"]), "lr": raw["optimizer"]["adamw"]["lr"] / 2}
-    return [
-        {
-            "seeds": [0],
-            "data": {TEST: {"root": str(root)}},
-            "finetune": dict.fromkeys(raw["finetune"]),
-            "probe": {TEST: probe},
-            "methods": {name: None for name in raw["methods"] if name != row},
-            "pretrain": {"short": {"clip": clip, "augment": STRONG}},
-            "optimizer": {SLOWER: slower},
-            "task": {"rho": 1},
-        },
-        *([{"methods": {row: own}}] if own else []),
-    ]
+    if trial is None:
+        return [found]
+    # the row and its task as params.yaml has them: the overlay's are what the trials led to
+    plain = params.read(study.ROOT / "params.yaml")
+    row = {**plain["methods"][trial.row], "data": TEST, "optimizer": trial.rate, "pretrain": BUDGET}
+    task = deepcopy(plain["task"])
+    task["rho"], task["sampling"]["rates"] = 1, [1, 2]
+    if trial.row == "vtdl":
+        row["least_gap"] = -4
+    for name, entry in trial.task.items():
+        task[name].update(entry)
+    budget = deepcopy(raw["pretrain"][AUGMENTED[trial.augment]])
+    budget["clip"]["frames"] = trial.frames
+    budget |= {"epochs": trial.epochs, "batch_size": trial.batch}
+    found["methods"] |= {trial.row: {**row, **trial.own}}
+    return [{**found, "pretrain": {BUDGET: budget}, "task": task}]
 
 
-def measured(target: Path, row: str) -> dict[str, list[float]]:
-    """Of the last stage and of the last two: per cent of validation and of training speakers."""
+def measured(target: Path, row: str) -> dict[str, float]:
+    """Per cent of the unseen speakers, and of all that are left out in turn."""
     planned = stages.load(target)
     runs, spec = target.parent / "runs", planned.params.probe[TEST].linear
     assert spec is not None
@@ -101,31 +150,24 @@ def measured(target: Path, row: str) -> dict[str, list[float]]:
     node = planned.find("embed", {"row": row, "test": TEST, "seed": "0"})
     features = np.load(runs / planned.path(node) / "features.npy")
     train, validation = (found.part(1, part) for part in ("train", "val"))
-    last = features.shape[1] // 3  # a stage has twice the channels of the one before
-    values = {}
-    for name, x in (("last", features[:, last:]), ("two", features)):
-        right = speakers.right(x, found, (train, validation), spec)
-        known = speakers.left_out(x, found, train, "speaker", spec)
-        values[name] = [100 * right / len(validation), known]
-    return values
+    right = speakers.right(features, found, (train, validation), spec)
+    known = np.concatenate([train, validation])
+    return {
+        "unseen": 100 * right / len(validation),
+        "left out": speakers.left_out(features, found, known, "speaker", spec),
+    }
 
 
 def table(found: dict[str, Any]) -> str:
     """A line per trial; in brackets points over random weights."""
-    heads = ["validation, last stage", "training, last stage", f"({STUDYS})"]
-    heads += ["validation, last two", "training, last two"]
-    lines = [f"| | change | {' | '.join(heads)} |", f"|---|---|{'---:|' * len(heads)}"]
-    trials = found["trials"]
-    base = next(one for one in trials if one["row"] == SCRATCH)
-    for one in trials:
-        title = "random weights" if one["row"] == SCRATCH else study.title(one["row"])
-
-        def cell(value: float, random: float, one: dict[str, Any] = one) -> str:
-            return f"{value:.1f}" + ("" if one is base else f" ({value - random:+.1f})")
-
-        last, two = (list(map(cell, one[name], base[name])) for name in ("last", "two"))
-        whole = cell(one["study"], base["study"])
-        cells = [title, one["change"], *last, whole, *two]
+    heads = ["", "augmentation", "frames", "epochs", "batch", "rate", "else"]
+    lines = [f"| {' | '.join([*heads, 'unseen', 'left out'])} |", f"|{'---|' * 7}---:|---:|"]
+    base = found["scratch"]
+    lines.append(f"| random weights |{' |' * 6} {base['unseen']:.1f} | {base['left out']:.1f} |")
+    for one in found["trials"]:
+        cells = [study.title(one["row"]), *(str(cell) for cell in one["settings"])]
+        for name in ("unseen", "left out"):
+            cells.append(f"{one[name]:.1f} ({one[name] - base[name]:+.1f})")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -138,18 +180,19 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=study.ROOT / "benchmarks/study/trials")
     parser.add_argument("--json", type=Path, help="file to write")
     args = parser.parse_args()
-    shown = json.loads((study.ROOT / "benchmarks/results/speakers.json").read_text("utf-8"))
     raw = params.read(study.ROOT / "params.yaml")
     overlays.merge(raw, params.read(OVERLAY))
-    trials = []
+
+    def run(trial: Trial | None) -> Path:
+        return study.run(args.directory, changes(trial, raw, args.root.resolve()), [OVERLAY])
+
+    found: dict[str, Any] = {SCRATCH: measured(run(None), SCRATCH), "trials": []}
     for trial in TRIALS:
-        row, change, _, _ = trial
-        if args.only and row not in (*args.only, SCRATCH):
+        if args.only and trial.row not in args.only:
             continue
-        target = study.run(args.directory, changes(trial, raw, args.root.resolve()), [OVERLAY])
-        own = float(np.mean(shown["rows"][row]["encoder"]))
-        trials.append({"row": row, "change": change, **measured(target, row), "study": own})
-    found = {"seeds": [0], "trials": trials}
+        shown = [trial.augment, trial.frames, trial.epochs, trial.batch]
+        said = {"settings": [*shown, RATES.get(trial.rate, "2e-3"), trial.settings()]}
+        found["trials"].append({"row": trial.row, **said, **measured(run(trial), trial.row)})
     print(table(found))
     figures_file.write(args.json, found)
 

@@ -38,7 +38,7 @@ def test_studies_differ_in_scenes_and_rows_alone(studies):
     assert one["pretrain"]["short"] == other["pretrain"]["short"]
     assert one["probe"] == other["probe"]
     assert not one["finetune"]
-    assert set(one["methods"]) == {"hdc", "v3s", "v3s_longer", "v3s_time"}
+    assert set(one["methods"]) == {"hdc", "v3s", "v3s_longer", "v3s_time", "v3s_both"}
     assert set(other["methods"]) == {"hdc"}
 
 
@@ -56,17 +56,18 @@ def test_the_row_of_time_alone_differs_in_weights_alone(studies):
     changed = {key for key in rows["v3s"] if rows["v3s"][key] != rows["v3s_time"][key]}
     assert changed == {"scale_weight", "projection_weight"}
     assert rows["v3s_time"]["scale_weight"] == rows["v3s_time"]["projection_weight"] == 0
+    assert rows["v3s_both"] == {**rows["v3s_time"], "pretrain": "longer"}
 
 
 def test_a_value_of_each_seed_then_mean_and_deviation():
     rows = {"hdc": [10.0, 20.0, 30.0], "v3s": [1.0, 2.0, 3.0], "v3s_longer": [4.0, 4.0, 4.0]}
-    rows |= {"v3s_time": [5.0, 5.0, 5.0], "scratch": [8.0, 8.0, 8.0]}
+    rows |= {"v3s_time": [5.0, 5.0, 5.0], "v3s_both": [7.0, 7.0, 7.0], "scratch": [8.0, 8.0, 8.0]}
     other = {"hdc": [5.0, 6.0, 7.0], "scratch": [9.0, 9.0, 9.0]}
     found = {"seeds": [0, 1, 2], "studies": {"class": rows, "group": other}}
     lines = spread.table(found).splitlines()
     assert lines[0] == "| | | seeds 0 / 1 / 2 | mean |"
-    spreads = ["20.0 ± 10.0", "6.0 ± 1.0", "2.0 ± 1.0", *(f"{x}.0 ± 0.0" for x in (4, 5, 8, 9))]
+    spreads = ["20.0 ± 10.0", "6.0 ± 1.0", "2.0 ± 1.0", *(f"{x}.0 ± 0.0" for x in (4, 5, 7, 8, 9))]
     assert [line.split(" | ")[-1] for line in lines[2:]] == [f"{text} |" for text in spreads]
     assert lines[2].startswith("| HDC | backgrounds shared by a group of one class | 10.0 / 20.0 /")
     assert lines[5].startswith("| V3S | 16 epochs | 4.0 / 4.0 / 4.0 |")
-    assert lines[7].startswith("| random weights | backgrounds")
+    assert lines[8].startswith("| random weights | backgrounds")

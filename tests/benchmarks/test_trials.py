@@ -33,33 +33,47 @@ def planned(tmp_path):
     return plan
 
 
-@pytest.mark.parametrize("trial", trials.TRIALS, ids=lambda trial: f"{trial[0]} {trial[1]}")
+@pytest.mark.parametrize("trial", trials.TRIALS, ids=lambda trial: trial.row)
 def test_a_trial_is_a_study_of_its_row(planned, trial):
     study = planned(trial)
-    row, change, own, clip = trial
-    rows = [] if row == trials.SCRATCH else [row]
-    assert list(study.params.methods) == rows
+    assert list(study.params.methods) == [trial.row]
     assert {node.stage for node in study.instances} - {"motion", "pretrain"} == {
         *("prepare", "decode", "select", "initialize", "embed", "evaluate", "aggregate")
     }
     assert study.params.probe["lips"].features.layers == [-2, -1]
-    for name in rows:
-        found = study.params.methods[name].model_dump()
-        assert {key: found[key] for key in own} == own
-        budget = study.params.pretrain[found["pretrain"]]
-        assert budget.augment.jitter.brightness == 0.8
-        assert budget.clip.frames == clip.get("frames", 8)
-        assert ("ρ 1" in change) == name.startswith("rho_")
-        if name.startswith("rho_"):
-            assert study.params.task[found["task"]] == 1
-        if "rate 1e-3" in change:
-            assert study.params.optimizer[found["optimizer"]].lr == pytest.approx(1e-3)
+    found = study.params.methods[trial.row].model_dump()
+    assert {key: found[key] for key in trial.own} == trial.own
+    budget = study.params.pretrain[found["pretrain"]]
+    assert budget.augment.jitter.brightness == {"strong": 0.8, "weak": 0.4}[trial.augment]
+    said = (budget.clip.frames, budget.epochs, budget.batch_size)
+    assert said == (trial.frames, trial.epochs, trial.batch)
+    rate = float(trials.RATES.get(trial.rate, "2e-3"))
+    assert study.params.optimizer[found["optimizer"]].lr == pytest.approx(rate)
+    task = study.params.task[found["task"]]
+    if trial.row.startswith("rho_"):
+        assert task == 1
+    for entry in trial.task.values():
+        assert {key: getattr(task, key) for key in entry} == entry
+
+
+def test_without_a_trial_random_weights_are_left(planned):
+    study = planned(None)
+    assert study.rows == ["scratch"]
+
+
+def test_settings_are_those_of_the_trial_alone(planned):
+    """What configs/lips.yaml chose for a row does not enter a trial that does not say it."""
+    plain = params.read(ROOT / "params.yaml")["methods"]["rspnet"]
+    found = planned(trials.Trial("rspnet")).params.methods["rspnet"]
+    assert (found.queue, found.speeds) == (plain["queue"], plain["speeds"])
 
 
 def test_points_are_over_random_weights():
-    base = {"row": "scratch", "change": "", "last": [10.0, 20.0], "two": [30.0, 40.0], "study": 5.0}
-    own = {"row": "vtdl", "change": "x", "last": [11.0, 19.0], "two": [33.0, 40.0], "study": 9.0}
-    lines = trials.table({"trials": [base, own]}).splitlines()
-    assert lines[2] == "| random weights |  | 10.0 | 20.0 | 5.0 | 30.0 | 40.0 |"
-    expected = "11.0 (+1.0) | 19.0 (-1.0) | 9.0 (+4.0) | 33.0 (+3.0) | 40.0 (+0.0)"
-    assert lines[3] == f"| VTDL | x | {expected} |"
+    own = {"row": "vtdl", "settings": ["weak", 8, 16, 32, "1e-3", "`queue` 64"]}
+    own |= {"unseen": 11.0, "left out": 19.0}
+    found = {"scratch": {"unseen": 10.0, "left out": 20.0}, "trials": [own]}
+    lines = trials.table(found).splitlines()
+    assert lines[2] == "| random weights | | | | | | | 10.0 | 20.0 |"
+    assert (
+        lines[3] == "| VTDL | weak | 8 | 16 | 32 | 1e-3 | `queue` 64 | 11.0 (+1.0) | 19.0 (-1.0) |"
+    )
