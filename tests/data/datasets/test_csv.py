@@ -134,6 +134,31 @@ def test_odd_rows(root: Path, line: str, message: str) -> None:
     assert csv.read(root).entries == whole.entries
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "path,label,split\na.mp4,run,train\nb.mp4,jump,test\n",
+            (
+                r"found train; expected videos in train and in test or val; odd rows are left out "
+                r"\(1\), first: .*videos\.csv:3: class 'jump' has no video in train$"
+            ),
+        ),
+        (
+            "path,label,fold\na.mp4,run,1\nb.mp4,,2\n",
+            (
+                r"found the fold 1 only; expected at least two; odd rows are left out \(1\), "
+                r"first: .*videos\.csv:3: found no path or label"
+            ),
+        ),
+    ],
+)
+def test_a_part_that_is_empty_because_its_rows_are_odd(root: Path, text: str, message: str) -> None:
+    plant(root, {"videos.csv": text}, ["a.mp4", "b.mp4"])
+    with pytest.raises(UserError, match=message):
+        csv.read(root)
+
+
 def test_too_many_odd_rows(root: Path) -> None:
     plant(root, {"videos.csv": f"{TABLE}f.mp4,run,Test\ng.mp4,run,Test\n"})
     message = (

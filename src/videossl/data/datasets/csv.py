@@ -51,11 +51,11 @@ def read(root: Path, missing: float = 0.0) -> Index:
     table, column = _read_table(path, base, odd)
     if column == FOLD:
         lines = odd.checked(missing, bool(table), EXPECTED)
-        splits = _folds(path, {name: fold for name, (_, _, fold) in table.items()})
+        splits = _folds(path, {name: fold for name, (_, _, fold) in table.items()}, lines)
     else:
         _leave_out_unlearned(table, odd)
         lines = odd.checked(missing, bool(table), EXPECTED)
-        splits = _parts(path, {name: part for name, (_, _, part) in table.items()})
+        splits = _parts(path, {name: part for name, (_, _, part) in table.items()}, lines)
     classes = sorted({label for _, label, _ in table.values()})
     labels = {name: label for label, name in enumerate(classes)}
     entries = {
@@ -83,22 +83,30 @@ def _leave_out_unlearned(table: dict[str, tuple[int, str, str]], odd: OddRows) -
         odd.note(number, f"class {label!r} has no video in train")
 
 
-def _parts(path: Path, parts: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _left_out(odd: Sequence[str]) -> str:
+    """What an error adds where odd rows are left out, which may be why something is not there."""
+    return f"; odd rows are left out ({len(odd)}), first: {odd[0]}" if odd else ""
+
+
+def _parts(path: Path, parts: Mapping[str, str], odd: Sequence[str]) -> dict[str, dict[str, str]]:
     """Video -> its part in split 1; val plays test where nothing else does."""
     found = {*parts.values()}
     if "train" not in found or len(found) < 2:
         raise UserError(
-            f"{path}: found {', '.join(sorted(found))}; expected videos in train and in test or val"
+            f"{path}: found {', '.join(sorted(found))}; "
+            f"expected videos in train and in test or val{_left_out(odd)}"
         )
     played = {"val": "val" if "test" in found else "test"}
     return {name: {"1": played.get(part, part)} for name, part in parts.items()}
 
 
-def _folds(path: Path, folds: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _folds(path: Path, folds: Mapping[str, str], odd: Sequence[str]) -> dict[str, dict[str, str]]:
     """Video -> its part in each split: the n-th tests the n-th fold."""
     names = sorted({*folds.values()}, key=_order)
     if len(names) < 2:
-        raise UserError(f"{path}: found the fold {names[0]} only; expected at least two")
+        raise UserError(
+            f"{path}: found the fold {names[0]} only; expected at least two{_left_out(odd)}"
+        )
     return {
         video: {
             str(number): "test" if fold == tested else "train"
