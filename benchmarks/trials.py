@@ -33,7 +33,6 @@ OVERLAY = study.ROOT / "configs" / "lips.yaml"
 SCRATCH, TEST = "scratch", speakers.TEST
 BUDGET = "trial"
 AUGMENTED = {"weak": "short", "strong": "short_strong"}  # as entries of the overlay's pretrain are
-RATES = {"adamw_slower": "1e-3", "adamw": "2e-3", "adamw_higher": "5e-3"}
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,11 @@ TRIALS: tuple[Trial, ...] = (
         task={"distillation": {"visual_weight": 0.3}},
     ),
 )
+
+
+def rate(trial: Trial, raw: dict[str, Any]) -> str:
+    """The peak learning rate of the optimizer that a trial names: 1e-3, say."""
+    return f"{raw['optimizer'][trial.rate]['lr']:.0e}".replace("e-0", "e-")
 
 
 def changes(trial: Trial | None, raw: dict[str, Any], root: Path) -> list[dict[str, Any]]:
@@ -191,7 +195,7 @@ def main() -> None:
         if args.only and trial.row not in args.only:
             continue
         shown = [trial.augment, trial.frames, trial.epochs, trial.batch]
-        said = {"settings": [*shown, RATES.get(trial.rate, "2e-3"), trial.settings()]}
+        said = {"settings": [*shown, rate(trial, raw), trial.settings()]}
         found["trials"].append({"row": trial.row, **said, **measured(run(trial), trial.row)})
     print(table(found))
     figures_file.write(args.json, found)

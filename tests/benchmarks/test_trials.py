@@ -47,13 +47,17 @@ def test_a_trial_is_a_study_of_its_row(planned, trial):
     assert budget.augment.jitter.brightness == {"strong": 0.8, "weak": 0.4}[trial.augment]
     said = (budget.clip.frames, budget.epochs, budget.batch_size)
     assert said == (trial.frames, trial.epochs, trial.batch)
-    rate = float(trials.RATES.get(trial.rate, "2e-3"))
-    assert study.params.optimizer[found["optimizer"]].lr == pytest.approx(rate)
+    assert found["optimizer"] == trial.rate
     task = study.params.task[found["task"]]
     if trial.row.startswith("rho_"):
         assert task == 1
     for entry in trial.task.values():
         assert {key: getattr(task, key) for key in entry} == entry
+
+
+def test_rates_are_those_of_the_optimizers():
+    raw = {"optimizer": {"a": {"lr": 0.001}, "b": {"lr": 0.05}}}
+    assert [trials.rate(trials.Trial("hdc", rate=name), raw) for name in "ab"] == ["1e-3", "5e-2"]
 
 
 def test_without_a_trial_random_weights_are_left(planned):

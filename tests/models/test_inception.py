@@ -22,44 +22,27 @@ def separable(before, planes, size):
     return size**2 * before * planes + size * planes**2 + 4 * planes + planes**2 + planes
 
 
-def block(before, p):
-    ones = before * (p[0] + p[1] + p[3] + p[5]) + 2 * (p[0] + p[1] + p[3] + p[5])
-    return ones + separable(p[1], p[2], 3) + separable(p[3], p[4], 3)
+def joint(before, planes, size):
+    """Weights of a convolution of three equal sides, with its norm."""
+    return size**3 * before * planes + 2 * planes
 
 
-def test_published_size_and_shapes():
-    """Planes of Inception-v1; 64 frames of 224 pixels give 8x7x7 as in the paper."""
-    before, blocks = 192, 0
-    for planes in inception.INCEPTION.values():
-        blocks += block(before, planes)
-        before = planes[0] + planes[2] + planes[4] + planes[5]
-    expected = separable(3, 64, 7) + 64 * 64 + 128 + separable(64, 192, 3) + blocks
-    with torch.device("meta"):
-        net = build(64)
-    assert before == net.num_features == 1024
-    assert parameters(net) == expected == 8_675_744
-    assert shapes(net, (64, 224, 224)) == [
-        (192, 32, 56, 56),
-        (480, 32, 28, 28),
-        (832, 16, 14, 14),
-        (1024, 8, 7, 7),
-    ]
-
-
-def test_i3d_has_the_published_size_and_shapes():
-    """Figure 3: kxkxk convolutions of Inception-v1's planes, each with a batch norm."""
-
-    def joint(before, planes, size):
-        return size**3 * before * planes + 2 * planes
-
-    before, expected = 192, joint(3, 64, 7) + joint(64, 64, 1) + joint(64, 192, 3)
+@pytest.mark.parametrize(
+    ("name", "convolution", "count"),
+    [("s3dg", separable, 8_675_744), ("i3d", joint, 12_287_264)],
+)
+def test_published_size_and_shapes(name, convolution, count):
+    """Planes of Inception-v1; 64 frames of 224 pixels give 8x7x7 as in the papers."""
+    before = 192
+    expected = convolution(3, 64, 7) + joint(64, 64, 1) + convolution(64, 192, 3)
     for p in inception.INCEPTION.values():
-        expected += joint(before, p[0], 1) + joint(before, p[1], 1) + joint(p[1], p[2], 3)
-        expected += joint(before, p[3], 1) + joint(p[3], p[4], 3) + joint(before, p[5], 1)
+        expected += sum(joint(before, p[i], 1) for i in (0, 1, 3, 5))
+        expected += convolution(p[1], p[2], 3) + convolution(p[3], p[4], 3)
         before = p[0] + p[2] + p[4] + p[5]
     with torch.device("meta"):
-        net = build(64, "i3d")
-    assert parameters(net) == expected == 12_287_264
+        net = build(64, name)
+    assert before == net.num_features == 1024
+    assert parameters(net) == expected == count
     assert shapes(net, (64, 224, 224)) == [
         (192, 32, 56, 56),
         (480, 32, 28, 28),
