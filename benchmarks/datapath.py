@@ -38,7 +38,7 @@ from datapath_videos import Group, groups_of
 
 from videossl.data.decoding import decode, isolate
 from videossl.data.loading.loader import TrainBatches, batches
-from videossl.data.shards import builder
+from videossl.data.shards import builder, recording
 from videossl.data.shards.store import ClipStore
 from videossl.study.schema import Augment, Decode
 
@@ -90,7 +90,7 @@ def store_videos(
     """Run the stage's parts over ``files``; also frames per second once the children run."""
     build = builder.ShardBuilder(out / "building", options.shard_megabytes << 20)
     results = isolate.ordered(
-        partial(decode.store_one, Path("/"), options),
+        partial(decode.store_one, Path("/"), options, out / "building" / recording.FOLDER),
         [path.absolute().relative_to("/").as_posix() for path in files],
         children=children,
         deadline=lambda _: DEADLINE,

@@ -18,7 +18,7 @@ NOISE = 16  # different noise images per video
 CHOSEN = ("v_SoccerJuggling*", "R6llTwEh07w.*", "SOX5yA1l24A.*", "flipping_a_pancake.*")
 
 
-def _texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+def texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
     """(H, W, 3) in 0..255 whose power falls with frequency as in photographs; mostly grey."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
     frequency[0, 0] = 1.0
@@ -31,7 +31,7 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.fl
 def frames_of(seed: int, count: int, height: int, width: int) -> list[NDArray[np.uint8]]:
     """A textured disk moves over a textured ground under a moving camera, with sensor noise."""
     rng = np.random.default_rng(seed)
-    ground, disk = (_texture(rng, 2 * height, 2 * width) for _ in range(2))
+    ground, disk = (texture(rng, 2 * height, 2 * width) for _ in range(2))
     noise = rng.normal(0, 2.5, (NOISE, height, width, 1)).astype(np.float32)
     turn, zoom = rng.uniform(-0.2, 0.2, 2)
     drift, speed = rng.uniform(-0.6, 0.6, 2), rng.uniform(1, 3)

@@ -145,7 +145,8 @@ def test_no_video_at_all(tmp_path: Path) -> None:
 
 def test_second_attempt_is_the_first_again_and_the_third_uses_pyav_and_says_so(tree: Path) -> None:
     first, second, third = (
-        decode.store_one(tree / "UCF-101", OPTIONS, "Grow/a.mp4", attempt) for attempt in range(3)
+        decode.store_one(tree / "UCF-101", OPTIONS, tree, "Grow/a.mp4", attempt)
+        for attempt in range(3)
     )
     assert first == second
     assert third.facts["decoder"] == "pyav"

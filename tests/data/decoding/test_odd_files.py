@@ -38,7 +38,7 @@ Result = Stored | isolate.Failure
 
 def store_all(root: Path, files: list[Odd], options: Decode, children: int) -> dict[str, Result]:
     names = [odd.name for odd in files]
-    store = partial(decode.store_one, root, options)
+    store = partial(decode.store_one, root, options, root)
     found = isolate.ordered(store, names, children=children, deadline=lambda name: SECONDS)
     return dict(zip(names, found, strict=True))
 
@@ -287,7 +287,7 @@ def troubled(root: Path, options: Decode, name: str, attempt: int) -> Stored:
         os._exit(0)
     if trouble == "raises":
         raise RuntimeError(f"cannot\n  read {name}")
-    return decode.store_one(root, options, name, attempt)
+    return decode.store_one(root, options, root, name, attempt)
 
 
 TROUBLES = {
@@ -333,7 +333,7 @@ def test_a_video_larger_than_memory_costs_itself(tmp_path: Path) -> None:
     options = RAW["pyav"].model_copy(update={"short_side": 256})
     names = ["a.mp4", "huge.webm", "b.webm"]
     first, huge, last = isolate.ordered(
-        partial(decode.store_one, tmp_path, options),
+        partial(decode.store_one, tmp_path, options, tmp_path),
         names,
         children=1,
         deadline=lambda name: SECONDS,

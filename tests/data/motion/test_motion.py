@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from support.specs import FLOW
 from videossl.data.motion import compute
 from videossl.data.motion.store import MotionStore
-from videossl.data.shards import records
+from videossl.data.shards import recording, records
 from videossl.data.shards.builder import ShardBuilder, publish
 from videossl.data.shards.store import ClipStore
 from videossl.job import Job, UserError
@@ -196,10 +196,21 @@ def test_chunks_change_nothing(clips: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for size in (FRAMES * frame, 5 * frame, frame, 1):
         read.clear()
         monkeypatch.setattr(compute, "CHUNK_BYTES", size)
-        records_.append(compute.record_of(store, OPTIONS, 1, 0))
+        records_.append(compute.record_of(store, OPTIONS, clips, 1, 0))
         assert max(read) == max(1, size // frame)
         assert sum(read) == FRAMES
     assert set(records_) == {records_[0]}
+
+
+def test_motion_of_a_long_video_is_that_of_a_short_one(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ClipStore(clips)
+    whole = compute.record_of(store, OPTIONS, tmp_path, 1, 0)
+    monkeypatch.setattr(recording, "IN_MEMORY", 0)
+    file = compute.record_of(store, OPTIONS, tmp_path, 1, 0)
+    assert isinstance(file, Path)
+    assert file.read_bytes() == whole
 
 
 # ------------------------------------------------------------------ videos without motion

@@ -20,8 +20,9 @@ from tqdm import tqdm
 from videossl import durable
 from videossl.data.datasets import prepare
 from videossl.data.decoding import isolate, locate, reuse, video
-from videossl.data.shards import builder, disk_space, records
+from videossl.data.shards import builder, disk_space, recording, records
 from videossl.data.shards.builder import Facts, ShardBuilder
+from videossl.data.shards.recording import Record, Recording
 from videossl.job import Job, UserError
 from videossl.study.schema import Decode, FolderData
 
@@ -38,7 +39,8 @@ ATTEMPTS = 3  # the first two with the decoder that was asked for
 class Stored:
     """What a child hands back for one video."""
 
-    record: bytes
+    record: Record
+    bytes: int  # of the record
     facts: Facts
 
 
@@ -71,11 +73,14 @@ def run(job: Job, params: DecodeParams) -> None:
     rest = names[done:]
     if held or done:
         print(f"{len(held)} videos stored earlier, {done} before the interruption", file=sys.stderr)
-    store = partial(store_one, listed.root, options)
+    large = job.scratch / recording.FOLDER
+    recording.clear(large)  # what a killed process left
+    store = partial(store_one, listed.root, options, large)
     pool = partial(
         isolate.ordered, store, deadline=partial(seconds_for, listed.root), attempts=ATTEMPTS
     )
     disk_space.check(job.scratch, [listed.videos[name] for name in rest], pool, job.threads)
+    recording.clear(large)
     late = _fill(build, rest, pool(rest, children=job.threads), job.key["dataset"])
     shards = [*kept, *build.finished]
     for shard in shards:
@@ -115,33 +120,35 @@ def seconds_for(root: Path, name: str) -> float:
     return DEADLINE + prepare.size_of(root / name) / BYTES_PER_SECOND
 
 
-def store_one(root: Path, options: Decode, name: str, attempt: int) -> Stored:
-    """Decode one video into its record; runs in a child process.
+def store_one(root: Path, options: Decode, folder: Path, name: str, attempt: int) -> Stored:
+    """Decode one video into its record, in ``folder`` if it is large; runs in a child process.
 
     Earlier attempts crashed, hung or ran out of memory: the third uses PyAV, and says so.
 
     Raises:
         isolate.Refused: it cannot be decoded, is too short, or too large for a record. The reason
             names no folder of this machine, because it goes into the manifest.
+        UserError: the disk is full.
     """
     backend = options.backend if attempt < ATTEMPTS - 1 else "pyav"
-    stored = records.encoder(options.codec, options.quality)
+    encode = records.encoder(options.codec, options.quality)
+    fps = None if options.fps == "native" else options.fps
+    with Recording(folder) as recorded:
 
-    def encode(image: video.Image) -> bytes:
-        isolate.progress()
-        return stored(image)
+        def keep(image: video.Image) -> int:
+            isolate.progress()
+            return recorded.add(encode(image))
 
-    try:
-        path = locate.locate(root, name)
-        fps = None if options.fps == "native" else options.fps
-        decoded = video.decode(path, backend, options.short_side, encode, fps)
-        count = len(decoded.frames)
-        if count < options.min_frames:
-            raise isolate.Refused(f"{count} frames; decode.min_frames is {options.min_frames}")
-        record = records.pack(decoded.frames, options.codec, decoded.height, decoded.width)
-    except (locate.Unreadable, records.TooLarge) as error:
-        raise isolate.Refused(str(error)) from None
-    decoded.frames.clear()  # an hour of video, which is about to be sent
+        try:
+            path = locate.locate(root, name)
+            decoded = video.decode(path, backend, options.short_side, keep, fps)
+            count = len(decoded.frames)
+            if count < options.min_frames:
+                raise isolate.Refused(f"{count} frames; decode.min_frames is {options.min_frames}")
+            size = (decoded.height, decoded.width)
+            record = recorded.record(decoded.frames, options.codec, *size)
+        except (locate.Unreadable, records.TooLarge) as error:
+            raise isolate.Refused(str(error)) from None
     if backend != options.backend:
         text = f"decoded with PyAV: the {options.backend} process crashed or hung twice"
         decoded = replace(decoded, warnings=[text, *decoded.warnings])
@@ -149,4 +156,4 @@ def store_one(root: Path, options: Decode, name: str, attempt: int) -> Stored:
         name: value for name, value in vars(decoded).items() if name not in ("frames", "times")
     }
     source = {"source_bytes": path.stat().st_size, "source_sha256": durable.sha256(path)}
-    return Stored(record, facts | {"frames": count} | source)
+    return Stored(record, recording.size_of(record), facts | {"frames": count} | source)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import av
 import numpy as np
@@ -23,6 +24,7 @@ from videossl.data.decoding.locate import Unreadable
 from videossl.data.decoding.probe import Facts, Frames, probe
 
 Image = NDArray[np.uint8]  # (H, W, 3), RGB
+Kept = TypeVar("Kept")  # what the caller makes of a frame
 
 # Area: decimation without aliasing. The other two: the same bits on every processor.
 AREA = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -32,14 +34,14 @@ ROUNDED = 0.02  # a pixel aspect this near to 1 is that of rounded sizes, not of
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """A decoded video: encoded frames and facts. Sizes are in pixels, after rotation.
+class Decoded(Generic[Kept]):
+    """A decoded video: what was kept of its frames, and facts. Sizes are in pixels, after rotation.
 
     ``source_height`` and ``source_width`` count the file's own pixels, which are
     ``pixel_aspect`` ("16:15") times as wide as they are high; those of the frames are square.
     """
 
-    frames: list[bytes]
+    frames: list[Kept]
     times: list[float | None]  # when each frame appears, in seconds
     height: int
     width: int
@@ -78,10 +80,12 @@ def decode(
     path: Path,
     backend: str,
     short_side: int,
-    encode: Callable[[Image], bytes],
+    keep: Callable[[Image], Kept],
     fps: float | None = None,
-) -> Decoded:
-    """All frames of ``path``, resized to ``short_side``, each as ``encode`` stores it.
+) -> Decoded[Kept]:
+    """All frames of ``path`` in order, resized to ``short_side``: what ``keep`` makes of them.
+
+    A decoder that fails midway is followed by the other, and ``keep`` is given all frames again.
 
     With ``fps``, the frames on screen at that many moments a second instead of all.
 
@@ -94,14 +98,14 @@ def decode(
     """
     try:
         # Absolute, because FFmpeg takes the relative name "concat:a" for a protocol.
-        return _at_rate(_decode(path.absolute(), backend, short_side, encode, fps), fps)
+        return _at_rate(_decode(path.absolute(), backend, short_side, keep, fps), fps)
     except MemoryError:
         raise
     except FFmpegError as error:  # its whole text would name the folder
         raise Unreadable(f"{type(error).__name__}: {error.strerror}") from None
 
 
-def _at_rate(decoded: Decoded, fps: float | None) -> Decoded:
+def _at_rate(decoded: Decoded[Kept], fps: float | None) -> Decoded[Kept]:
     if fps is None:
         return decoded
     times = resample.stamps(decoded.times, decoded.fps)
@@ -127,20 +131,20 @@ def _decode(
     path: Path,
     backend: str,
     short_side: int,
-    encode: Callable[[Image], bytes],
+    keep: Callable[[Image], Kept],
     fps: float | None,
-) -> Decoded:
+) -> Decoded[Kept]:
     facts = probe(path)
     warnings = []
     if backend == "decord":
         reason = _unfit_for_decord(facts, fps)
         if reason is None:
             try:
-                return _with_decord(path, facts, short_side, encode, fps is not None)
+                return _with_decord(path, facts, short_side, keep, fps is not None)
             except decord_reader.Failed as error:
                 reason = str(error)
         warnings = [f"decoded with PyAV: {reason}"]
-    return _with_pyav(path, facts, short_side, encode, warnings)
+    return _with_pyav(path, facts, short_side, keep, warnings)
 
 
 def _stored_size(facts: Facts, short_side: int) -> tuple[int, int]:
@@ -155,13 +159,13 @@ def _with_pyav(
     path: Path,
     facts: Facts,
     short_side: int,
-    encode: Callable[[Image], bytes],
+    keep: Callable[[Image], Kept],
     warnings: list[str],
-) -> Decoded:
+) -> Decoded[Kept]:
     height, width = _stored_size(facts, short_side)
     turns = facts.rotation // 90 % 4
     reformatter = VideoReformatter()  # one for all frames: it keeps its tables
-    encoded: list[bytes] = []
+    kept: list[Kept] = []
     times: list[float | None] = []
     resized = False
     container, stream = open_film(path)
@@ -170,7 +174,7 @@ def _with_pyav(
         for frame in frames:
             resized |= (frame.height, frame.width) != (facts.height, facts.width)
             image = _resize(reformatter, frame, height, width)
-            encoded.append(encode(np.ascontiguousarray(np.rot90(image, turns))))
+            kept.append(keep(np.ascontiguousarray(np.rot90(image, turns))))
             times.append(frame.time)
     if frames.bad_packets > BAD_PACKETS * frames.packets:
         raise Unreadable(f"{frames.bad_packets} of {frames.packets} packets are corrupt")
@@ -180,12 +184,12 @@ def _with_pyav(
         "the file is cut short": frames.cut_short,
         "the frame size changes": resized,
         facts.early_end: facts.early_end,
-        f"{len(encoded)} frames decoded, the header says {facts.header_frames}": (
-            facts.header_frames not in (0, len(encoded))
+        f"{len(kept)} frames decoded, the header says {facts.header_frames}": (
+            facts.header_frames not in (0, len(kept))
         ),
     }
     warnings = warnings + [text for text, holds in faults.items() if holds]
-    return _decoded(encoded, times, facts, short_side, "pyav", warnings)
+    return _decoded(kept, times, facts, short_side, "pyav", warnings)
 
 
 def _resize(reformatter: VideoReformatter, frame: av.VideoFrame, height: int, width: int) -> Image:
@@ -196,13 +200,13 @@ def _resize(reformatter: VideoReformatter, frame: av.VideoFrame, height: int, wi
 
 
 def _decoded(
-    encoded: list[bytes],
+    kept: list[Kept],
     times: list[float | None],
     facts: Facts,
     short_side: int,
     decoder: str,
     warnings: list[str],
-) -> Decoded:
+) -> Decoded[Kept]:
     size = _stored_size(facts, short_side)
     source = (facts.height, facts.width)
     if facts.rotation // 90 % 2:
@@ -212,7 +216,7 @@ def _decoded(
         times = list(facts.clock)
     aspect = f"{facts.pixel_aspect.numerator}:{facts.pixel_aspect.denominator}"
     turned = facts.rotation
-    return Decoded(encoded, times, *size, *source, *rates, turned, decoder, warnings, aspect)
+    return Decoded(kept, times, *size, *source, *rates, turned, decoder, warnings, aspect)
 
 
 # ------------------------------------------------------------------------------------ decord
@@ -236,24 +240,24 @@ def _unfit_for_decord(facts: Facts, fps: float | None) -> str | None:
 
 
 def _with_decord(
-    path: Path, facts: Facts, short_side: int, encode: Callable[[Image], bytes], timed: bool
-) -> Decoded:
+    path: Path, facts: Facts, short_side: int, keep: Callable[[Image], Kept], timed: bool
+) -> Decoded[Kept]:
     height, width = _stored_size(facts, short_side)
-    keep = (height, width) == (facts.height, facts.width)
+    as_it_is = (height, width) == (facts.height, facts.width)
     reformatter = VideoReformatter()
-    encoded: list[bytes] = []
+    kept: list[Kept] = []
     for image in decord_reader.frames(path):
         if image.shape != (facts.height, facts.width, 3):
             raise decord_reader.Failed("decord reads another frame size")
-        if not keep:
+        if not as_it_is:
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             image = np.ascontiguousarray(_resize(reformatter, frame, height, width))
-        encoded.append(encode(image))
+        kept.append(keep(image))
     # Another number: of another stream, or not the frames that the clock tells the times of.
-    if (facts.streams > 1 or timed) and len(encoded) != facts.packets:
+    if (facts.streams > 1 or timed) and len(kept) != facts.packets:
         raise decord_reader.Failed("decord reads another number of frames")
     warnings = [facts.early_end] if facts.early_end else []
-    if facts.header_frames not in (0, len(encoded)):
-        warnings = [f"{len(encoded)} frames decoded, the header says {facts.header_frames}"]
-    times: list[float | None] = [None] * len(encoded)
-    return _decoded(encoded, times, facts, short_side, "decord", warnings)
+    if facts.header_frames not in (0, len(kept)):
+        warnings = [f"{len(kept)} frames decoded, the header says {facts.header_frames}"]
+    times: list[float | None] = [None] * len(kept)
+    return _decoded(kept, times, facts, short_side, "decord", warnings)

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -27,7 +28,8 @@ from tqdm import tqdm
 
 from videossl.data.decoding import isolate
 from videossl.data.motion.store import SCALE, ZERO, planes
-from videossl.data.shards import builder, records
+from videossl.data.shards import builder, recording, records
+from videossl.data.shards.recording import Record, Recording
 from videossl.data.shards.store import ClipStore
 from videossl.job import Job, UserError
 from videossl.study.schema import Motion
@@ -53,8 +55,10 @@ def run(job: Job, params: MotionParams) -> None:
     build = builder.ShardBuilder(job.scratch / "shards", options.shard_megabytes << 20)
     done = build.resume([video.name for video in store.videos], lambda facts: True)
     numbers = range(done, len(store))
+    large = job.scratch / recording.FOLDER
+    recording.clear(large)  # what a killed process left
     results = isolate.ordered(
-        partial(record_of, store, options),
+        partial(record_of, store, options, large),
         numbers,
         children=job.threads,
         deadline=lambda number: DEADLINE,
@@ -91,12 +95,13 @@ def run(job: Job, params: MotionParams) -> None:
         print(f"{len(rejects)} of {len(store)} videos have no motion", file=sys.stderr)
 
 
-def record_of(store: ClipStore, options: Motion, number: int, attempt: int) -> bytes:
-    """The record of one video's motion; runs in a child process.
+def record_of(store: ClipStore, options: Motion, folder: Path, number: int, attempt: int) -> Record:
+    """The record of one video's motion, in ``folder`` if it is large; runs in a child process.
 
     Raises:
         isolate.Refused: it has no pair of frames, or its motion is too large for a record.
         CorruptShard: the stored video is damaged.
+        UserError: the disk is full.
     """
     cv2.setNumThreads(1)  # children work in parallel, one video each
     video = store.videos[number]
@@ -105,19 +110,21 @@ def record_of(store: ClipStore, options: Motion, number: int, attempt: int) -> b
     flow = estimator(options.algorithm)
     convert = edge_image if options.content == "edges" else flow_image
     encode = records.encoder(options.codec, options.quality, channels=1)
-    stored: list[bytes] = []
     before: deque[Gray] = deque(maxlen=options.step)  # the frames that later ones are compared to
-    for gray in grays(store, number):
-        if len(before) == options.step:
-            stored.append(encode(convert(flow(before[0], gray), options.bound)[..., None]))
-            isolate.progress()
-        before.append(gray)
-    stored = [stored[0]] * options.step + stored
-    try:
-        height = video.height * planes(options)
-        return records.pack(stored, options.codec, height, video.width, 1)
-    except records.TooLarge as error:
-        raise isolate.Refused(str(error)) from None
+    with Recording(folder) as recorded:
+        stored: list[int] = []
+        for gray in grays(store, number):
+            if len(before) == options.step:
+                image = encode(convert(flow(before[0], gray), options.bound)[..., None])
+                stored.append(recorded.add(image))
+                isolate.progress()
+            before.append(gray)
+        stored = [stored[0]] * options.step + stored
+        try:
+            height = video.height * planes(options)
+            return recorded.record(stored, options.codec, height, video.width, 1)
+        except records.TooLarge as error:
+            raise isolate.Refused(str(error)) from None
 
 
 def grays(store: ClipStore, number: int) -> Iterator[Gray]:

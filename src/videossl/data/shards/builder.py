@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from videossl import durable
-from videossl.data.shards import disk_space, records
+from videossl.data.shards import disk_space, recording, records
+from videossl.data.shards.recording import Record
 
 Facts = dict[str, Any]
 
@@ -77,15 +78,19 @@ class ShardBuilder:
             done += len(following)
         return done
 
-    def add(self, record: bytes, facts: Facts) -> None:
-        """Append a record; ``facts`` tell its name and what the manifest says of it."""
+    def add(self, record: Record, facts: Facts) -> None:
+        """Append a record, whose file is removed; ``facts`` are its name and the manifest's."""
         with self._explained():
             if self._writer is None:
                 path = self.folder / f"{len(self.finished):05d}.lmdb"
                 path.unlink(missing_ok=True)  # begun by a process that was killed
                 self._writer = records.ShardWriter(path, self.shard_bytes)
-            self._writer.put(record)
-            self._pending.videos.append(facts | {"table_crc32": records.table_checksum(record)})
+            with recording.opened(record) as data:
+                self._writer.put(data)
+                checksum = records.table_checksum(data)
+            self._pending.videos.append(facts | {"table_crc32": checksum})
+            if isinstance(record, Path):
+                record.unlink()
             if self._writer.full:
                 self._finish()
 

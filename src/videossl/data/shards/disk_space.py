@@ -20,7 +20,7 @@ class Pool(Protocol):
     """Decodes videos, as ``isolate.ordered`` does."""
 
     def __call__(self, names: Sequence[str], *, children: int) -> Iterator[Any]:
-        """A result per name; one with a ``record`` where there is one to store."""
+        """A result per name; one with the ``bytes`` that it takes where there is one to store."""
 
 
 def check(folder: Path, videos: Sequence[Listed], pool: Pool, children: int) -> None:
@@ -37,9 +37,9 @@ def check(folder: Path, videos: Sequence[Listed], pool: Pool, children: int) -> 
     sample = videos[::step]
     results = pool([video.name for video in sample], children=children)
     stored = [
-        (len(result.record), video.bytes)
+        (result.bytes, video.bytes)
         for video, result in zip(sample, results, strict=True)
-        if hasattr(result, "record")
+        if hasattr(result, "bytes")
     ]
     if not stored:
         return

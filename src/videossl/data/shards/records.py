@@ -14,6 +14,7 @@ touch LMDB: ``get`` reads a value as a whole.
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import struct
@@ -67,22 +68,40 @@ def record_header(codec: str, frames: int, height: int, width: int, channels: in
     return HEADER.pack(MAGIC, VERSION, CODECS[codec, channels], frames, height, width)
 
 
+def head(
+    lengths: Sequence[int],
+    checksums: Sequence[int],
+    codec: str,
+    height: int,
+    width: int,
+    channels: int = 3,
+) -> bytes:
+    """What stands before the frames of a record, which have those lengths and CRC-32.
+
+    Raises:
+        TooLarge: the record would be larger than one can be.
+    """
+    count = len(lengths)
+    ends = np.cumsum(lengths, dtype=np.int64) + table_bytes(count)
+    if ends[-1] > RECORD_LIMIT or max(height, width) > SIDE_LIMIT:
+        raise TooLarge(
+            f"{count} frames of {height}x{width} take {ends[-1]} bytes; a record holds "
+            f"{RECORD_LIMIT} bytes and sides up to {SIDE_LIMIT}"
+        )
+    header = record_header(codec, count, height, width, channels)
+    offsets = np.concatenate(([table_bytes(count)], ends)).astype(U32)
+    return b"".join((header, offsets.tobytes(), np.array(checksums, U32).tobytes()))
+
+
 def pack(frames: Sequence[bytes], codec: str, height: int, width: int, channels: int = 3) -> bytes:
     """The record of one video.
 
     Raises:
         TooLarge: it would be larger than a record can be.
     """
-    ends = np.cumsum([len(frame) for frame in frames], dtype=np.int64) + table_bytes(len(frames))
-    if ends[-1] > RECORD_LIMIT or max(height, width) > SIDE_LIMIT:
-        raise TooLarge(
-            f"{len(frames)} frames of {height}x{width} take {ends[-1]} bytes; a record holds "
-            f"{RECORD_LIMIT} bytes and sides up to {SIDE_LIMIT}"
-        )
-    header = record_header(codec, len(frames), height, width, channels)
-    offsets = np.concatenate(([table_bytes(len(frames))], ends)).astype(U32)
-    checksums = np.array([zlib.crc32(frame) for frame in frames], U32)
-    return b"".join((header, offsets.tobytes(), checksums.tobytes(), *frames))
+    checksums = [zlib.crc32(frame) for frame in frames]
+    first = head([len(frame) for frame in frames], checksums, codec, height, width, channels)
+    return b"".join((first, *frames))
 
 
 @dataclass(frozen=True)
@@ -110,7 +129,7 @@ def unpack_table(data: bytes, header: bytes, length: int) -> Table:
     return Table(offsets, checksums)
 
 
-def table_checksum(record: bytes) -> int:
+def table_checksum(record: bytes | mmap.mmap) -> int:
     """CRC-32 of what stands before the first frame: with the frames' own it covers all of it."""
     return zlib.crc32(record[: table_bytes(HEADER.unpack_from(record)[3])])
 
@@ -148,7 +167,7 @@ class ShardWriter:
         """Whether the shard should be closed."""
         return self.bytes >= self.shard_bytes
 
-    def put(self, record: bytes) -> None:
+    def put(self, record: bytes | mmap.mmap) -> None:
         """Append the next record."""
         with _disk_errors(self.path):
             self.transaction.put(b"%08d" % self.records, record, append=True)
