@@ -67,8 +67,12 @@ class Film:
 
 FILMS = {
     "hd_ready": Film("68 s of 720p, stored at 720 pixels", 720, 25, 17, 4, 720),
-    "jump_ahead": Film("60 s, the clock jumps 20 h ahead", 240, 25, 30, 2, 128, 10.0, JUMP),
-    "jump_back": Film("60 s, the clock jumps 20 h back", 240, 25, 30, 2, 128, 10.0, -JUMP),
+    "jump_ahead": Film(
+        "60 s of MPEG-TS, the clock jumps 20 h ahead", 240, 25, 30, 2, 128, 10.0, JUMP
+    ),
+    "jump_back": Film(
+        "60 s of MPEG-TS, the clock jumps 20 h back", 240, 25, 30, 2, 128, 10.0, -JUMP
+    ),
     "hour": Film("1 h of 1080p, stored at 256 pixels", 1080, 24, 60, 60, 256),
 }
 

@@ -94,6 +94,7 @@ def measured(target: Path, test: str) -> dict[str, Any]:
         "test": test,
         "seeds": list(loaded.seeds),
         "budgets": {row: _budget(loaded, row) for row in loaded.methods},
+        "splits": len(loaded.probe[test].splits),
         "examples": {name: int(counts[name]) for name in ("train", "test")},
         "classes": int(store["target"].nunique()),
         "rows": {**first, PIXELS: {k: [v] for k, v in pixels(target, test).items()}},
@@ -128,12 +129,13 @@ def table(found: dict[str, Any]) -> str:
             cells.append(cell)
         name = "random weights" if row == "scratch" else study.title(row)
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    counts = found["examples"]
+    counts, splits = found["examples"], found["splits"]
     seeds = ", ".join(map(str, found["seeds"]))
     about = (
         f"Per cent of {counts['test']} test videos in {found['classes']} classes "
-        f"({100 / found['classes']:.1f} by chance); {counts['train']} training videos; "
-        f"seeds {seeds}; in brackets points over random weights."
+        f"({100 / found['classes']:.1f} by chance); {counts['train']} training videos"
+        + (f" (of the first of {splits} splits, over which all numbers are means)" * (splits > 1))
+        + f"; seeds {seeds}; in brackets points over random weights."
     )
     return "\n".join([*lines, "", about])
 

@@ -11,6 +11,7 @@ real = load("real")
 def test_points_are_over_random_weights_and_budgets_are_said():
     found = {
         "seeds": [0, 1],
+        "splits": 1,
         "examples": {"train": 30, "test": 20},
         "classes": 4,
         "budgets": {"vtdl": [8, 16, 32]},
@@ -25,7 +26,9 @@ def test_points_are_over_random_weights_and_budgets_are_said():
     assert lines[2] == "| random weights | – | 11.0 ± 1.4 | 5.0 ± 0.0 |"
     assert lines[3] == "| pixels | – | 33.0 | 22.0 |"
     assert lines[4] == "| VTDL | 8, 16, 32 | 35.0 ± 7.1 (+24.0) | 20.0 ± 0.0 (+15.0) |"
-    assert "20 test videos in 4 classes (25.0 by chance); 30 training videos" in lines[-1]
+    assert "20 test videos in 4 classes (25.0 by chance); 30 training videos; seeds" in lines[-1]
+    several = real.table({**found, "splits": 5}).splitlines()[-1]
+    assert "30 training videos (of the first of 5 splits, over which all numbers are" in several
 
 
 def test_a_budget_is_that_of_the_rows_entry():

@@ -52,8 +52,8 @@ def test_training_and_test_videos(tmp_path: Path, place: str, videos: str) -> No
         ("train", {"vid_name": "", "label": 1}, r"entry 3: found .*; expected"),
         ("train", {"vid_name": "b", "label": 2}, r"found label 2; Diving48_vocab\.json has 0 to 1"),
         ("train", {"vid_name": "b", "label": -1}, r"found label -1;"),
-        ("train", TRAIN[0], r"entry 3: video -mTq31uyGP4_00000 is listed twice"),
-        ("test", TRAIN[0], r"V2_test\.json: entry 2: video -mTq31.* is also in the train list"),
+        ("train", TRAIN[0], r"entry 3: -mTq31uyGP4_00000 is listed twice"),
+        ("test", TRAIN[0], r"V2_test\.json: entry 2: -mTq31.* is also in the train list"),
         ("test", {"vid_name": "c", "label": 1}, r"entry 2: found both c\.avi and more/c\.mp4"),
     ],
 )

@@ -80,14 +80,14 @@ def test_absent_videos(tmp_path: Path) -> None:
         ({"labels": {"a": "-1"}}, r"labels\.json: found 'a': '-1'"),
         ({"train": {}}, r"train\.json: expected a list of"),
         ({"train": [{"id": "1"}]}, r'train\.json: entry 1: found \{"id": "1"\}; expected'),
-        ({"train": TRAIN + TRAIN}, r"train\.json: entry 3: video 78687 is listed twice"),
+        ({"train": TRAIN + TRAIN}, r"train\.json: entry 3: 78687 is listed twice"),
         (
             {"validation": [{"id": "9", "template": "Eating [something]"}]},
             r"validation\.json: entry 1: template 'Eating \[something\]' is not in labels\.json",
         ),
         (
             {"validation": TRAIN},
-            r"validation\.json: entry 1: video 78687 is also in the train list",
+            r"validation\.json: entry 1: 78687 is also in the train list",
         ),
     ],
 )
@@ -106,7 +106,7 @@ def test_bad_lists(tmp_path: Path, changed: dict[str, Any], message: str) -> Non
             {"id": "5", "template": "putting something on something"},
             r"labels\.json \(perhaps 'Putting something on something' is meant\)$",
         ),
-        (TRAIN[0], r"entry 3: video 78687 is listed twice"),
+        (TRAIN[0], r"entry 3: 78687 is listed twice"),
         ({"id": "twice", "template": ON}, r"entry 3: found both twice\.mp4 and a/twice\.webm"),
     ],
 )

@@ -14,12 +14,14 @@ are not read either.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from videossl.data.datasets.files import names_by_stem
-from videossl.data.datasets.index import Entry, Index, build, check_complete
-from videossl.data.datasets.lists import OddRow, OddRows, folder, load_json, only
+from videossl.data.datasets import by_stem
+from videossl.data.datasets.by_stem import Form
+from videossl.data.datasets.index import Index
+from videossl.data.datasets.lists import OddRow, folder, load_json
 from videossl.job import UserError
 
 LABELS = {"class": "the dive of the lists"}
@@ -44,23 +46,9 @@ def read(root: Path, missing: float = 0.0) -> Index:
     videos = root / next((name for name in VIDEOS if (root / name).is_dir()), VIDEOS[0])
     folder(videos, f"Diving48's layout has {VIDEOS[0]} (or {VIDEOS[1]}) and {VOCABULARY}")
     classes = _read_classes(_find(root, VOCABULARY))
-    present = names_by_stem(videos)
-    entries: dict[str, Entry] = {}
-    gone: set[str] = set()
-    odd: list[str] = []
-    listed: dict[str, int] = {}
-    for part in PARTS:
-        path = _find(root, f"Diving48_V2_{part}.json")
-        rows = OddRows(path)
-        listed = _read_list(rows, len(classes), present, listed)
-        odd += rows.checked(missing, bool(listed), f"a list of {VIDEO}")
-        for video, label in listed.items():
-            name = present.get(video, [f"{video}.mp4"])[0]
-            entries[name] = Entry(name, label, {"1": part})
-        absent = [f"{video}.mp4" for video in listed if video not in present]
-        check_complete(listed, absent, missing, path, videos)
-        gone.update(absent)
-    return build(classes, videos, entries, gone, odd=odd)
+    lists = {part: _find(root, f"Diving48_V2_{part}.json") for part in PARTS}
+    form = Form(_rows, partial(_parse, classes=len(classes)), f"a list of {VIDEO}", ".mp4")
+    return by_stem.read(videos, classes, lists, form, missing)
 
 
 def _find(root: Path, name: str) -> Path:
@@ -89,26 +77,18 @@ def _read_classes(path: Path) -> list[str]:
     return classes
 
 
-def _read_list(
-    odd: OddRows, classes: int, present: Mapping[str, list[str]], train: Collection[str]
-) -> dict[str, int]:
-    """Video's name -> label, of one list; ``train`` holds the training list's names after it."""
-    table = load_json(odd.path, f"a list of {VIDEO}")
+def _rows(path: Path) -> list[tuple[str, Any]]:
+    table = load_json(path, f"a list of {VIDEO}")
     if not isinstance(table, list):
-        raise UserError(f"{odd.path}: expected a list of {VIDEO}")
-    found: dict[str, int] = {}
-    for number, item in enumerate(table, 1):
-        with odd.row(f"entry {number}"):
-            fields = item if isinstance(item, dict) else {}
-            video, label = fields.get("vid_name"), fields.get("label")
-            if not isinstance(video, str) or not video or type(label) is not int:
-                raise OddRow(f"found {json.dumps(item)[:100]}; expected {VIDEO}")
-            if not 0 <= label < classes:
-                raise OddRow(f"found label {label}; {VOCABULARY} has 0 to {classes - 1}")
-            if video in found:
-                raise OddRow(f"video {video} is listed twice")
-            if video in train:
-                raise OddRow(f"video {video} is also in the train list")
-            only(present.get(video, [""]))
-            found[video] = label
-    return found
+        raise UserError(f"{path}: expected a list of {VIDEO}")
+    return [(f"entry {number}", item) for number, item in enumerate(table, 1)]
+
+
+def _parse(item: Any, classes: int) -> tuple[str, int]:
+    fields = item if isinstance(item, dict) else {}
+    video, label = fields.get("vid_name"), fields.get("label")
+    if not isinstance(video, str) or not video or type(label) is not int:
+        raise OddRow(f"found {json.dumps(item)[:100]}; expected {VIDEO}")
+    if not 0 <= label < classes:
+        raise OddRow(f"found label {label}; {VOCABULARY} has 0 to {classes - 1}")
+    return video, label

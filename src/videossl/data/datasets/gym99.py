@@ -14,12 +14,14 @@ is what is expected. The validation part is ``test`` here, as papers report it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from videossl.data.datasets.files import names_by_stem
-from videossl.data.datasets.index import Entry, Index, build, check_complete
-from videossl.data.datasets.lists import OddRow, OddRows, folder, lines, only
+from videossl.data.datasets import by_stem
+from videossl.data.datasets.by_stem import Form
+from videossl.data.datasets.index import Index
+from videossl.data.datasets.lists import OddRow, folder, lines
 from videossl.job import UserError
 
 LABELS = {"class": "the element of the lists"}
@@ -53,23 +55,12 @@ def read_release(root: Path, missing: float, release: str) -> Index:
     videos = root / next((name for name in VIDEOS if (root / name).is_dir()), VIDEOS[0])
     folder(videos, f"FineGym's layout has {VIDEOS[0]} (or {VIDEOS[1]}) and {PLACES[0]}")
     classes = _read_classes(_find(root, f"{release}_categories.txt"))
-    present = names_by_stem(videos)
-    entries: dict[str, Entry] = {}
-    gone: set[str] = set()
-    odd: list[str] = []
-    listed: dict[str, int] = {}
-    for part, names in LISTS.items():
-        path = _find(root, *(name.format(release) for name in names))
-        rows = OddRows(path)
-        listed = _read_list(rows, len(classes), present, listed)
-        odd += rows.checked(missing, bool(listed), f"{ELEMENT} a line")
-        for element, label in listed.items():
-            name = present.get(element, [f"{element}.mp4"])[0]
-            entries[name] = Entry(name, label, {"1": part})
-        absent = [f"{element}.mp4" for element in listed if element not in present]
-        check_complete(listed, absent, missing, path, videos)
-        gone.update(absent)
-    return build(classes, videos, entries, gone, odd=odd)
+    lists = {
+        part: _find(root, *(name.format(release) for name in names))
+        for part, names in LISTS.items()
+    }
+    form = Form(_rows, partial(_parse, classes=len(classes)), f"{ELEMENT} a line", ".mp4")
+    return by_stem.read(videos, classes, lists, form, missing)
 
 
 def _find(root: Path, *names: str) -> Path:
@@ -94,23 +85,15 @@ def _read_classes(path: Path) -> list[str]:
     return classes
 
 
-def _read_list(
-    odd: OddRows, classes: int, present: Mapping[str, list[str]], train: Collection[str]
-) -> dict[str, int]:
-    """Element -> label, of one list; ``train`` holds the training list's elements after it."""
-    found: dict[str, int] = {}
-    for number, line in lines(odd.path, f"{ELEMENT} a line"):
-        with odd.row(number):
-            match = ELEMENT_LINE.fullmatch(line)
-            if match is None:
-                raise OddRow(f"found {line!r}; expected {ELEMENT}")
-            element, label = match[1], int(match[2])
-            if label >= classes:
-                raise OddRow(f"found label {label}; the categories go from 0 to {classes - 1}")
-            if element in found:
-                raise OddRow(f"{element} is listed twice")
-            if element in train:
-                raise OddRow(f"{element} is also in the train list")
-            only(present.get(element, [""]))
-            found[element] = label
-    return found
+def _rows(path: Path) -> Iterator[tuple[int, str]]:
+    return lines(path, f"{ELEMENT} a line")
+
+
+def _parse(line: str, classes: int) -> tuple[str, int]:
+    match = ELEMENT_LINE.fullmatch(line)
+    if match is None:
+        raise OddRow(f"found {line!r}; expected {ELEMENT}")
+    element, label = match[1], int(match[2])
+    if label >= classes:
+        raise OddRow(f"found label {label}; the categories go from 0 to {classes - 1}")
+    return element, label

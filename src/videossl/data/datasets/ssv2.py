@@ -14,12 +14,15 @@ labels and is left out. Converted videos with another extension than .webm are f
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from videossl.data.datasets.files import names_by_stem
-from videossl.data.datasets.index import Entry, Index, build, check_complete
-from videossl.data.datasets.lists import OddRow, OddRows, folder, load_json, meant, only
+from videossl.data.datasets import by_stem
+from videossl.data.datasets.by_stem import Form
+from videossl.data.datasets.index import Index
+from videossl.data.datasets.lists import OddRow, folder, load_json, meant
 from videossl.job import UserError
 
 LABELS = {"class": "the template of the lists"}
@@ -42,24 +45,10 @@ def read(root: Path, missing: float = 0.0) -> Index:
     """
     videos = folder(root / VIDEOS, f"Something-Something v2's layout has {VIDEOS} and labels")
     classes = _read_classes(_find(root, "labels"))
+    lists = {part: _find(root, source) for source, part in PARTS.items()}
     labels = {name: label for label, name in enumerate(classes)}
-    present = names_by_stem(videos)
-    entries: dict[str, Entry] = {}
-    gone: set[str] = set()
-    odd: list[str] = []
-    listed: dict[str, int] = {}
-    for source, part in PARTS.items():
-        path = _find(root, source)
-        odd_rows = OddRows(path)
-        listed = _read_list(path, labels, present, listed, odd_rows)
-        odd += odd_rows.checked(missing, bool(listed), f"a list of {VIDEO}")
-        for video, label in listed.items():
-            name = present.get(video, [f"{video}.webm"])[0]
-            entries[name] = Entry(name, label, {"1": part})
-        absent = [f"{video}.webm" for video in listed if video not in present]
-        check_complete(listed, absent, missing, path, videos)
-        gone.update(absent)
-    return build(classes, videos, entries, gone, odd=odd)
+    form = Form(_rows, partial(_parse, labels=labels), f"a list of {VIDEO}", ".webm")
+    return by_stem.read(videos, classes, lists, form, missing)
 
 
 def _find(root: Path, name: str) -> Path:
@@ -88,31 +77,19 @@ def _read_classes(path: Path) -> list[str]:
     return [found[number] for number in sorted(found)]
 
 
-def _read_list(
-    path: Path,
-    labels: Mapping[str, int],
-    present: Mapping[str, list[str]],
-    train: Collection[str],
-    odd: OddRows,
-) -> dict[str, int]:
-    """Video's id -> label, of one list; ``train`` holds the training list's ids after it."""
+def _rows(path: Path) -> list[tuple[str, Any]]:
     table = load_json(path, f"a list of {VIDEO}")
     if not isinstance(table, list) or not table:
         raise UserError(f"{path}: expected a list of {VIDEO}")
-    found: dict[str, int] = {}
-    for number, item in enumerate(table, 1):
-        with odd.row(f"entry {number}"):
-            fields = item if isinstance(item, dict) else {}
-            video, template = fields.get("id"), fields.get("template")
-            if not isinstance(video, str | int) or not isinstance(template, str):
-                raise OddRow(f"found {json.dumps(item)[:100]}; expected {VIDEO}")
-            name = template.replace("[", "").replace("]", "")
-            if name not in labels:
-                raise OddRow(f"template {template!r} is not in labels.json{meant(name, labels)}")
-            if str(video) in found:
-                raise OddRow(f"video {video} is listed twice")
-            if str(video) in train:
-                raise OddRow(f"video {video} is also in the train list")
-            only(present.get(str(video), [""]))
-            found[str(video)] = labels[name]
-    return found
+    return [(f"entry {number}", item) for number, item in enumerate(table, 1)]
+
+
+def _parse(item: Any, labels: Mapping[str, int]) -> tuple[str, int]:
+    fields = item if isinstance(item, dict) else {}
+    video, template = fields.get("id"), fields.get("template")
+    if not isinstance(video, str | int) or not isinstance(template, str):
+        raise OddRow(f"found {json.dumps(item)[:100]}; expected {VIDEO}")
+    name = template.replace("[", "").replace("]", "")
+    if name not in labels:
+        raise OddRow(f"template {template!r} is not in labels.json{meant(name, labels)}")
+    return str(video), labels[name]
