@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from support import specs
 from videossl.methods.rho import RhoMethod
@@ -58,3 +59,39 @@ def assert_modes_agree(sequential: RhoMethod, batch: list[Tensor], steps: int = 
         assert (value - theirs[key]).abs().max().item() <= 1e-8 * largest, key
     for key, value in state.items():
         torch.testing.assert_close(value, expected[key], rtol=1e-12, atol=1e-15, msg=key)
+
+
+def in_mode(method: Any, mode: str) -> Any:
+    """The same method in another mode."""
+    twin = copy.deepcopy(method)
+    twin.mode = mode
+    return twin
+
+
+def without_convolutions() -> nn.Sequential:
+    """oneDNN's bfloat16 weight gradient of conv3d is garbage for 2 frames (torch 2.14)."""
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 16 * 16, 32), nn.BatchNorm1d(32))
+    encoder.num_features = 32  # type: ignore[assignment]
+    return encoder
+
+
+def assert_modes_agree_under_autocast(
+    method: Any, gradients: Callable[[Any], dict[str, Tensor]], loss: float, cosine: float
+) -> None:
+    """Both modes in bfloat16 are close to one another, and to full precision.
+
+    ``loss`` is the relative error of the loss that is allowed, ``cosine`` the least similarity of
+    the gradients.
+    """
+    batch, video, found = clips(3), torch.arange(5), []
+    for mode, enabled in (("parallel", False), ("sequential", True), ("parallel", True)):
+        twin = in_mode(method, mode)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            out = twin.training_step(batch, video, lambda x: x.backward())
+        assert out["loss"].dtype == torch.float32
+        gradient = torch.cat([g.flatten() for g in gradients(twin).values()])
+        found.append((out["loss"].item(), gradient))
+    (exact, wide), (rough, narrow), (_, together) = found
+    assert rough == pytest.approx(exact, rel=loss)
+    assert torch.cosine_similarity(narrow, wide, dim=0) > cosine
+    torch.testing.assert_close(narrow, together, rtol=0.05, atol=0.02 * wide.abs().max().item())
