@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from support.movies import OPTIONS, REAL, decode_dataset, manifest_of, reference, scene, write_video
 from videossl.data.datasets import ucf101
 from videossl.data.datasets.index import Entry, Index
-from videossl.data.decoding import decode, video
+from videossl.data.decoding import decode, isolate, video
 from videossl.data.shards import records
 from videossl.data.shards.store import ClipStore
 from videossl.job import UserError
@@ -153,6 +153,15 @@ def test_second_attempt_is_the_first_again_and_the_third_uses_pyav_and_says_so(t
     assert third.facts["warnings"] == [
         "decoded with PyAV: the decord process crashed or hung twice"
     ]
+
+
+def test_a_video_too_large_for_a_record_says_what_makes_it_smaller(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "RECORD_LIMIT", 1000)
+    message = r"30 frames of 48x64 take \d+ bytes; .*; decode\.short_side, .* make it smaller"
+    with pytest.raises(isolate.Refused, match=message):
+        decode.store_one(tree / "UCF-101", OPTIONS, tree, "Grow/a.mp4", 0)
 
 
 def test_deadline_grows_with_the_file(tree: Path) -> None:

@@ -145,15 +145,21 @@ def test_lmdb_reads_the_same_records(folder: Path) -> None:
     sizes=st.lists(st.integers(0, 9000), min_size=1, max_size=12),
     shard_bytes=st.integers(1, 40_000),
     commit=st.integers(1, 20_000),
+    read=st.integers(1, 5000),
 )
 @settings(max_examples=30, deadline=None)
 def test_places_hold_the_records(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], shard_bytes: int, commit: int
+    tmp_path_factory: pytest.TempPathFactory,
+    sizes: list[int],
+    shard_bytes: int,
+    commit: int,
+    read: int,
 ) -> None:
     rng = np.random.default_rng([len(sizes), *sizes])
     packed = [records.pack([rng.bytes(size)], "raw", 2, 2) for size in sizes]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "COMMIT_BYTES", commit)
+        patch.setattr(records, "READ_BYTES", read)
         build = ShardBuilder(tmp_path_factory.mktemp("places"), shard_bytes)
         for number, record in enumerate(packed):
             build.add(record, {"name": str(number)})
@@ -169,6 +175,22 @@ def test_places_hold_the_records(
             assert content[facts["offset"] :][: len(record)] == record
         assert shard is build.finished[-1] or sum(map(len, stored)) >= shard_bytes
         assert sum(map(len, stored[:-1])) < shard_bytes
+
+
+def test_a_record_stands_where_every_byte_of_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "READ_BYTES", 7)
+    value = np.random.default_rng(0).integers(0, 256, 50, np.uint8)
+    file = tmp_path / "file"
+    for wrong in (None, *range(len(value))):
+        stored = bytearray(b"12345" + value.tobytes())
+        if wrong is not None:
+            stored[5 + wrong] ^= 1
+        file.write_bytes(stored)
+        with file.open("rb") as opened:
+            assert records._stands_at(opened.fileno(), 5, value) == (wrong is None)
+            assert not records._stands_at(opened.fileno(), 6, value)
 
 
 def test_same_bytes_again(tmp_path: Path) -> None:

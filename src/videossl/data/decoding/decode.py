@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LIBRARIES = ("av", "decord", "lmdb", "simplejpeg")
 DEADLINE = 120.0  # seconds without a new frame for any video, and besides
 BYTES_PER_SECOND = 50_000  # of a file: forty times slower than one core decodes Kinetics
+SMALLER = "decode.short_side, decode.quality or decode.fps"
 ATTEMPTS = 3  # the first two with the decoder that was asked for
 
 
@@ -147,8 +148,10 @@ def store_one(root: Path, options: Decode, folder: Path, name: str, attempt: int
                 raise isolate.Refused(f"{count} frames; decode.min_frames is {options.min_frames}")
             size = (decoded.height, decoded.width)
             record = recorded.record(decoded.frames, options.codec, *size)
-        except (locate.Unreadable, records.TooLarge) as error:
+        except locate.Unreadable as error:
             raise isolate.Refused(str(error)) from None
+        except records.TooLarge as error:
+            raise isolate.Refused(f"{error}; {SMALLER} make it smaller") from None
     if backend != options.backend:
         text = f"decoded with PyAV: the {options.backend} process crashed or hung twice"
         decoded = replace(decoded, warnings=[text, *decoded.warnings])

@@ -37,6 +37,7 @@ HEADER = struct.Struct("<4sHHIHH")
 U32 = np.dtype("<u4")
 RECORD_LIMIT = 2**32 - 2**16  # offsets are u32, and LMDB's values end a little below 4 GiB
 SIDE_LIMIT = 2**16 - 1
+READ_BYTES = 16 << 20  # at once; a record of an hour of video takes GiB
 COMMIT_BYTES = 64 << 20  # bounds memory; fixed, because where transactions end shows in the bytes
 
 
@@ -221,7 +222,11 @@ def _stands_at(descriptor: int, offset: int, value: NDArray[np.uint8]) -> bool:
     """Whether the file holds ``value`` at ``offset``."""
     if os.pread(descriptor, HEADER.size, offset) != value[: HEADER.size].tobytes():
         return False
-    return os.pread(descriptor, len(value), offset) == value.tobytes()
+    return all(
+        os.pread(descriptor, len(part), offset + start) == part.tobytes()
+        for start in range(0, len(value), READ_BYTES)
+        for part in (value[start : start + READ_BYTES],)
+    )
 
 
 @contextmanager
