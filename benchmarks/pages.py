@@ -5,10 +5,12 @@ python benchmarks/kills.py --json benchmarks/results/kills.json
 python benchmarks/frozen.py --json benchmarks/results/frozen.json
 make && python benchmarks/default.py --json benchmarks/results/default.json
 python benchmarks/real.py lips --root TABLE --frozen --json benchmarks/results/lips.json
+python benchmarks/real.py ultrasound --root TABLE --frozen --json benchmarks/results/ultrasound.json
 python benchmarks/speakers.py --seeds 0 --json benchmarks/results/speakers.json
 python benchmarks/spread.py --json benchmarks/results/spread.json
 python benchmarks/trials.py --root TABLE --json benchmarks/results/trials.json
 python benchmarks/datapath.py --json benchmarks/results/datapath.json
+python benchmarks/long_videos.py --json benchmarks/results/long_videos.json
 python benchmarks/ranks.py --json benchmarks/results/ranks.json
 python benchmarks/planning.py --json benchmarks/results/planning.json
 python benchmarks/scale.py --json benchmarks/results/scale.json
@@ -32,6 +34,7 @@ import datapath_tables
 import default
 import frozen
 import kills
+import long_videos
 import planning
 import ranks
 import real
@@ -56,11 +59,13 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its ta
     "docs/methods.md": {
         "spread": spread.table,
         "lips": real.table,
+        "ultrasound": real.table,
         "speakers": speakers.table,
         "trials": trials.table,
     },
     "docs/performance.md": {
         **{f"datapath {show.__name__}": show for show in datapath_tables.ALL},
+        "long_videos": long_videos.table,
         "planning": planning.table,
         "scale": scale.table,
         "ranks": ranks.table,

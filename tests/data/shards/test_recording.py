@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import types
 from functools import partial
 from pathlib import Path
@@ -70,6 +71,25 @@ def test_what_is_too_large_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         numbers = [one.add(bytes(600)) for _ in range(2)]
         with pytest.raises(records.TooLarge, match="2 frames of 20x20 take 1236 bytes"):
             one.record(numbers, "raw", 20, 20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file's largest size stands for the disk's end."""
+    monkeypatch.setattr(recording, "IN_MEMORY", 10)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Recording(tmp_path) as one:
+        numbers = [one.add(bytes(2**16)) for _ in range(4)]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**17, hard))
+        try:
+            with pytest.raises(UserError, match=r"File too large \(.* GB are free there\); finish"):
+                one.record(numbers, "raw", 20, 20)
+            with pytest.raises(UserError, match="File too large"):
+                one.add(bytes(2**20))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,8 +2,9 @@
 
 An hour of video takes GiB, and a process that collects its frames holds them twice when it joins
 them, and again when it hands them on. So what is large stands in a file of the stage's scratch
-folder, which the process that writes shards maps; a process is then as large for an hour as for a
-minute. Small ones never touch the disk, which may be far away.
+folder, and a child that decodes an hour is as large as one that decodes a minute. The process that
+writes shards maps the file; LMDB holds a record once, until it is on the disk. Small records never
+touch that folder, which may be far away.
 """
 
 from __future__ import annotations
