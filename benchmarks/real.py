@@ -13,7 +13,6 @@ the same clips without any network, as gray pictures of 8 x 8, under the same pr
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,11 +81,10 @@ def _pictures(store: ClipStore, videos: Sequence[int], spec: Probe) -> NDArray[n
 def measured(target: Path, test: str) -> dict[str, Any]:
     """The results: per row and protocol the top-1 of each seed, in per cent."""
     found = study.results(target)
-    rows: dict[str, dict[str, list[float]]] = {}
-    for (protocol, row), own in found.groupby(["protocol", "row"], sort=False):
-        if protocol in PROTOCOLS:
-            rows.setdefault(row, {})[protocol] = own.sort_values("seed")["value"].tolist()
-    first = json.loads(json.dumps(rows))
+    rows = {
+        row: {name: own[name] for name in own if name in PROTOCOLS}
+        for row, own in study.values(found, test).items()
+    }
     loaded = params.load(target)
     store = pd.read_csv(next((target.parent / "runs/select/probe" / test).rglob("examples.csv")))
     counts = store["split_1"].value_counts()
@@ -97,7 +95,7 @@ def measured(target: Path, test: str) -> dict[str, Any]:
         "splits": len(loaded.probe[test].splits),
         "examples": {name: int(counts[name]) for name in ("train", "test")},
         "classes": int(store["target"].nunique()),
-        "rows": {**first, PIXELS: {k: [v] for k, v in pixels(target, test).items()}},
+        "rows": {**rows, PIXELS: {k: [v] for k, v in pixels(target, test).items()}},
     }
 
 
@@ -119,14 +117,8 @@ def table(found: dict[str, Any]) -> str:
     for row, values in sorted(rows.items(), key=lambda item: item[0] not in ("scratch", PIXELS)):
         cells = [", ".join(map(str, found["budgets"].get(row, []))) or "–"]
         for name in shown:
-            own = np.array(values.get(name, []))
-            if not len(own):
-                cells.append("–")
-                continue
-            cell = f"{own.mean():.1f}" + (f" ± {own.std(ddof=1):.1f}" if len(own) > 1 else "")
-            if row not in ("scratch", PIXELS):
-                cell += f" ({(own - np.array(baseline[name])).mean():+.1f})"
-            cells.append(cell)
+            over = () if row in ("scratch", PIXELS) else baseline[name]
+            cells.append(study.cell(values[name], over) if name in values else "–")
         name = "random weights" if row == "scratch" else study.title(row)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     counts, splits = found["examples"], found["splits"]
