@@ -190,7 +190,8 @@ def busy() -> Iterator[None]:
 
 
 def _spin() -> None:
-    while True:
+    parent = os.getppid()
+    while os.getppid() == parent:  # it ends with its parent, also where that is killed
         pass
 
 
