@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import figures_file
 import numpy as np
 from datapath_videos import texture
@@ -83,7 +84,8 @@ FILMS = {
 def encode(path: Path, height: int, rate: int, seconds: float) -> None:
     """A window that moves over a texture, 16:9, with a key frame every ten seconds."""
     width = height * 16 // 9 // 2 * 2
-    ground = texture(np.random.default_rng(0), 5 * height // 4, 5 * width // 4).astype(np.uint8)
+    ground = texture(np.random.default_rng(0), 5 * height // 4, 5 * width // 4)
+    ground = cv2.GaussianBlur(ground, (0, 0), height / 300).astype(np.uint8)  # a lens
     options = {"preset": "ultrafast", "crf": "34", "g": str(10 * rate)}
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options=options)
