@@ -19,7 +19,6 @@ tried again, three times in all, and then counts as missed.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -99,16 +98,8 @@ def main() -> None:
         with ProcessPoolExecutor(args.jobs) as pool:
             results = list(pool.map(one, names))
     print(table(results))
-    if args.json is not None:
-        write(results, args.json)
+    figures_file.merge(args.json, results, "stage")
     sys.exit(1 if any(result["failures"] for result in results) else 0)
-
-
-def write(results: Sequence[dict[str, Any]], path: Path) -> None:
-    """Put results into a file; those of other cases stay in it."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    by_name = {result["stage"]: result for result in [*known, *results]}
-    figures_file.write(path, list(by_name.values()))
 
 
 def prepare_process() -> None:

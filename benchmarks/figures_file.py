@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+
+def merge(path: Path | None, results: Sequence[dict[str, Any]], name: str) -> None:
+    """Write results, each with a ``name``; those of other names stay in the file, in its order."""
+    if path is not None:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        write(path, list({result[name]: result for result in [*known, *results]}.values()))
 
 
 def write(path: Path | None, found: Any) -> None:

@@ -282,7 +282,7 @@ def main() -> None:
             found.append(measure(name, Path(folder)))
         print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     print(table(found))
-    figures_file.write(args.json, found)
+    figures_file.merge(args.json, found, "film")
 
 
 if __name__ == "__main__":
