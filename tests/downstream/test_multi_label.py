@@ -112,6 +112,14 @@ def test_seconds_become_frames_and_the_table_is_read_back(tmp_path):
     assert (known.targets[0], known.targets[1]) == (None, found.targets[1])
 
 
+def test_seconds_count_from_the_beginning_of_the_file():
+    videos = [Video("a", -1, {"1": "train"}, 40, 8, 8, 10.0, begin=0.2)]
+    action = {"class": 0, "start": 0.25, "end": 1.21}
+    store = SimpleNamespace(videos=videos, classes=["x"])
+    found = several_classes.examples(Source(store, {"a": {"actions": [action]}}, "action"))
+    assert found.targets[0]["frames"] == [[0, 11]]
+
+
 def test_a_video_without_a_rate_has_no_frames_for_its_actions(capsys):
     videos = [Video(n, -1, {"1": "train"}, 40, 8, 8, fps) for n, fps in (("a", 0.0), ("b", 10.0))]
     videos.append(Video("c", -1, {"1": "train"}, 40, 8, 8, 0.0))

@@ -62,6 +62,21 @@ def write_video(
         container.mux(stream.encode(None))
 
 
+def write_stamped(path: Path, stamps: list[int], rate: int = 25) -> None:
+    """Frames that appear at ``stamps`` milliseconds, whatever ``rate`` the file names."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        stream.options = {"bf": "0", "threads": "1"}
+        for stamp, image in zip(stamps, scene(len(stamps), 48, 64), strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
 def reference(path: Path) -> NDArray[np.uint8]:
     """All frames by a plain sequential read."""
     with av.open(str(path)) as container:

@@ -3,14 +3,18 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.movies import decode_dataset, reference, write_stamped
 from support.trees import odd_line, plant
 from videossl.data.datasets import ava
 from videossl.data.datasets.index import UNLABELLED, Entry
 from videossl.data.datasets.lists import OddRows
+from videossl.data.shards.store import ClipStore
+from videossl.downstream.kinds import moments
 from videossl.job import UserError
 
 CLASSES = (
@@ -44,6 +48,22 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_of_a_film_the_annotated_part_is_stored(root: Path, tmp_path: Path) -> None:
+    name = "trainval/-5KQ66BBWC4.mkv"
+    film = root / "videos" / name
+    write_stamped(film, [1000 * second for second in range(1850)], rate=1)
+    options = {"codec": "raw", "backend": "pyav"}
+    manifest = decode_dataset(root, tmp_path / "out", adapter=ava, **options)
+    assert len(manifest["rejects"]) == 2  # empty files
+    store = ClipStore(tmp_path / "out")
+    (stored,) = store.videos
+    assert (stored.frames, stored.begin) == (910, 895.0)
+    whole = reference(film)
+    frames = [moments.at_second(stored, time) for time in (902, 1798)]
+    assert frames == [7, 903]
+    np.testing.assert_array_equal(store.clip(0, [7, 903]), whole[[902, 1798]])
+
+
 def test_rows_of_one_box_are_merged(root: Path) -> None:
     index = ava.read(root)
     assert index.classes == ["bend/bow (at the waist)", "crouch/kneel", "touch (an object)"]
@@ -56,7 +76,7 @@ def test_rows_of_one_box_are_merged(root: Path) -> None:
     annotations = {"boxes": boxes, "excluded": [], "detections": []}
     name = "trainval/-5KQ66BBWC4.mkv"
     entries = {entry.name: entry for entry in index.entries}
-    assert entries[name] == Entry(name, UNLABELLED, {"1": "train"}, annotations)
+    assert entries[name] == Entry(name, UNLABELLED, {"1": "train"}, annotations, ava.SPAN)
     assert [(entry.name, entry.splits) for entry in index.entries] == [
         ("other/c.webm", {"1": "test"}),
         (name, {"1": "train"}),

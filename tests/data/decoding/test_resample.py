@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-from pathlib import Path
-
-import av
 import numpy as np
 import pytest
 import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.movies import decode_dataset, reference, scene, write_video
+from support.movies import decode_dataset, reference, write_stamped, write_video
 from videossl.data.datasets.index import Entry, Index
 from videossl.data.decoding import resample, video
 from videossl.data.decoding.locate import Unreadable
@@ -58,26 +54,11 @@ def test_stamps_that_cannot_be_used_are_those_of_the_rate():
 # ------------------------------------------------------------------ through the decoders
 
 
-def variable(path: Path, stamps: list[int]) -> None:
-    """Frames that appear at ``stamps`` milliseconds."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        assert isinstance(stream, av.VideoStream)
-        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-        stream.options = {"bf": "0", "threads": "1"}
-        for stamp, image in zip(stamps, scene(len(stamps), 48, 64), strict=True):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
 @pytest.mark.parametrize("backend", ["decord", "pyav"])
 @pytest.mark.parametrize("name", ["v.mkv", "v.mp4"])
 def test_a_variable_rate_becomes_a_constant_one(tmp_path, backend, name):
     stamps = [0, 40, 80, 120, 400, 440, 1000, 1200, 1210, 1220, 1230, 1400]
-    variable(tmp_path / name, stamps)
+    write_stamped(tmp_path / name, stamps)
     encode = records.encoder("raw", 95)
     plain = video.decode(tmp_path / name, backend, 48, encode)
     decoded = video.decode(tmp_path / name, backend, 48, encode, 10.0)

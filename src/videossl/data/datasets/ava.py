@@ -18,6 +18,9 @@ action of a detected box is empty or -1 where none is known. Of several such fil
 in annotations is read, else the one of the last person_box folder (iou90, which is tested on), and
 there predicted_boxes before the others, v2.2 before v2.1.
 
+The files are whole films of an hour and more, annotated from minute 15 to 30. Only that part is
+stored, with five seconds around it (``SPAN``); times count from the film's beginning all the same.
+
 The validation list is the part ``test``; the test set's boxes are withheld and it is left out. An
 entry's annotations are ``{"boxes": [{"time": int, "box": [x1, y1, x2, y2], "actions": [int from
 0], "person": int}, …], "excluded": [time, …], "detections": [{"time": int, "box": […], "actions":
@@ -44,6 +47,7 @@ LAYOUT = "AVA's layout has videos and annotations"
 CLASSES = "ava_action_list_v2.2.pbtxt"
 EVALUATED = "ava_action_list_v2.2_for_activitynet_2019.pbtxt"
 TIMES = range(902, 1799)  # annotated seconds of every video
+SPAN = (895.0, 1805.0)  # seconds that are stored, with room for the clips around the outermost
 BOX_ROW = "video_id,timestamp,x1,y1,x2,y2,action_id,person_id"
 DETECTION_ROW = "video_id,timestamp,x1,y1,x2,y2,action_id or nothing,score"
 EXCLUDED_ROW = "video_id,timestamp"
@@ -97,7 +101,7 @@ def read(root: Path, missing: float = 0.0) -> Index:
                 "detections": detections.get(video, []),
             }
             name = present[video][0]
-            entries[name] = Entry(name, UNLABELLED, {"1": ours}, annotations)
+            entries[name] = Entry(name, UNLABELLED, {"1": ours}, annotations, SPAN)
     index = build(classes, videos, entries, annotations={"evaluated": evaluated}, odd=odd)
     index.absent.extend(sorted(gone))
     return index

@@ -54,13 +54,16 @@ class Entry:
     ``name`` is a posix path relative to the index's root, ``label`` counts from 0 (``UNLABELLED``
     where a video has no single class), ``splits`` maps the official split to the part the video is
     in there: ``{"1": "train", "2": "test"}``. ``annotations`` is what the dataset's kind adds
-    (times, boxes, ...), as JSON values in the form that this module's docstring gives.
+    (times, boxes, ...), as JSON values in the form that this module's docstring gives. ``span``
+    are the seconds of the file, from its first frame, that are stored: of films that are annotated
+    in a part only; None: all.
     """
 
     name: str
     label: int
     splits: dict[str, str]
     annotations: Any = None
+    span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

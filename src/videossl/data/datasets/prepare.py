@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ def write(index: Index, root: Path, out: Path) -> None:
                 "label": entry.label,
                 "splits": entry.splits,
                 "bytes": size_of(f"{index.root}/{entry.name}"),
+                **({"span": list(entry.span)} if entry.span else {}),
             }
             for entry in sorted(index.entries, key=lambda entry: entry.name)
         ],
@@ -85,12 +86,13 @@ def size_of(path: Path | str) -> int:
 
 @dataclass(frozen=True)
 class Listed:
-    """One video to decode."""
+    """One video to decode; ``span`` are the seconds to store, None: all."""
 
     name: str
     label: int
     splits: dict[str, str]
     bytes: int
+    span: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,12 @@ class Listing:
     classes: list[str]
     videos: dict[str, Listed]
     absent: int = 0
+
+    def still_has(self, facts: Mapping[str, Any]) -> bool:
+        """Whether a stored video, of which the manifest says ``facts``, would be stored again."""
+        one = self.videos.get(facts["name"])
+        stored = (facts["source_bytes"], facts.get("span"))
+        return one is not None and (one.bytes, one.span) == stored
 
     def __iter__(self) -> Iterator[Listed]:
         return iter(self.videos.values())

@@ -8,7 +8,7 @@ place. The outputs are the same bytes for any number of threads, and after any n
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -68,15 +68,14 @@ def run(job: Job, params: DecodeParams) -> None:
     held = {name for shard in kept for name in shard.names}
     names = [one.name for one in listed if one.name not in held]
     build = ShardBuilder(job.scratch / "shards", options.shard_megabytes << 20)
-    done = build.resume(
-        names, lambda facts: listed.videos[facts["name"]].bytes == facts["source_bytes"]
-    )
+    done = build.resume(names, listed.still_has)
     rest = names[done:]
     if held or done:
         print(f"{len(held)} videos stored earlier, {done} before the interruption", file=sys.stderr)
     large = job.scratch / recording.FOLDER
     recording.clear(large)  # what a killed process left
-    store = partial(store_one, listed.root, options, large)
+    spans = {one.name: one.span for one in listed if one.span is not None}
+    store = partial(store_one, listed.root, options, large, spans=spans)
     pool = partial(
         isolate.ordered, store, deadline=partial(seconds_for, listed.root), attempts=ATTEMPTS
     )
@@ -121,9 +120,17 @@ def seconds_for(root: Path, name: str) -> float:
     return DEADLINE + prepare.size_of(root / name) / BYTES_PER_SECOND
 
 
-def store_one(root: Path, options: Decode, folder: Path, name: str, attempt: int) -> Stored:
+def store_one(
+    root: Path,
+    options: Decode,
+    folder: Path,
+    name: str,
+    attempt: int,
+    spans: Mapping[str, list[float]] | None = None,
+) -> Stored:
     """Decode one video into its record, in ``folder`` if it is large; runs in a child process.
 
+    Of videos that are in ``spans`` only those seconds are stored, and the facts say so.
     Earlier attempts crashed, hung or ran out of memory: the third uses PyAV, and says so.
 
     Raises:
@@ -134,6 +141,7 @@ def store_one(root: Path, options: Decode, folder: Path, name: str, attempt: int
     backend = options.backend if attempt < ATTEMPTS - 1 else "pyav"
     encode = records.encoder(options.codec, options.quality)
     fps = None if options.fps == "native" else options.fps
+    span = (spans or {}).get(name)
     with Recording(folder) as recorded:
 
         def keep(image: video.Image) -> int:
@@ -142,7 +150,7 @@ def store_one(root: Path, options: Decode, folder: Path, name: str, attempt: int
 
         try:
             path = locate.locate(root, name)
-            decoded = video.decode(path, backend, options.short_side, keep, fps)
+            decoded = video.decode(path, backend, options.short_side, keep, fps, span)
             count = len(decoded.frames)
             if count < options.min_frames:
                 raise isolate.Refused(f"{count} frames; decode.min_frames is {options.min_frames}")
@@ -155,8 +163,9 @@ def store_one(root: Path, options: Decode, folder: Path, name: str, attempt: int
     if backend != options.backend:
         text = f"decoded with PyAV: the {options.backend} process crashed or hung twice"
         decoded = replace(decoded, warnings=[text, *decoded.warnings])
-    facts = {
-        name: value for name, value in vars(decoded).items() if name not in ("frames", "times")
-    }
+    left_out = {"frames", "times"} if span else {"frames", "times", "begin"}
+    facts = {name: value for name, value in vars(decoded).items() if name not in left_out}
+    if span:
+        facts["span"] = span
     source = {"source_bytes": path.stat().st_size, "source_sha256": durable.sha256(path)}
     return Stored(record, recording.size_of(record), facts | {"frames": count} | source)

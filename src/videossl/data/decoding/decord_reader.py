@@ -37,8 +37,8 @@ def _listening() -> Iterator[Callable[[], bool]]:
             os.close(kept)
 
 
-def frames(path: Path) -> Iterator[Image]:
-    """All frames in order, each exactly once.
+def frames(path: Path, stop: int | None = None) -> Iterator[Image]:
+    """All frames in order, each exactly once; the first ``stop`` of them where that is given.
 
     Decord's own time stamps are float32, too coarse for a clock that begins late.
 
@@ -62,7 +62,7 @@ def frames(path: Path) -> Iterator[Image]:
             reader = decord.VideoReader(str(path), num_threads=1, fault_tol=NO_SUBSTITUTES)
         except errors:
             raise Failed("decord cannot open it") from None
-        for _ in range(len(reader)):
+        for _ in range(len(reader))[:stop]:
             try:
                 frame = reader.next()
             except errors:  # when and which depends on how far ahead its thread is: not in the text

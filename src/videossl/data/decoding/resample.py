@@ -24,6 +24,16 @@ def on_screen(times: Sequence[float], fps: float) -> list[int]:
     return chosen
 
 
+def within(times: Sequence[float], span: Sequence[float]) -> tuple[range, float]:
+    """The frames that appear in a span of seconds, without its end, and when the first one does.
+
+    Seconds count from the first frame, in the clock ``without_jumps``; ``times`` as above.
+    """
+    starts = np.asarray(without_jumps(times), np.float64) - times[0]
+    first, last = np.searchsorted(starts + TICK, span).tolist()
+    return range(first, last), float(starts[first]) if first < last else 0.0
+
+
 def stamps(times: Sequence[float | None], fps: float) -> list[float] | None:
     """Time stamps of all frames, in seconds; those of a constant ``fps`` where they are unusable.
 

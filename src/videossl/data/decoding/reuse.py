@@ -45,7 +45,7 @@ def reusable(job: Job, head: Facts, listed: Listing) -> list[FinishedShard]:
     for output in _outputs(job):
         if any(output.manifest.get(key) != value for key, value in wanted.items()):
             continue
-        shards = [shard for shard in _shards(output) if _same_sizes(shard, listed)]
+        shards = [shard for shard in _shards(output) if _still_listed(shard, listed)]
         if sum(len(shard.videos) for shard in shards) > sum(len(shard.videos) for shard in best):
             best = shards
     with ThreadPoolExecutor(job.threads) as pool:
@@ -108,12 +108,8 @@ def _shards(output: _Output) -> Iterator[FinishedShard]:
             yield FinishedShard(path, shard["size"], shard["sha256"], videos, [])
 
 
-def _same_sizes(shard: FinishedShard, listed: Listing) -> bool:
-    return all(
-        facts["name"] in listed.videos
-        and listed.videos[facts["name"]].bytes == facts["source_bytes"]
-        for facts in shard.videos
-    )
+def _still_listed(shard: FinishedShard, listed: Listing) -> bool:
+    return all(map(listed.still_has, shard.videos))
 
 
 def _is_whole(shard: FinishedShard) -> bool:

@@ -6,9 +6,10 @@ returns neighbours of the frame that was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -34,6 +35,15 @@ ROUNDED = 0.02  # a pixel aspect this near to 1 is that of rounded sizes, not of
 
 
 @dataclass(frozen=True)
+class Part:
+    """The frames of a file that are wanted, and when the first of them appears, in seconds."""
+
+    numbers: range
+    begin: float = 0.0
+    whole: bool = True
+
+
+@dataclass(frozen=True)
 class Decoded(Generic[Kept]):
     """A decoded video: what was kept of its frames, and facts. Sizes are in pixels, after rotation.
 
@@ -53,6 +63,7 @@ class Decoded(Generic[Kept]):
     decoder: str
     warnings: list[str]
     pixel_aspect: str = "1:1"
+    begin: float = 0.0  # when the first frame here appears, in seconds from the file's first
 
 
 def target_size(height: int, width: int, short_side: int) -> tuple[int, int]:
@@ -82,23 +93,26 @@ def decode(
     short_side: int,
     keep: Callable[[Image], Kept],
     fps: float | None = None,
+    span: Sequence[float] | None = None,
 ) -> Decoded[Kept]:
     """All frames of ``path`` in order, resized to ``short_side``: what ``keep`` makes of them.
 
     A decoder that fails midway is followed by the other, and ``keep`` is given all frames again.
 
-    With ``fps``, the frames on screen at that many moments a second instead of all.
+    With ``fps``, the frames on screen at that many moments a second instead of all. With ``span``,
+    those of the seconds from the one to the other; the file is not decoded beyond them.
 
     With ``backend`` "decord", what decord cannot read whole is read with PyAV instead, and a
     warning says why. Both give the same frames at the same times.
 
     Raises:
-        Unreadable: FFmpeg cannot open the file, no frame can be decoded, or too much is corrupt.
+        Unreadable: FFmpeg cannot open the file, no frame can be decoded, too much is corrupt, or
+            nothing of the ``span`` is there.
         MemoryError: a frame does not fit into memory.
     """
     try:
         # Absolute, because FFmpeg takes the relative name "concat:a" for a protocol.
-        return _at_rate(_decode(path.absolute(), backend, short_side, keep, fps), fps)
+        return _at_rate(_decode(path.absolute(), backend, short_side, keep, fps, span), fps)
     except MemoryError:
         raise
     except FFmpegError as error:  # its whole text would name the folder
@@ -133,18 +147,34 @@ def _decode(
     short_side: int,
     keep: Callable[[Image], Kept],
     fps: float | None,
+    span: Sequence[float] | None,
 ) -> Decoded[Kept]:
     facts = probe(path)
+    part = _part(facts, span) if span else Part(range(facts.packets))
     warnings = []
     if backend == "decord":
         reason = _unfit_for_decord(facts, fps)
         if reason is None:
             try:
-                return _with_decord(path, facts, short_side, keep, fps is not None)
+                return _with_decord(path, facts, part, short_side, keep, fps is not None)
             except decord_reader.Failed as error:
                 reason = str(error)
         warnings = [f"decoded with PyAV: {reason}"]
-    return _with_pyav(path, facts, short_side, keep, warnings)
+    return _with_pyav(path, facts, part, short_side, keep, warnings)
+
+
+def _part(facts: Facts, span: Sequence[float]) -> Part:
+    """The frames of a span of seconds; of a file without a clock by its constant rate."""
+    where = f"its annotations are of seconds {span[0]:g} to {span[1]:g}"
+    times = facts.clock
+    if not times and facts.fps:
+        times = [number / facts.fps for number in range(facts.packets)]
+    if not times:
+        raise Unreadable(f"no time stamps and no frame rate; {where}")
+    numbers, begin = resample.within(times, span)
+    if not numbers:
+        raise Unreadable(f"it ends after {times[-1] - times[0]:.1f} s; {where}")
+    return Part(numbers, begin, whole=False)
 
 
 def _stored_size(facts: Facts, short_side: int) -> tuple[int, int]:
@@ -158,6 +188,7 @@ def _stored_size(facts: Facts, short_side: int) -> tuple[int, int]:
 def _with_pyav(
     path: Path,
     facts: Facts,
+    part: Part,
     short_side: int,
     keep: Callable[[Image], Kept],
     warnings: list[str],
@@ -171,7 +202,8 @@ def _with_pyav(
     container, stream = open_film(path)
     with container:
         frames = Frames(container, stream)
-        for frame in frames:
+        # a file may hold more frames than packets, so a whole one is read to its end
+        for frame in islice(frames, part.numbers.start, None if part.whole else part.numbers.stop):
             resized |= (frame.height, frame.width) != (facts.height, facts.width)
             image = _resize(reformatter, frame, height, width)
             kept.append(keep(np.ascontiguousarray(np.rot90(image, turns))))
@@ -185,11 +217,14 @@ def _with_pyav(
         "the frame size changes": resized,
         facts.early_end: facts.early_end,
         f"{len(kept)} frames decoded, the header says {facts.header_frames}": (
-            facts.header_frames not in (0, len(kept))
+            part.whole and facts.header_frames not in (0, len(kept))
+        ),
+        f"{len(kept)} of {len(part.numbers)} frames of the span decoded": (
+            not part.whole and len(kept) < len(part.numbers)
         ),
     }
     warnings = warnings + [text for text, holds in faults.items() if holds]
-    return _decoded(kept, times, facts, short_side, "pyav", warnings)
+    return _decoded(kept, times, facts, part, short_side, "pyav", warnings)
 
 
 def _resize(reformatter: VideoReformatter, frame: av.VideoFrame, height: int, width: int) -> Image:
@@ -203,6 +238,7 @@ def _decoded(
     kept: list[Kept],
     times: list[float | None],
     facts: Facts,
+    part: Part,
     short_side: int,
     decoder: str,
     warnings: list[str],
@@ -212,11 +248,14 @@ def _decoded(
     if facts.rotation // 90 % 2:
         size, source = size[::-1], source[::-1]
     rates = (facts.fps, facts.fps)
-    if facts.clock and len(facts.clock) == len(times):
-        times = list(facts.clock)
+    clock = facts.clock if part.whole else facts.clock[part.numbers.start : part.numbers.stop]
+    if clock and len(clock) == len(times):
+        times = list(clock)
     aspect = f"{facts.pixel_aspect.numerator}:{facts.pixel_aspect.denominator}"
     turned = facts.rotation
-    return Decoded(kept, times, *size, *source, *rates, turned, decoder, warnings, aspect)
+    return Decoded(
+        kept, times, *size, *source, *rates, turned, decoder, warnings, aspect, part.begin
+    )
 
 
 # ------------------------------------------------------------------------------------ decord
@@ -240,13 +279,19 @@ def _unfit_for_decord(facts: Facts, fps: float | None) -> str | None:
 
 
 def _with_decord(
-    path: Path, facts: Facts, short_side: int, keep: Callable[[Image], Kept], timed: bool
+    path: Path,
+    facts: Facts,
+    part: Part,
+    short_side: int,
+    keep: Callable[[Image], Kept],
+    timed: bool,
 ) -> Decoded[Kept]:
     height, width = _stored_size(facts, short_side)
     as_it_is = (height, width) == (facts.height, facts.width)
     reformatter = VideoReformatter()
     kept: list[Kept] = []
-    for image in decord_reader.frames(path):
+    stop = None if part.whole else part.numbers.stop
+    for image in islice(decord_reader.frames(path, stop), part.numbers.start, None):
         if image.shape != (facts.height, facts.width, 3):
             raise decord_reader.Failed("decord reads another frame size")
         if not as_it_is:
@@ -254,10 +299,10 @@ def _with_decord(
             image = np.ascontiguousarray(_resize(reformatter, frame, height, width))
         kept.append(keep(image))
     # Another number: of another stream, or not the frames that the clock tells the times of.
-    if (facts.streams > 1 or timed) and len(kept) != facts.packets:
+    if (facts.streams > 1 or timed or not part.whole) and len(kept) != len(part.numbers):
         raise decord_reader.Failed("decord reads another number of frames")
     warnings = [facts.early_end] if facts.early_end else []
-    if facts.header_frames not in (0, len(kept)):
+    if part.whole and facts.header_frames not in (0, len(kept)):
         warnings = [f"{len(kept)} frames decoded, the header says {facts.header_frames}"]
     times: list[float | None] = [None] * len(kept)
-    return _decoded(kept, times, facts, short_side, "decord", warnings)
+    return _decoded(kept, times, facts, part, short_side, "decord", warnings)

@@ -50,6 +50,7 @@ class Video(NamedTuple):
     """A stored video; sizes in pixels, as stored.
 
     ``fps`` is the rate of the stored frames, ``source_fps`` that of the file; 0.0: not known.
+    ``begin`` is when the first stored frame appears, in seconds from the file's first.
     """
 
     name: str
@@ -60,10 +61,11 @@ class Video(NamedTuple):
     width: int
     fps: float
     source_fps: float = 0.0
+    begin: float = 0.0
 
 
 # what the manifest says of a video; motion's says nothing of a file
-FACTS = itemgetter(*(key for key in Video._fields if key != "source_fps"))
+FACTS = itemgetter(*(key for key in Video._fields if key not in Video._field_defaults))
 PLACE = itemgetter(*Place._fields)
 
 
@@ -96,7 +98,8 @@ class ClipStore:
         self.classes: list[str] = manifest["classes"]
         found = manifest["videos"]
         self.videos = [
-            Video._make((*FACTS(video), video.get("source_fps", 0.0))) for video in found
+            Video._make((*FACTS(video), video.get("source_fps", 0.0), video.get("begin", 0.0)))
+            for video in found
         ]
         self._places = [Place._make(PLACE(video)) for video in found]
         self._codec: str = manifest["codec"]

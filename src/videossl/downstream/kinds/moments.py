@@ -39,11 +39,11 @@ class Moment:
 
 
 def at_second(video: Video, time: float) -> int | None:
-    """The stored frame nearest to a time in seconds; ``None`` where the video ends before.
+    """The stored frame nearest to a time in seconds; ``None`` where none is stored around it.
 
     Times of a video whose container says no rate are not to be found: ``None``.
     """
-    return _nearest(video, time * video.fps) if video.fps else None
+    return _nearest(video, (time - video.begin) * video.fps) if video.fps else None
 
 
 def at_frame(video: Video, frame: int) -> int | None:
@@ -51,14 +51,13 @@ def at_frame(video: Video, frame: int) -> int | None:
 
     Both rates count as constant: where a file's rate varies, a frame beside it may be found.
     """
-    if not video.source_fps or video.source_fps == video.fps:
-        return frame if frame < video.frames else None
-    return _nearest(video, frame * video.fps / video.source_fps)
+    rate = video.fps / video.source_fps if video.source_fps else 1.0
+    return _nearest(video, frame * rate - video.begin * video.fps)
 
 
 def _nearest(video: Video, place: float) -> int | None:
     """The frame nearest to a place between frames; that before it must be there."""
-    if int(place + NEAR) >= video.frames:
+    if place < -NEAR or int(place + NEAR) >= video.frames:
         return None
     return min(int(place + 0.5), video.frames - 1)
 

@@ -30,8 +30,11 @@ def examples(source: Source) -> Examples:
             {
                 "classes": [action["class"] for action in actions],
                 "frames": [
-                    [math.floor(a["start"] * video.fps), math.ceil(a["end"] * video.fps)]
-                    for a in actions
+                    [
+                        math.floor((action["start"] - video.begin) * video.fps),
+                        math.ceil((action["end"] - video.begin) * video.fps),
+                    ]
+                    for action in actions
                 ],
             }
         )
