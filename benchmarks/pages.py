@@ -7,8 +7,6 @@ make && python benchmarks/default.py --json benchmarks/results/default.json
 python benchmarks/real.py lips --root TABLE --frozen --json benchmarks/results/lips.json
 python benchmarks/real.py ultrasound --root TABLE --frozen --json benchmarks/results/ultrasound.json
 python benchmarks/speakers.py --seeds 0 --json benchmarks/results/speakers.json
-python benchmarks/study.py --overlay configs/larger.yaml --only table \\
-    --json benchmarks/results/seeds.json
 python benchmarks/spread.py --json benchmarks/results/spread.json
 python benchmarks/trials.py --root TABLE --json benchmarks/results/trials.json
 python benchmarks/datapath.py --json benchmarks/results/datapath.json
@@ -48,8 +46,6 @@ import spread
 import transfer
 import trials
 
-import study
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its table
@@ -61,7 +57,6 @@ SHOWN: dict[str, dict[str, Callable[[Any], str]]] = {  # page -> place -> its ta
         "frozen": frozen.table,
     },
     "docs/methods.md": {
-        "seeds": study.seeds_table,
         "spread": spread.table,
         "lips": real.table,
         "ultrasound": real.table,

@@ -3,8 +3,6 @@
     python benchmarks/study.py                        # seeds 0 1 2 of params.yaml, then ablations
     python benchmarks/study.py --seeds 0 --only table --overlay configs/tiny.yaml
     python benchmarks/study.py --only margin tca --seeds 0 1 2 3 4 5
-    python benchmarks/study.py --overlay configs/larger.yaml --only table \\
-        --json benchmarks/results/seeds.json
 
 Every row has the budget that params.yaml gives it. An ablation is a study too: two rows of each of
 its methods, which name two entries of ``task``. Studies run in a folder of their own
@@ -27,7 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import figures_file
 import numpy as np
 import pandas as pd
 
@@ -39,12 +36,6 @@ from videossl.study import params
 ROOT = Path(__file__).resolve().parents[1]
 PRIMARY = {"recognition": "top1", "linear": "top1", "knn": "top1", "retrieval": "R@1"}
 RHO = ("rho_moco", "rho_byol", "rho_simclr", "rho_swav")
-HEADS = {
-    "linear": "linear probe",
-    "knn": "kNN",
-    "retrieval": "retrieval R@1",
-    "recognition": "fine-tuned",
-}
 SIDES = ("without", "with")
 
 
@@ -151,22 +142,6 @@ def cell(own: Sequence[float], baseline: Sequence[float] = ()) -> str:
     return text + (f" ({(array - np.array(baseline)).mean():+.1f})" if len(baseline) else "")
 
 
-def seeds_table(found: dict[str, Any]) -> str:
-    """A line per row of the test of the built-in study's classes, random weights first."""
-    rows = found["rows"]
-    heads = [head for name, head in HEADS.items() if name in rows["scratch"]]
-    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for row in ("scratch", *(name for name in rows if name != "scratch")):
-        cells = [
-            cell(rows[row][name], () if row == "scratch" else rows["scratch"][name])
-            for name in HEADS
-            if name in rows["scratch"]
-        ]
-        name = "random weights" if row == "scratch" else title(row)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def markdown(frame: pd.DataFrame) -> str:
     """The rows, all of them texts, as a table of Markdown."""
     head = [list(frame.columns), ["---"] * len(frame.columns)]
@@ -242,7 +217,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--overlay", type=Path, nargs="+", default=[], help="in their order")
     parser.add_argument("--directory", type=Path, default=ROOT / "benchmarks/study")
-    parser.add_argument("--json", type=Path, help="file to write: the table's test `synthetic`")
     parts = ["table", "ablations", *(ablation.name for ablation in ABLATIONS)]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts[:2])
     args = parser.parse_args()
@@ -250,8 +224,6 @@ def main() -> None:
     if "table" in args.only:
         target = run(args.directory, [{"seeds": args.seeds}], args.overlay)
         print(markdown(table(target)), flush=True)
-        rows = values(results(target), "synthetic")
-        figures_file.write(args.json, {"seeds": args.seeds, "rows": rows})
     for ablation in ABLATIONS:
         if "ablations" in args.only or ablation.name in args.only:
             rows = ablate(ablation, args.directory, args.seeds, args.overlay)

@@ -30,14 +30,3 @@ def test_values_are_those_of_one_test_in_the_order_of_seeds():
 def test_a_cell_has_mean_deviation_and_points():
     assert study.cell([50.0, 53.0], [10.0, 11.0]) == "51.5 ± 2.1 (+41.0)"
     assert study.cell([50.0]) == "50.0"
-
-
-def test_the_table_begins_with_random_weights():
-    rows = study.values(frame(), "synthetic")
-    rows["hdc"]["knn"], rows["scratch"]["knn"] = [8.0, 6.0], [7.5, 7.5]
-    assert study.seeds_table({"rows": rows}).splitlines() == [
-        "| | linear probe | kNN |",
-        "|---|---:|---:|",
-        "| random weights | 10.0 ± 0.0 | 7.5 ± 0.0 |",
-        "| HDC | 51.5 ± 2.1 (+41.5) | 7.0 ± 1.4 (-0.5) |",
-    ]

@@ -62,10 +62,10 @@ def write_video(
         container.mux(stream.encode(None))
 
 
-def write_stamped(path: Path, stamps: list[int], rate: int = 25) -> None:
-    """Frames that appear at ``stamps`` milliseconds, whatever ``rate`` the file names."""
+def write_stamped(path: Path, stamps: list[int]) -> None:
+    """Frames that appear at ``stamps`` milliseconds; the file says that its rate is 25."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate)
+        stream = container.add_stream("libx264", rate=25)
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)

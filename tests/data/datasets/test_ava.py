@@ -51,13 +51,13 @@ def root(tmp_path: Path) -> Path:
 def test_of_a_film_the_annotated_part_is_stored(root: Path, tmp_path: Path) -> None:
     name = "trainval/-5KQ66BBWC4.mkv"
     film = root / "videos" / name
-    write_stamped(film, [1000 * second for second in range(1850)], rate=1)
+    write_stamped(film, [1000 * second for second in range(1850)])
     options = {"codec": "raw", "backend": "pyav"}
     manifest = decode_dataset(root, tmp_path / "out", adapter=ava, **options)
     assert len(manifest["rejects"]) == 2  # empty files
     store = ClipStore(tmp_path / "out")
     (stored,) = store.videos
-    assert (stored.frames, stored.begin) == (910, 895.0)
+    assert (stored.frames, stored.begin, stored.fps) == (910, 895.0, 1.0)
     whole = reference(film)
     frames = [moments.at_second(stored, time) for time in (902, 1798)]
     assert frames == [7, 903]

@@ -87,6 +87,22 @@ def test_the_stage_stores_the_asked_rate(tmp_path, backend):
             np.testing.assert_array_equal(store.clip(number, range(20)), whole[::2])
 
 
+@pytest.mark.parametrize(
+    ("clock", "rate", "found"),
+    [
+        ([n / 24.98 for n in range(5000)], 25.0, 24.98),
+        ([n / 24.98 for n in range(1000)], 25.0, 25.0),  # the last is less than a frame off
+        ([0.0, 1.0, 3.0, 7.0], 25.0, 3 / 7),
+        ([5.0, 5.5, 6.0], 0.0, 2.0),  # the file says none
+        ([0.0, 0.04, 70000.0], 25.0, 25.0),  # a jump is no length
+        ([0.0], 25.0, 25.0),
+        ([], 25.0, 25.0),
+    ],
+)
+def test_the_rate_is_that_of_the_clock_where_the_two_part(clock, rate, found):
+    assert resample.measured_rate(clock, rate) == pytest.approx(found, rel=1e-12)
+
+
 def test_no_time_at_all_is_refused():
     decoded = video.Decoded([b"a"] * 3, [None] * 3, 2, 2, 2, 2, 0.0, 0.0, 0, "pyav", [])
     with pytest.raises(Unreadable, match=r"no time stamps and no frame rate"):

@@ -118,7 +118,9 @@ def probe(path: Path) -> Facts:
             width=frame.width,
             pixel_aspect=_pixel_aspect(stream),
             rotation=frame.rotation,
-            fps=resample.believable_rate(shown, float(rate) if rate else 0.0),
+            fps=resample.measured_rate(
+                clock, resample.believable_rate(shown, float(rate) if rate else 0.0)
+            ),
             header_frames=stream.frames,
             packets=len(frames.stamps.shown),
             pixels=frame.format.name,
