@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_headers_say_who_needs_longer_videos(tree: Path) -> None:
     data = short.data["mine"]
     assert data.format != "synthetic"
     lines = uses.lengths(short, "mine", check.read(data))
-    assert lines[0].startswith("cannot be opened: 3 of 5 tried; first: test/a/4.mp4: InvalidData")
+    assert lines[0].startswith("cannot be stored: 3 of 5 tried; first: test/a/4.mp4: InvalidData")
     assert lines[1:] == [
         "frames of 2 videos by their headers: 10 to 11",
         "  methods.rspnet needs 13 frames of a video, for speeds",
@@ -139,6 +140,30 @@ def test_headers_say_who_needs_longer_videos(tree: Path) -> None:
     assert uses.lengths(slow, "mine", check.read(data))[2] == (
         "  decode.min_frames = 8 is more: all would be rejected"
     )
+
+
+def test_headers_say_which_films_end_before_their_annotations(tree: Path) -> None:
+    first, second = (f"train/{name}" for name in FILES["train"][:2])
+    for name in (first, second):
+        write_video(tree / name, frames=90)  # three seconds
+    data = study(tree).data["mine"]
+    assert data.format != "synthetic"
+    listed = check.read(data)
+    entries = [one for one in listed.entries if one.name in (first, second)]
+
+    def lines(*spans: tuple[float, float] | None) -> list[str]:
+        cut = [replace(one, span=span) for one, span in zip(entries, spans, strict=True)]
+        return uses.lengths(study(tree), "mine", replace(listed, entries=cut))
+
+    assert lines((1.0, 2.0), None)[0] == "frames of 2 videos by their headers: 30 to 90"
+    short = lines((1.0, 9.0), (4.0, 9.0))
+    assert short[0].startswith(f"cannot be stored: 1 of 2 tried; first: {entries[1].name}: it ends")
+    assert short[0].endswith("after 3.0 s by its header; its annotations are of seconds 4 to 9")
+    assert short[1] == (
+        f"end within their annotations: 1 of 2; first: {entries[0].name}: after 3.0 s, "
+        "where 9 are expected"
+    )
+    assert short[2] == "frames of 1 videos by their headers: 60 to 60"
 
 
 def test_the_verb_shows_the_dataset_and_ends_with_the_problems(

@@ -7,7 +7,7 @@ a damaged file gives, which videos are rejected) is left to the stages.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def _shown(counts: Counts) -> str:
 
 
 def lengths(params: schema.Params, name: str, index: Index) -> list[str]:
-    """What the headers of a few videos say: frames, what cannot be opened, and who needs more.
+    """What the headers of a few videos say: frames, what is not there, and who needs more.
 
     Headers may be wrong, so this is a hint.
     """
@@ -126,7 +126,11 @@ def lengths(params: schema.Params, name: str, index: Index) -> list[str]:
     )
     lines = []
     if bad:
-        lines.append(f"cannot be opened: {len(bad)} of {len(read)} tried; first: {bad[0]}")
+        lines.append(f"cannot be stored: {len(bad)} of {len(read)} tried; first: {bad[0]}")
+    if short := _short(index, read):
+        lines.append(
+            f"end within their annotations: {len(short)} of {len(read)}; first: {short[0]}"
+        )
     if frames:
         lines.append(
             f"frames of {len(frames)} videos by their headers: {frames[0]} to {frames[-1]}"
@@ -136,24 +140,50 @@ def lengths(params: schema.Params, name: str, index: Index) -> list[str]:
 
 
 def headers(index: Index) -> list[tuple[str, Header | isolate.Failure]]:
-    """The headers of a few videos, spread over the list; each is read in a child process."""
+    """The headers of a few videos, spread over the list, each read in a child process.
+
+    Of those that are stored in a part only, the length is that part's.
+    """
     names = [entry.name for entry in index.entries if size_of(index.root / entry.name)]
     chosen = names[:: -(-len(names) // OPENED) or 1]
-    read = partial(header_of, index.root)
+    spans = {entry.name: entry.span for entry in index.entries if entry.span}
+    read = partial(header_of, index.root, spans)
     found = isolate.ordered(read, chosen, children=1, deadline=lambda _: HEADER_SECONDS)
     return list(zip(chosen, found, strict=True))
 
 
-def header_of(root: Path, name: str, attempt: int) -> Header:
+def header_of(
+    root: Path, spans: Mapping[str, tuple[float, float]], name: str, attempt: int
+) -> Header:
     """The header of one video; runs in a child process.
 
     Raises:
         isolate.Refused: ``decode`` would reject it.
     """
     try:
-        return read_header(locate.locate(root, name))
+        header = read_header(locate.locate(root, name))
     except locate.Unreadable as error:
         raise isolate.Refused(str(error)) from None
+    if name not in spans or not header.seconds:
+        return header
+    begin, end = spans[name]
+    seconds = min(end, header.seconds) - begin
+    if seconds <= 0:
+        where = f"its annotations are of seconds {begin:g} to {end:g}"
+        raise isolate.Refused(f"it ends after {header.seconds:.1f} s by its header; {where}")
+    return Header(round(header.frames * seconds / header.seconds), seconds)
+
+
+def _short(index: Index, read: Sequence[tuple[str, Header | isolate.Failure]]) -> list[str]:
+    """The videos that end, by their headers, before what is to be stored of them does."""
+    spans = {entry.name: entry.span for entry in index.entries if entry.span}
+    return [
+        f"{name}: after {begin + header.seconds:.1f} s, where {end:g} are expected"
+        for name, header in read
+        if isinstance(header, Header) and name in spans
+        for begin, end in (spans[name],)
+        if 0 < header.seconds < end - begin
+    ]
 
 
 def _longer(params: schema.Params, name: str, frames: Sequence[int]) -> Iterator[str]:

@@ -57,6 +57,9 @@ def test_a_part_is_decoded_as_in_the_whole(tmp_path: Path, backend: str, name: s
     assert part.frames == whole.frames[15:36]
     assert (part.begin, whole.begin) == (pytest.approx(15 / RATE, abs=1e-3), 0.0)
     assert (part.decoder, part.warnings) == (backend, [])
+    rest = video.decode(tmp_path / name, backend, 48, RAW, span=(0.5, 9.0))
+    assert rest.frames == whole.frames[15:]
+    assert rest.warnings == ["it ends after 2.0 s; its annotations are of seconds 0.5 to 9"]
 
 
 @BACKENDS

@@ -29,6 +29,7 @@ Kept = TypeVar("Kept")  # what the caller makes of a frame
 
 # Area: decimation without aliasing. The other two: the same bits on every processor.
 AREA = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+ENDING = 1.0  # seconds that a file may lack of its span without a word
 BAD_PACKETS = 0.1  # a video with a larger share of undecodable packets is rejected
 READ_AHEAD_BYTES = 1 << 30  # decord buffers frames without bound while they wait to be taken
 ROUNDED = 0.02  # a pixel aspect this near to 1 is that of rounded sizes, not of the camera
@@ -41,6 +42,7 @@ class Part:
     numbers: range
     begin: float = 0.0
     whole: bool = True
+    short: str = ""  # what is to be said of a file that ends within its span
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,12 @@ def _part(facts: Facts, span: Sequence[float]) -> Part:
     if not times:
         raise Unreadable(f"no time stamps and no frame rate; {where}")
     numbers, begin = resample.within(times, span)
+    end = times[-1] - times[0]
+    text = f"it ends after {end:.1f} s; {where}"
     if not numbers:
-        raise Unreadable(f"it ends after {times[-1] - times[0]:.1f} s; {where}")
-    return Part(numbers, begin, whole=False)
+        raise Unreadable(text)
+    # as far as it goes: which annotations it lacks is found when examples are selected
+    return Part(numbers, begin, whole=False, short=text if end + ENDING < span[1] else "")
 
 
 def _stored_size(facts: Facts, short_side: int) -> tuple[int, int]:
@@ -216,6 +221,7 @@ def _with_pyav(
         "the file is cut short": frames.cut_short,
         "the frame size changes": resized,
         facts.early_end: facts.early_end,
+        part.short: part.short,
         f"{len(kept)} frames decoded, the header says {facts.header_frames}": (
             part.whole and facts.header_frames not in (0, len(kept))
         ),
@@ -301,7 +307,7 @@ def _with_decord(
     # Another number: of another stream, or not the frames that the clock tells the times of.
     if (facts.streams > 1 or timed or not part.whole) and len(kept) != len(part.numbers):
         raise decord_reader.Failed("decord reads another number of frames")
-    warnings = [facts.early_end] if facts.early_end else []
+    warnings = [text for text in (facts.early_end, part.short) if text]
     if part.whole and facts.header_frames not in (0, len(kept)):
         warnings = [f"{len(kept)} frames decoded, the header says {facts.header_frames}"]
     times: list[float | None] = [None] * len(kept)
