@@ -146,8 +146,7 @@ def headers(index: Index) -> list[tuple[str, Header | isolate.Failure]]:
     """
     names = [entry.name for entry in index.entries if size_of(index.root / entry.name)]
     chosen = names[:: -(-len(names) // OPENED) or 1]
-    spans = {entry.name: entry.span for entry in index.entries if entry.span}
-    read = partial(header_of, index.root, spans)
+    read = partial(header_of, index.root, index.spans)
     found = isolate.ordered(read, chosen, children=1, deadline=lambda _: HEADER_SECONDS)
     return list(zip(chosen, found, strict=True))
 
@@ -176,7 +175,7 @@ def header_of(
 
 def _short(index: Index, read: Sequence[tuple[str, Header | isolate.Failure]]) -> list[str]:
     """The videos that end, by their headers, before what is to be stored of them does."""
-    spans = {entry.name: entry.span for entry in index.entries if entry.span}
+    spans = index.spans
     return [
         f"{name}: after {begin + header.seconds:.1f} s, where {end:g} are expected"
         for name, header in read

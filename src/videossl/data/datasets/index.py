@@ -82,6 +82,11 @@ class Index:
     annotations: Any = None
     odd: list[str] = field(default_factory=list)
 
+    @property
+    def spans(self) -> dict[str, tuple[float, float]]:
+        """Of the videos that are stored in a part only, its seconds."""
+        return {entry.name: entry.span for entry in self.entries if entry.span}
+
 
 def check_complete(
     listed: Collection[str],
